@@ -1,0 +1,33 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint type bench
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with recjax and its tools (done once)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plots]'
+	@touch $@
+
+demo: $(STAMP) ## compress a real photograph and back; results under demo/
+	$(BIN)/python -m experiments.demo
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest -q -n auto
+
+lint: $(STAMP) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP) ## check types
+	$(BIN)/pyright
+
+bench: $(STAMP) ## measure the block coder against NumPy
+	$(BIN)/recjax bench blocks

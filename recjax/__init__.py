@@ -1,0 +1,55 @@
+"""Relative entropy coding in JAX: samplers, their limits, and a codec for images.
+
+The public names below are imported on first use, so that ``import recjax`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
+    "distributions": ("Categorical", "Laplace", "Normal", "Uniform"),
+    "errors": ("FormatError",),
+    "limits": ("channel_simulation_bits", "kl_bits", "renyi_inf_bits", "width_function"),
+    "modalities": ("Signal", "load", "save"),
+    "samplers": ("AStar", "GPRS", "MinimalRandomCoder", "OrderedRandomCoder", "RejectionSampler"),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from recjax.codec import compress as compress
+    from recjax.codec import compress_batch as compress_batch
+    from recjax.codec import decompress as decompress
+    from recjax.codec import decompress_batch as decompress_batch
+    from recjax.codec import load_prior as load_prior
+    from recjax.distributions import Categorical as Categorical
+    from recjax.distributions import Laplace as Laplace
+    from recjax.distributions import Normal as Normal
+    from recjax.distributions import Uniform as Uniform
+    from recjax.errors import FormatError as FormatError
+    from recjax.limits import channel_simulation_bits as channel_simulation_bits
+    from recjax.limits import kl_bits as kl_bits
+    from recjax.limits import renyi_inf_bits as renyi_inf_bits
+    from recjax.limits import width_function as width_function
+    from recjax.modalities import Signal as Signal
+    from recjax.modalities import load as load
+    from recjax.modalities import save as save
+    from recjax.samplers import GPRS as GPRS
+    from recjax.samplers import AStar as AStar
+    from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
+    from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
+    from recjax.samplers import RejectionSampler as RejectionSampler
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"recjax.{_HOME[name]}"), name)
+    if name in _PUBLIC:  # recjax.samplers without importing it first
+        return importlib.import_module(f"recjax.{name}")
+    raise AttributeError(f"module 'recjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOME, *_PUBLIC, "__version__"])

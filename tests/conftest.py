@@ -1,0 +1,26 @@
+"""Shared settings: strict promotion, and one compilation cache for all test processes."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Read by jax when it is first imported, here and in the command-line tests' subprocesses.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"recjax-test-cache-{os.getuid()}")
+)
+
+import jax
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The shared image data: the folder RECJAX_DATA, or ../shared/data beside the repository."""
+    folder = Path(os.environ.get("RECJAX_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder} (set RECJAX_DATA)")
+    return folder
