@@ -12,13 +12,13 @@ import enum
 
 import jax
 import jax.numpy as jnp
-from jax.extend import random as jex_random
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 SCHEME = 1
 """Version of the mapping from keys to candidates, stored in every file."""
 
 _INV_2_32 = 2.0**-32
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 class Stream(enum.IntEnum):
@@ -36,14 +36,23 @@ def threefry2x32(
 ) -> tuple[UInt32[Array, "..."], UInt32[Array, "..."]]:
     """Encrypts the counters ``(hi, lo)`` with the 64-bit key ``words``.
 
+    Written out, so that XLA fuses it with its consumers and files do not depend on JAX's own generator.
+
     >>> import jax.numpy as jnp
     >>> zero = jnp.zeros((), jnp.uint32)
     >>> [hex(int(w)) for w in threefry2x32(jnp.zeros(2, jnp.uint32), zero, zero)]
     ['0x6b200159', '0x99ba4efe']
     """
-    hi, lo = jnp.broadcast_arrays(jnp.asarray(hi, jnp.uint32), jnp.asarray(lo, jnp.uint32))
-    out = jex_random.threefry_2x32(words, jnp.stack([hi, lo]).reshape(-1)).reshape((2, *hi.shape))
-    return out[0], out[1]
+    keys = (words[0], words[1], words[0] ^ words[1] ^ jnp.uint32(0x1BD11BDA))
+    left = jnp.asarray(hi, jnp.uint32) + keys[0]
+    right = jnp.asarray(lo, jnp.uint32) + keys[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            left = left + right
+            right = left ^ ((right << rotation) | (right >> (32 - rotation)))
+        left = left + keys[(group + 1) % 3]
+        right = right + (keys[(group + 2) % 3] + jnp.uint32(group + 1))
+    return left, right
 
 
 def key_words(key: Array) -> UInt32[Array, "2"]:
@@ -92,21 +101,34 @@ def uniform(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."
     return ((bits >> 9).astype(jnp.int32).astype(dtype) + 0.5) * dtype(2.0**-23)
 
 
+def sign_and_tail(bits: UInt32[Array, "..."], dtype=jnp.float32) -> tuple[Bool[Array, "..."], Float[Array, "..."]]:
+    """Whether a uniform variable lies in its lower half, and its distance (m + 1/2) / 2^32 from the nearer end."""
+    magnitude = (bits & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32).astype(dtype)
+    return (bits >> 31) == 0, (magnitude + 0.5) * _INV_2_32
+
+
+def _from_median(bits, dtype):
+    """The distance of that variable from 1/2, taken from the integer so that small values keep their precision."""
+    magnitude = (bits & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32)
+    return ((jnp.int32(0x7FFFFFFF) - magnitude).astype(dtype) + 0.5) * _INV_2_32
+
+
 def exponential(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
     """Unit exponential, with full relative accuracy in both tails (2^-33 to 22.9)."""
-    negative, tail = _sign_and_tail(bits, dtype)
-    return jnp.where(negative, -jnp.log(tail), -jnp.log1p(-tail))
+    lower, tail = sign_and_tail(bits, dtype)
+    return jnp.where(lower, -jnp.log(tail), -jnp.log1p(-tail))
 
 
 def laplace(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
-    """Standard Laplace (scale 1), tail-accurate."""
-    negative, tail = _sign_and_tail(bits, dtype)
-    magnitude = -jnp.log(2 * tail)
-    return jnp.where(negative, -magnitude, magnitude)
+    """Standard Laplace (scale 1), accurate relative to its size at the median and in the tails (to 22.2)."""
+    lower, tail = sign_and_tail(bits, dtype)
+    centre = _from_median(bits, dtype)
+    magnitude = jnp.where(centre < 0.25, -jnp.log1p(-2 * centre), -jnp.log(2 * tail))
+    return jnp.where(lower, -magnitude, magnitude)
 
 
 def normal(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
-    """Standard normal by the inverse distribution function, tail-accurate to 6.3 sigma.
+    """Standard normal by the inverse distribution function: 4e-7 relative error, out to 6.3 sigma.
 
     Rational approximations PPND7 (float32) of Wichura, *Algorithm AS 241*, Applied Statistics 37
     (1988); in float64 the same approximation is evaluated, so both agree to about 1e-7 relative.
@@ -115,10 +137,8 @@ def normal(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]
     >>> float(normal(jnp.uint32(0xFFFFFFFF)).round(4))
     0.0
     """
-    negative, tail = _sign_and_tail(bits, dtype)
-    # distance from the median, taken from the integer so that small values keep their precision
-    magnitude = (bits & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32)
-    q = ((jnp.int32(0x7FFFFFFF) - magnitude).astype(dtype) + 0.5) * _INV_2_32
+    lower, tail = sign_and_tail(bits, dtype)
+    q = _from_median(bits, dtype)
     r = 0.180625 - q * q
     central = (
         q
@@ -130,10 +150,6 @@ def normal(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]
         (0.12021132975 * s + 0.73700164250) * s + 1.0
     )
     value = jnp.where(q <= 0.425, central, outer)
-    return jnp.where(negative, -value, value)
+    return jnp.where(lower, -value, value)
 
 
-def _sign_and_tail(bits, dtype):
-    """Splits 32 bits into a sign and a tail probability (m + 1/2) / 2^32 in (0, 1/2)."""
-    magnitude = (bits & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32).astype(dtype)
-    return (bits >> 31) == 0, (magnitude + 0.5) * _INV_2_32
