@@ -1,0 +1,108 @@
+"""All indices of a file as one range-coded byte string.
+
+The stream is that of a range coder with a 64-bit state, 32-bit words and 24-bit probabilities (Martin, *Range
+encoding*, 1979; Pasco, *Source coding algorithms for fast data compression*, 1976), as `constriction` implements
+it. It holds first the bin of every index, support by support from the smallest (file order within one), then, in
+file order, the place inside the bin of every index whose bin has more than one member. The last words are cut to
+the fewest bytes which, followed by zeros, still decode: each list of indices has exactly one byte string.
+"""
+
+import constriction
+import numpy as np
+from jaxtyping import Int
+
+from recjax.bits.zipf import bin_edges, bin_frequencies, check_indices
+from recjax.errors import FormatError
+
+_queue = constriction.stream.queue
+_model = constriction.stream.model
+
+
+def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> bytes:
+    """Range-codes ``indices``; they cost `recjax.bits.zipf.codelength_bits` and less than 8 bits more in all.
+
+    Args:
+        indices: 0-based candidate numbers.
+        log2_sizes: log2 of the number of candidates of each, 1 .. 24.
+        a: the Zipf exponent in units of 1/64.
+
+    Raises:
+        ValueError: if an index is outside its support or a size or exponent outside its range.
+
+    >>> data = encode_indices(np.array([0, 3, 70]), np.array([4, 4, 8]), 64)
+    >>> len(data), decode_indices(data, np.array([4, 4, 8]), 64)
+    (2, array([ 0,  3, 70]))
+    """
+    indices, log2_sizes = np.asarray(indices), np.asarray(log2_sizes)
+    check_indices(indices, log2_sizes)
+    encoder = _queue.RangeEncoder()
+    counts, places = np.ones(indices.shape, np.int32), np.zeros(indices.shape, np.int32)
+    for size in np.unique(log2_sizes):
+        where = log2_sizes == size
+        edges = np.array(bin_edges(int(size)))
+        bins = np.searchsorted(edges, indices[where], side="right") - 1
+        encoder.encode(bins.astype(np.int32), _bin_model(int(size), a))
+        counts[where], places[where] = np.diff(edges)[bins], indices[where] - edges[bins]
+    wide = counts > 1
+    if wide.any():
+        encoder.encode(places[wide], _model.Uniform(), counts[wide])
+    return _shortest(encoder)
+
+
+def decode_indices(data: bytes, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.ndarray, " n"]:
+    """The indices that `encode_indices` wrote.
+
+    Args:
+        data: the byte string, exactly.
+        log2_sizes: as given to the encoder.
+        a: as given to the encoder.
+
+    Returns:
+        int64 indices, each in ``0 .. 2**log2_size - 1`` whatever ``data`` is.
+
+    Raises:
+        FormatError: if no list of indices has the code ``data``.
+    """
+    log2_sizes = np.asarray(log2_sizes)
+    check_indices(np.zeros_like(log2_sizes), log2_sizes)
+    decoder = _queue.RangeDecoder(np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32))
+    starts, counts = np.zeros(log2_sizes.shape, np.int64), np.ones(log2_sizes.shape, np.int32)
+    try:
+        for size in np.unique(log2_sizes):
+            where = log2_sizes == size
+            edges = np.array(bin_edges(int(size)))
+            bins = decoder.decode(_bin_model(int(size), a), int(where.sum()))
+            starts[where], counts[where] = edges[bins], np.diff(edges)[bins]
+        wide = counts > 1
+        if wide.any():
+            starts[wide] += decoder.decode(_model.Uniform(), counts[wide])
+    except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
+        raise FormatError("the index stream is damaged") from error
+    if encode_indices(starts, log2_sizes, a) != data:
+        raise FormatError("the index stream is damaged or has bytes left over")
+    return starts
+
+
+def _bin_model(log2_size: int, a: int):
+    # The coder gives symbol i the integer frequency 1 + trunc(s cdf(i+1)) - trunc(s cdf(i)), s = (2^24 - n) / sum(p).
+    # With p = frequency - 1 the scale s is 1 and every operation exact: the frequencies are ours, on any machine.
+    return _model.Categorical(np.array(bin_frequencies(log2_size, a), np.float64) - 1, perfect=False)
+
+
+def _shortest(encoder) -> bytes:
+    """The fewest bytes whose value, continued by zeros, lies in the coder's final interval."""
+    words, (lower, width) = encoder.pos()
+    sealed = encoder.get_compressed()
+    if sealed.size == 0:
+        return b""
+    # The interval [low, low + width) in units of the last bit of `words + 2` words. The sealed words are its lower
+    # end plus less than 2^32, which settles the carries that were still pending.
+    sealed_value = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << 32 * (words + 2 - sealed.size)
+    low = sealed_value - ((sealed_value - lower) % 2**64)
+    total = 4 * (words + 2)
+    for length in range(max(0, total - 9), total + 1):
+        shift = 8 * (total - length)
+        value = -(-low >> shift)
+        if value << shift < low + width:
+            return value.to_bytes(length, "big")
+    raise AssertionError("an interval of at least 2^32 holds a multiple of 2^32")

@@ -1,0 +1,293 @@
+"""Zipf code, range coder and container: round trips, code lengths, hostile bytes."""
+
+import binascii
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recjax.bits import container, range_coder, zipf
+from recjax.errors import FormatError
+
+settings.register_profile("recjax", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("recjax")
+
+index_lists = st.lists(
+    st.integers(1, 24).flatmap(lambda n: st.tuples(st.integers(0, 2**n - 1), st.just(n))), max_size=40
+)
+exponents = st.integers(0, zipf.MAX_EXPONENT)
+
+
+def as_arrays(pairs):
+    array = np.array(pairs, np.int64).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
+
+
+# --- Zipf code ---
+
+
+@pytest.mark.parametrize("log2_size", [1, 2, 3, 8, 16, 24])
+@pytest.mark.parametrize("a", [0, 64, 255])
+def test_bins_cover_the_support_and_satisfy_kraft(log2_size, a):
+    edges, frequencies = zipf.bin_edges(log2_size), zipf.bin_frequencies(log2_size, a)
+    assert edges[0] == 0 and edges[-1] == 2**log2_size and (np.diff(edges) > 0).all()
+    assert len(frequencies) == len(edges) - 1 and min(frequencies) >= 1
+    assert sum(frequencies) == 2**24  # each bin's share is split evenly: the Kraft sum over all indices is 1
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.75, 1.0, 1.2])
+@pytest.mark.parametrize("log2_size", [8, 16, 20])
+def test_loss_against_exact_truncated_zipf(log2_size, alpha):
+    a = round(alpha * 64)
+    rank = np.arange(1, 2**log2_size + 1)
+    pmf = rank ** (-a / 64)
+    pmf /= pmf.sum()
+    bits = zipf.codelength_bits(rank - 1, log2_size, a)
+    np.testing.assert_allclose((2.0**-bits).sum(), 1, rtol=1e-9)
+    assert 0 <= (pmf * (bits + np.log2(pmf))).sum() < 0.005
+
+
+def test_tables_are_frozen():
+    # Files depend on these integers: a change here needs a new format version.
+    assert zipf.bin_frequencies(4, 64)[:4] == (4965060, 2482527, 1655018, 1241264)
+    table = b"".join(
+        f.to_bytes(3, "big") for n in (1, 8, 16, 24) for a in (0, 1, 77, 255) for f in zipf.bin_frequencies(n, a)
+    )
+    assert zlib.crc32(table) == 2906430876
+
+
+@given(index_lists)
+def test_best_exponent_is_best(pairs):
+    indices, sizes = as_arrays(pairs)
+    totals = [zipf.codelength_bits(indices, sizes, a).sum() for a in range(0, 256, 5)]
+    best = zipf.best_exponent(indices, sizes)
+    assert zipf.codelength_bits(indices, sizes, best).sum() <= min(totals) + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("indices", "sizes", "named"),
+    [
+        ([16], [4], "indices"),
+        ([-1], [4], "indices"),
+        ([0], [0], "log2_sizes"),
+        ([0], [25], "log2_sizes"),
+        ([0.0], [4], "integers"),
+    ],
+)
+def test_bad_indices_are_named(indices, sizes, named):
+    with pytest.raises(ValueError, match=named):
+        range_coder.encode_indices(np.array(indices), np.array(sizes), 64)
+
+
+# --- range coder ---
+
+
+def reference_decode(data, sizes, a):
+    """A second decoder, written from the description in the README, one symbol at a time."""
+    value, low, width, position = int.from_bytes((data + bytes(8))[:8], "big"), 0, 2**64 - 1, 8
+
+    def symbol(cumulative):
+        nonlocal value, low, width, position
+        scale = width >> 24
+        quantile = ((value - low) % 2**64) // scale
+        found = int(np.searchsorted(cumulative, quantile, side="right")) - 1
+        low = (low + scale * int(cumulative[found])) % 2**64
+        width = scale * int(cumulative[found + 1] - cumulative[found])
+        if width < 2**32:
+            low, width = (low << 32) % 2**64, width << 32
+            value = (value << 32) % 2**64 | int.from_bytes((data[position : position + 4] + bytes(4))[:4], "big")
+            position += 4
+        return found
+
+    bins = np.zeros(len(sizes), int)
+    for size in sorted(set(sizes.tolist())):
+        for i in np.flatnonzero(sizes == size):
+            bins[i] = symbol(np.cumsum([0, *zipf.bin_frequencies(size, a)]))
+    out = []
+    for size, which in zip(sizes.tolist(), bins):
+        edges = zipf.bin_edges(size)
+        count = edges[which + 1] - edges[which]
+        place = symbol(np.arange(count + 1) * (2**24 // count)) if count > 1 else 0
+        out.append(edges[which] + place)
+    return out
+
+
+@given(index_lists, exponents)
+def test_indices_round_trip(pairs, a):
+    indices, sizes = as_arrays(pairs)
+    data = range_coder.encode_indices(indices, sizes, a)
+    np.testing.assert_array_equal(range_coder.decode_indices(data, sizes, a), indices)
+    assert reference_decode(data, sizes, a) == indices.tolist()
+    assert 8 * len(data) < zipf.codelength_bits(indices, sizes, a).sum() + 8.01
+
+
+def test_long_streams_cost_their_code_length():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(4, 21, 50_000)
+    indices = (2 ** (rng.random(sizes.size) * sizes)).astype(np.int64) - 1
+    a = zipf.best_exponent(indices, sizes)
+    data = range_coder.encode_indices(indices, sizes, a)
+    np.testing.assert_array_equal(range_coder.decode_indices(data, sizes, a), indices)
+    assert 8 * len(data) == pytest.approx(zipf.codelength_bits(indices, sizes, a).sum(), rel=1e-4)
+
+
+def test_carries_reach_the_cut_bytes():
+    # the last symbol of every table keeps the interval at its upper end, where carries are pending
+    for length in range(60):
+        sizes = np.full(length, 6)
+        indices = np.full(length, 63)
+        data = range_coder.encode_indices(indices, sizes, 0)
+        np.testing.assert_array_equal(range_coder.decode_indices(data, sizes, 0), indices)
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(1, 24), max_size=20), exponents)
+def test_any_bytes_decode_in_range_or_raise(data, sizes, a):
+    sizes = np.array(sizes, np.int64)
+    try:
+        indices = range_coder.decode_indices(data, sizes, a)
+    except FormatError:
+        return
+    assert ((indices >= 0) & (indices < 2**sizes)).all()
+    assert range_coder.encode_indices(indices, sizes, a) == data
+
+
+def test_bytes_left_over_are_refused():
+    sizes = np.array([4, 8, 12])
+    data = range_coder.encode_indices(np.array([3, 200, 4000]), sizes, 64)
+    for wrong in (data + b"\0", data + bytes(range(1, 9))):
+        with pytest.raises(FormatError):
+            range_coder.decode_indices(wrong, sizes, 64)
+
+
+# --- container ---
+
+digests = st.binary(min_size=32, max_size=32)
+
+
+@st.composite
+def files(draw):
+    digest = draw(digests)
+    modality = draw(st.sampled_from(container.Modality))
+    side = st.integers(1, 400) if modality == container.Modality.VIDEO else st.integers(1, 8000)
+    sides = {0: 2, 1: 1, 2: 3, 3: 1}[modality]
+    header = container.Header(
+        scheme=draw(st.integers(0, 15)),
+        modality=modality,
+        shape=draw(st.none() | st.tuples(*[side] * sides)),
+        gray=draw(st.booleans()),
+        extra_bits=draw(st.integers(0, 7)),
+        exponent=draw(exponents),
+        digest_prefix=digest[:3],
+    )
+    return header, draw(st.binary(max_size=60)), digest
+
+
+@given(files())
+def test_container_round_trip(file):
+    header, payload, digest = file
+    blob = container.pack(header, payload, digest)
+    assert container.parse(blob) == container.verify(blob, digest) == (header, payload)
+    assert container.header_bits(header, payload) == 8 * (len(blob) - len(payload))
+
+
+@given(files(), st.data())
+def test_any_changed_byte_is_noticed(file, data):
+    header, payload, digest = file
+    blob = container.pack(header, payload, digest)
+    where = data.draw(st.integers(0, len(blob) - 1))
+    other = blob[where] ^ data.draw(st.integers(1, 255))
+    with pytest.raises(FormatError):
+        container.verify(blob[:where] + bytes([other]) + blob[where + 1 :], digest)
+    with pytest.raises(FormatError):
+        container.verify(blob[:where] + blob[where + 1 :], digest)
+    with pytest.raises(FormatError):
+        container.verify(blob[:where], digest)
+    with pytest.raises(FormatError):
+        container.verify(blob + bytes([other]), digest)
+
+
+@given(files(), st.data())
+def test_hostile_headers_with_a_correct_checksum(file, data):
+    header, payload, digest = file
+    body = container.pack(header, payload, digest)[:-2]
+    where = data.draw(st.integers(0, len(body) - 1))
+    body = body[:where] + bytes([data.draw(st.integers(0, 255))]) + body[where + 1 :]
+    try:
+        parsed, rest = container.parse(body + binascii.crc_hqx(body + digest, 0xFFFF).to_bytes(2, "big"))
+    except FormatError:
+        return
+    assert parsed.shape is None or np.prod(parsed.shape) <= container.MAX_ELEMENTS
+    assert len(rest) <= len(body)
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_parse_or_raise(blob):
+    for candidate in (blob, container.MAGIC + blob, container.MAGIC + bytes([container.VERSION << 4]) + blob):
+        try:
+            container.parse(candidate)
+        except FormatError:
+            continue
+
+
+@pytest.mark.parametrize("size", [0, 4085, 4086, 4087, 4088, 9000])
+def test_checksum_width_follows_the_file_size(size):
+    header = container.Header(
+        scheme=1,
+        modality=container.Modality.IMAGE,
+        shape=None,
+        gray=False,
+        extra_bits=0,
+        exponent=0,
+        digest_prefix=b"abc",
+    )
+    digest = b"abc" + bytes(29)
+    blob = container.pack(header, bytes(size), digest)
+    assert container.verify(blob, digest) == (header, bytes(size))
+    assert len(blob) == size + 8 + (2 if size < 4086 else 4)
+    with pytest.raises(FormatError):
+        container.verify(blob[:-1], digest)
+
+
+def test_refusals_say_why():
+    header = container.Header(
+        scheme=1,
+        modality=container.Modality.IMAGE,
+        shape=(7, 9),
+        gray=True,
+        extra_bits=3,
+        exponent=70,
+        digest_prefix=b"abc",
+    )
+    digest = b"abc" + bytes(29)
+    blob = container.pack(header, b"payload", digest)
+    assert blob.hex() == "ec721170" + "46" + "616263" + "0709" + b"payload".hex() + blob[-2:].hex()
+    for wrong, reason in [
+        (b"", "not a .rec"),
+        (b"PNG" + blob, "not a .rec"),
+        (blob[:1], "cut off"),
+        (blob[:7], "cut off"),
+        (blob[:2] + b"\x21" + blob[3:], "version 2"),
+        (blob[:3] + b"\x77" + blob[4:], "modality 7"),
+        (blob[:8] + b"\x80\x00" + blob[9:], "shortest"),
+        (blob[:8] + b"\x00" + blob[9:], "shape"),
+        (blob[:8] + b"\xff\xff\xff\x7f" + blob[9:], "side"),
+        (blob[:8] + b"\xff\xff\x03\xff\xff\x03" + blob[10:], "shape"),
+    ]:
+        with pytest.raises(FormatError, match=reason):
+            container.parse(wrong)
+    with pytest.raises(FormatError, match="needs the prior 616263"):
+        container.verify(blob, bytes(32))
+    with pytest.raises(FormatError, match="checksum"):  # a prior whose digest only begins alike
+        container.verify(blob, b"abc" + bytes(28) + b"\1")
+    with pytest.raises(ValueError, match="extra_bits"):
+        container.Header(
+            scheme=1,
+            modality=container.Modality.IMAGE,
+            shape=None,
+            gray=False,
+            extra_bits=8,
+            exponent=0,
+            digest_prefix=b"abc",
+        )
