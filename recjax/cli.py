@@ -1,0 +1,110 @@
+"""The command line: ``recjax VERB ...``, one module of `recjax.commands` a verb."""
+
+import contextlib
+import functools
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recjax import __version__
+
+VERBS = {
+    "compress": "an image to a .rec file",
+    "decompress": "a .rec file to an image",
+    "info": "what a .rec file holds, bit by bit",
+    "priors": "the priors that come with recjax",
+    "train-prior": "learn a prior from images",
+    "eval": "rate and PSNR of a folder of images, beside JPEG and WebP",
+    "bench": "speed of the block coder beside NumPy",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        argv: the arguments, by default those of the process.
+
+    Returns:
+        The exit code: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C. Errors are one line on stderr.
+
+    >>> main(["--version"])
+    recjax 0.1.0
+    0
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_usage())
+            return 0
+        if argv[0] == "--version":
+            print(f"recjax {__version__}")
+            return 0
+        if argv[0] not in VERBS:
+            return _fail(f"there is no verb {argv[0]!r}; recjax --help lists them", 2)
+        _cache_compilations()
+        command = _parse(argv[0], argv[1:])
+        if isinstance(command, int):
+            return command
+        command()
+        sys.stdout.flush()
+        return 0
+    except ValueError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:  # the reader of our output, head for example, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _usage() -> str:
+    verbs = "\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items())
+    return f"usage: recjax VERB ...\n\n{verbs}\n\nrecjax VERB --help says more."
+
+
+def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
+    """The verb's function with its arguments, or an exit code if there is nothing to run."""
+    import tyro
+
+    style = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+    name = verb.replace("-", "_")
+    run = getattr(importlib.import_module(f"recjax.commands.{name}"), name)
+
+    @functools.wraps(run)
+    def deferred(*args, **kwargs):
+        return functools.partial(run, *args, **kwargs)
+
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(deferred, prog=f"recjax {verb}", args=argv, config=style)
+    except SystemExit as end:
+        if not end.code:
+            return 0
+        # tyro draws a box around several lines
+        text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", messages.getvalue()).split())
+        return _fail(text, 2)
+
+
+def _cache_compilations() -> None:
+    """Lets later runs skip compilation, unless the environment says otherwise; read when jax is imported."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with contextlib.suppress(OSError):  # without a writable home we only lose time
+        folder = base / "recjax" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"recjax: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

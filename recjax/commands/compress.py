@@ -1,0 +1,59 @@
+"""``recjax compress``."""
+
+import time
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from recjax.atomic import check_output, write_atomic
+from recjax.commands.shared import Quality, chosen_prior, progress_bar
+from recjax.modalities import load
+
+
+def compress(
+    image: Positional[Path],
+    out: Positional[Path],
+    *,
+    prior: str | None = None,
+    quality: Quality = "high",
+    effort: int = 5,
+    seed: int | None = None,
+    force: bool = False,
+) -> None:
+    """Compress an image to a .rec file.
+
+    Args:
+        image: PNG, JPEG or WebP, 1x1 to 4096x4096.
+        out: the .rec file to write.
+        prior: name or path of a prior, instead of --quality.
+        quality: which of the embedded priors.
+        effort: 1 (fast) to 9 (slow, better).
+        seed: another seed of the encoder; the decoder does not need it.
+        force: replace OUT if it exists.
+    """
+    check_effort(effort)
+    check_output(out, force=force)
+    signal = load(image)
+
+    import jax
+
+    from recjax.codec import compress_batch
+
+    loaded = chosen_prior(prior, quality)
+    key = None if seed is None else jax.random.key(seed)
+    start = time.perf_counter()
+    with progress_bar("compress") as progress:
+        (result,) = compress_batch([signal], loaded, effort=effort, key=key, progress=progress)
+    write_atomic(out, result.blob, force=force)
+    pixels = signal.values.shape[0] * signal.values.shape[1]
+    print(
+        f"{out}: {len(result.blob)} bytes, {8 * len(result.blob) / pixels:.3f} bpp, {result.psnr:.2f} dB; "
+        f"KL {result.kl_bits:.0f}, index {result.index_bits:.0f}, header {result.header_bits:.0f} bits; "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+
+
+def check_effort(effort: int) -> None:
+    """Raises ValueError unless ``effort`` is in 1 .. 9."""
+    if not 1 <= effort <= 9:
+        raise ValueError(f"--effort must be in 1..9, got {effort}")

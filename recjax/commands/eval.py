@@ -1,0 +1,154 @@
+"""``recjax eval``."""
+
+import io
+import json as json_module
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tyro.conf import Positional
+
+from recjax.atomic import check_output, write_atomic
+from recjax.commands.compress import check_effort
+from recjax.commands.shared import Quality, chosen_prior, progress_bar
+from recjax.modalities import Signal, load
+from recjax.modalities.image import psnr
+
+BATCH_PIXELS = 2**19
+"""Images are compressed together up to this many pixels."""
+
+_CODECS = {
+    "jpeg": [{"format": "JPEG", "optimize": True, "subsampling": sampling} for sampling in (0, 2)],
+    "webp": [{"format": "WEBP", "method": 6}],
+}
+
+
+def eval(
+    folder: Positional[Path],
+    *,
+    prior: str | None = None,
+    quality: Quality = "high",
+    effort: int = 5,
+    limit: int | None = None,
+    json: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Measure rate and PSNR of every image in a folder, beside JPEG and WebP of at most equal size.
+
+    Args:
+        folder: PNG, JPEG and WebP files.
+        prior: name or path of a prior, instead of --quality.
+        quality: which of the embedded priors.
+        effort: 1 (fast) to 9 (slow, better).
+        limit: only the first so many images, by name.
+        json: also write the results to this file.
+        force: replace the file of --json if it exists.
+    """
+    check_effort(effort)
+    if json is not None:
+        check_output(json, force=force)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    if limit is not None and limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {limit}")
+    if not paths:
+        raise ValueError(f"{folder} holds no PNG, JPEG or WebP image")
+    signals = {path.name: load(path) for path in paths[:limit]}
+
+    loaded = chosen_prior(prior, quality)
+    print(f"{'image':<24}{'bytes':>8}{'bpp':>8}{'dB':>8}{'JPEG dB':>9}{'WebP dB':>9}{'s':>8}", flush=True)
+    rows = []
+    for batch in _batches(signals):
+        for row in _measure(batch, loaded, effort):
+            rows.append(row)
+            print(_line(row), flush=True)
+    means = {
+        key: statistics.fmean(values) if (values := [row[key] for row in rows if row[key] is not None]) else None
+        for key in ("bytes", "bpp", "psnr", "jpeg_psnr", "webp_psnr", "seconds")
+    }
+    print(_line({"image": "mean", **means}))
+    for codec in _CODECS:
+        if missing := sum(row[f"{codec}_psnr"] is None for row in rows):
+            print(f"{codec.upper()} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)")
+    if json is not None:
+        report = {
+            "name": f"recjax {loaded.name}",
+            "description": f"{len(rows)} images of {folder.name}, effort {effort}; JPEG, WebP: best file not larger than ours",
+            "results": {"mean": means, "images": rows},
+        }
+        write_atomic(json, (json_module.dumps(report, indent=2) + "\n").encode(), force=force)
+
+
+def best_at_size(values: np.ndarray, codec: str, limit: int) -> tuple[int, float] | None:
+    """Bytes and PSNR of the codec's best file of at most ``limit`` bytes, or None if there is none.
+
+    For each chroma subsampling the quality is bisected for the largest file that fits; nothing is interpolated.
+    """
+    image, found = Image.fromarray(values), []
+    for options in _CODECS[codec]:
+        low, high = -1, 100  # low fits (or is below the first quality), high + 1 does not
+        while low < high:
+            middle = (low + high + 1) // 2
+            buffer = io.BytesIO()
+            image.save(buffer, quality=middle, **options)
+            if len(buffer.getvalue()) > limit:
+                high = middle - 1
+                continue
+            low = middle
+            decoded = np.array(Image.open(buffer).convert("RGB"))
+            found.append((psnr(decoded, values), len(buffer.getvalue())))
+    if not found:
+        return None
+    best, size = max(found)
+    return size, best
+
+
+def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:
+    """Runs of images of one shape, of at most `BATCH_PIXELS` (or one image)."""
+    batch: dict[str, Signal] = {}
+    for name, signal in signals.items():
+        shapes = {each.values.shape for each in batch.values()} | {signal.values.shape}
+        if batch and (len(shapes) > 1 or (len(batch) + 1) * signal.values[..., 0].size > BATCH_PIXELS):
+            yield batch
+            batch = {}
+        batch[name] = signal
+    yield batch
+
+
+def _measure(batch: dict[str, Signal], prior, effort: int) -> Iterator[dict[str, Any]]:
+    from recjax.codec import compress_batch, decompress_batch
+
+    start = time.perf_counter()
+    with progress_bar("compress") as progress:
+        results = compress_batch(list(batch.values()), prior, effort=effort, progress=progress)
+    seconds = (time.perf_counter() - start) / len(batch)
+    decoded = decompress_batch([result.blob for result in results], priors=(prior,))
+    for (name, signal), result, back in zip(batch.items(), results, decoded):
+        size = len(result.blob)
+        row = {
+            "image": name,
+            "bytes": size,
+            "bpp": 8 * size / signal.values[..., 0].size,
+            "psnr": psnr(back.values, signal.values),
+            "kl_bits": float(result.kl_bits),
+            "index_bits": float(result.index_bits),
+            "header_bits": int(result.header_bits),
+            "seconds": seconds,
+        }
+        for codec in _CODECS:
+            best = best_at_size(signal.values, codec, size)
+            row[f"{codec}_bytes"], row[f"{codec}_psnr"] = best or (None, None)
+        yield row
+
+
+def _line(row: dict[str, Any]) -> str:
+    jpeg, webp = (f"{row[key]:.2f}" if row[key] is not None else "-" for key in ("jpeg_psnr", "webp_psnr"))
+    return (
+        f"{row['image']:<24}{row['bytes']:>8.0f}{row['bpp']:>8.3f}{row['psnr']:>8.2f}{jpeg:>9}{webp:>9}"
+        f"{row['seconds']:>8.1f}"
+    )

@@ -1,0 +1,85 @@
+"""``recjax info``."""
+
+import json as json_module
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tyro.conf import Positional
+
+from recjax.bits.container import Header, header_bits, parse, verify
+from recjax.bits.range_coder import decode_indices
+from recjax.bits.zipf import codelength_bits
+from recjax.commands.shared import naming, read_rec
+from recjax.modalities.image import n_patches
+
+
+def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
+    """Show what a .rec file holds, bit by bit.
+
+    Args:
+        rec: the .rec file.
+        json: print JSON.
+        prior: name or path of the prior, if it is not an embedded one.
+    """
+    blob = read_rec(rec)
+    with naming(rec):
+        facts = describe(blob, _find_prior(blob, prior))
+    if json:
+        print(json_module.dumps(facts, indent=2))
+    else:
+        print("\n".join(f"{name:<16} {value}" for name, value in facts.items()))
+
+
+def describe(blob: bytes, prior) -> dict[str, Any]:
+    """The accounting of a file; the part that needs the prior is left out if that is None.
+
+    Raises:
+        FormatError: if the file is damaged.
+    """
+    header, payload = parse(blob) if prior is None else verify(blob, prior.digest)
+    facts: dict[str, Any] = {
+        "bytes": len(blob),
+        "scheme": header.scheme,
+        "modality": header.modality.name.lower(),
+        "shape": list(header.shape) if header.shape else None,
+        "gray": header.gray,
+        "extra_bits": header.extra_bits,
+        "exponent": header.exponent / 64,
+        "prior": header.digest_prefix.hex(),
+        "header_bits": header_bits(header, payload),
+        "payload_bits": 8 * len(payload),
+    }
+    if prior is None:
+        return facts | {"known_prior": False}
+    shape = header.shape or prior.patch_shape[:2]
+    index_bits, patches = _index_bits(header, payload, prior, shape)
+    return facts | {
+        "shape": list(shape),
+        "prior": prior.name,
+        "known_prior": True,
+        "patches": patches,
+        "blocks": patches * prior.n_blocks,
+        "index_bits": round(index_bits, 2),
+        "padding_bits": round(8 * len(payload) - index_bits, 2),
+        "nominal_kl_bits": round(patches * prior.rate_bits, 2),
+        "bpp": round(8 * len(blob) / math.prod(shape), 4),
+    }
+
+
+def _index_bits(header: Header, payload: bytes, prior, shape: tuple[int, ...]) -> tuple[float, int]:
+    patches = math.prod(n_patches(shape, prior.patch_shape))
+    log2_sizes = np.tile(np.broadcast_to(np.asarray(prior.budget) + header.extra_bits, prior.n_blocks), patches)
+    indices = decode_indices(payload, log2_sizes, header.exponent)
+    return float(codelength_bits(indices, log2_sizes, header.exponent).sum()), patches
+
+
+def _find_prior(blob: bytes, prior: str | None):
+    from recjax.codec import embedded_priors, load_prior
+
+    if prior is not None:
+        return load_prior(prior)
+    prefix = parse(blob)[0].digest_prefix
+    known = map(load_prior, embedded_priors())
+    return next((each for each in known if each.digest.startswith(prefix)), None)

@@ -1,0 +1,31 @@
+"""``recjax priors``."""
+
+import json as json_module
+
+
+def priors(*, json: bool = False) -> None:
+    """List the priors that come with recjax: rate, quality, training data, licence, how each was made.
+
+    Args:
+        json: print JSON.
+    """
+    from recjax.codec import embedded_priors, load_prior
+
+    loaded = {name: load_prior(name) for name in embedded_priors()}
+    facts = {
+        name: {
+            "digest": prior.digest.hex(),
+            "modality": prior.modality,
+            "patch": list(prior.patch_shape),
+            "blocks": int(prior.n_blocks),
+            "rate_bits": float(prior.rate_bits),
+            **prior.metadata,
+        }
+        for name, prior in loaded.items()
+    }
+    if json:
+        print(json_module.dumps(facts, indent=2, default=str))
+        return
+    for name, entries in facts.items():
+        print(name)
+        print("\n".join(f"  {key:<16} {value}" for key, value in entries.items()))

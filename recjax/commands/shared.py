@@ -1,0 +1,67 @@
+"""What several verbs need."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from recjax.codec import Prior
+
+Quality = Literal["low", "high"]
+
+
+def chosen_prior(prior: str | None, quality: Quality) -> "Prior":
+    """The prior of ``--prior``, else the embedded one of ``--quality``.
+
+    Raises:
+        ValueError: if it is unknown or damaged.
+    """
+    from recjax.codec import load_prior
+
+    return load_prior(prior if prior is not None else f"photo-{quality}")
+
+
+def read_rec(path: str | os.PathLike) -> bytes:
+    """The bytes of a ``.rec`` file.
+
+    Raises:
+        ValueError: if there is no such file, or it does not begin like one.
+    """
+    from recjax.bits.container import parse
+
+    path = Path(path)
+    try:
+        blob = path.read_bytes()
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, not a .rec file") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    with naming(path):
+        parse(blob)
+    return blob
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Puts the file's name before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[float], None] | None]:
+    """A bar on stderr that takes the fraction done; None when there is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda fraction: bar.update(task, completed=fraction)
