@@ -44,8 +44,8 @@ def threefry2x32(
     ['0x6b200159', '0x99ba4efe']
     """
     keys = (words[0], words[1], words[0] ^ words[1] ^ jnp.uint32(0x1BD11BDA))
-    left = jnp.asarray(hi, jnp.uint32) + keys[0]
-    right = jnp.asarray(lo, jnp.uint32) + keys[1]
+    hi, lo = jnp.broadcast_arrays(jnp.asarray(hi, jnp.uint32), jnp.asarray(lo, jnp.uint32))
+    left, right = hi + keys[0], lo + keys[1]
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:
             left = left + right
