@@ -78,7 +78,7 @@ def eval(
     if json is not None:
         report = {
             "name": f"recjax {loaded.name}",
-            "description": f"{len(rows)} images of {folder.name}, effort {effort}; JPEG, WebP: best file not larger than ours",
+            "description": f"{len(rows)} images, effort {effort}; JPEG and WebP: best file not larger than ours",
             "results": {"mean": means, "images": rows},
         }
         write_atomic(json, (json_module.dumps(report, indent=2) + "\n").encode(), force=force)

@@ -1,0 +1,119 @@
+"""The import arrows of the package, read from the source: they point down only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recjax
+
+ROOT = Path(recjax.__file__).parent
+BASE = {"errors", "atomic", "randomness"}
+
+# part -> the parts it may import (and itself)
+ARROWS = {
+    "errors": set(),
+    "atomic": set(),
+    "randomness": set(),
+    "distributions": {"randomness"},
+    "limits": {"distributions"},
+    "bits": {"errors"},
+    "samplers": {"distributions", "limits", "randomness", "bits"},
+    "inr": set(),
+    "modalities": {"errors", "atomic"},
+    "parallel": set(),
+    "codec": BASE | {"distributions", "samplers", "bits", "inr", "modalities", "parallel"},
+    "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec"},
+    "commands": BASE | {"bits", "modalities", "codec", "bench"},
+    "cli": {"commands"},
+}
+
+# third-party package -> the only parts that may import it
+CONFINED = {
+    "flax": {"inr", "codec"},
+    "optax": {"inr", "codec"},
+    "orbax": {"codec"},
+    "safetensors": {"codec"},
+    "constriction": {"bits"},
+    "PIL": {"modalities", "commands"},
+    "tyro": {"cli", "commands"},
+    "rich": {"cli", "commands"},
+}
+EVERYWHERE = {"jax", "jaxlib", "numpy", "jaxtyping", "chex", "recjax", *sys.stdlib_module_names}
+
+SOURCES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def part_of(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported(path):
+    """Dotted names of everything that a file imports, at the top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} uses a relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_point_down(path):
+    part = part_of(path)
+    assert part in ARROWS, f"say in ARROWS what recjax/{part} may import"
+    for name in imported(path):
+        root, *rest = name.split(".")
+        if root == "recjax" and rest:
+            target = rest[0]
+            # from recjax import GPRS: the public name stands for the part it lives in
+            target = recjax._HOME.get(target, target)
+            allowed = ARROWS[part] | {part} | ({"__version__"} if part in ("cli", "codec") else set())
+            assert target in allowed, f"recjax/{part} imports {name}"
+        elif root in CONFINED:
+            assert part in CONFINED[root], f"recjax/{part} imports {root}"
+        else:
+            assert root in EVERYWHERE, f"recjax/{part} imports {name}"
+
+
+def test_the_arrows_have_no_cycle():
+    done = set()
+    while len(done) < len(ARROWS):
+        ready = {part for part, below in ARROWS.items() if part not in done and below <= done}
+        assert ready, f"a cycle among {set(ARROWS) - done}"
+        done |= ready
+
+
+def test_public_names_are_written_alike_for_people_and_type_checkers():
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    typed = {(node.module, alias.asname) for node in block.body for alias in node.names}
+    assert typed == {(f"recjax.{module}", name) for name, module in recjax._HOME.items()}
+
+
+def test_public_names_resolve():
+    for name in recjax._HOME:
+        assert getattr(recjax, name).__doc__, name
+    with pytest.raises(AttributeError):
+        _ = recjax.no_such_name
+
+
+def test_importing_is_light_and_changes_no_configuration():
+    script = """
+import sys
+import recjax, recjax.cli, recjax.commands.compress
+heavy = {"jax", "flax", "matplotlib", "rich"} & set(sys.modules)
+assert not heavy, heavy
+import jax
+before = dict(jax.config.values)
+for name in dir(recjax):
+    getattr(recjax, name)
+assert "matplotlib" not in sys.modules
+assert dict(jax.config.values) == before
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""

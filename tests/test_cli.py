@@ -1,0 +1,293 @@
+"""The command line in process, on a miniature codec that keeps the mean colour of every 8x8 patch."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recjax
+from recjax import cli
+from recjax.bits import container, range_coder, zipf
+from recjax.modalities import image as im
+
+
+@dataclasses.dataclass(frozen=True)
+class MiniaturePrior:
+    name: str = "photo-high"
+    modality: str = "image"
+    patch_shape: tuple = (8, 8, 3)
+    n_blocks: int = 1
+    budget: int = 12
+    rate_bits: float = 10.0
+
+    @property
+    def digest(self):
+        return hashlib.sha256(self.name.encode()).digest()
+
+    @property
+    def metadata(self):
+        return {"licence": "none"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressed:
+    blob: bytes
+    kl_bits: float
+    index_bits: float
+    header_bits: int
+    psnr: float
+
+
+def miniature_codec():
+    codec = types.ModuleType("recjax.codec")
+    names = {"photo-low": None, "photo-high": None}
+
+    def load_prior(name):
+        if str(name) not in names:
+            raise ValueError(f"there is no prior {name}")
+        return MiniaturePrior(str(name))
+
+    def compress(one, prior):
+        values = one.values
+        levels = im.to_patches(values, prior.patch_shape)[0].mean((1, 2)).astype(int) >> 4
+        indices = levels @ [256, 16, 1]
+        header = container.Header(
+            scheme=1,
+            modality=container.Modality.IMAGE,
+            shape=None if values.shape == prior.patch_shape else values.shape[:2],
+            gray=one.meta["gray"],
+            extra_bits=0,
+            exponent=zipf.best_exponent(indices, np.full(indices.size, 12)),
+            digest_prefix=prior.digest[:3],
+        )
+        payload = range_coder.encode_indices(indices, np.full(indices.size, 12), header.exponent)
+        bits = float(zipf.codelength_bits(indices, 12, header.exponent).sum())
+        blob = container.pack(header, payload, prior.digest)
+        return Compressed(blob, 10.0, bits, container.header_bits(header, payload), 20.0)
+
+    def decompress(blob, priors):
+        prefix = container.parse(blob)[0].digest_prefix
+        known = [prior for prior in (*priors, *map(load_prior, names)) if prior.digest[:3] == prefix]
+        if not known:
+            raise recjax.FormatError(f"no prior {prefix.hex()} is known")
+        header, payload = container.verify(blob, known[0].digest)
+        shape = header.shape or known[0].patch_shape[:2]
+        count = np.prod(im.n_patches(shape, (8, 8)))
+        indices = range_coder.decode_indices(payload, np.full(count, 12), header.exponent)
+        levels = (indices[:, None] // [256, 16, 1] % 16 * 16 + 8).astype(np.uint8)
+        patches = np.broadcast_to(levels[:, None, None], (count, 8, 8, 3))
+        return recjax.Signal(im.from_patches(patches, shape, (8, 8)), "image", {"gray": header.gray})
+
+    codec.load_prior = load_prior
+    codec.embedded_priors = lambda: names
+    codec.compress_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
+    codec.decompress_batch = lambda blobs, *, priors=(): [decompress(blob, priors) for blob in blobs]
+    return codec
+
+
+@pytest.fixture
+def codec(monkeypatch):
+    module = miniature_codec()
+    monkeypatch.setitem(sys.modules, "recjax.codec", module)
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    recjax.save(recjax.Signal(photo), "photo.png")
+    return tmp_path
+
+
+def run(capsys, *argv):
+    code = cli.main([str(word) for word in argv])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def refused(capsys, *argv, code=1):
+    """Runs a command that must fail with one line on stderr; returns the line."""
+    before = set(Path.cwd().rglob("*"))
+    got, out, err = run(capsys, *argv)
+    assert got == code and out == "" and re.fullmatch(r"recjax: [^\n]+\n", err), (got, out, err)
+    left = {path for path in set(Path.cwd().rglob("*")) - before if "cache" not in path.parts}
+    assert not left
+    return err
+
+
+def test_round_trip(codec, folder, capsys):
+    code, out, err = run(capsys, "compress", "photo.png", "photo.rec")
+    assert code == 0 and err == ""
+    size = Path("photo.rec").stat().st_size
+    assert f"photo.rec: {size} bytes, {8 * size / 600:.3f} bpp, 20.00 dB" in out
+    assert run(capsys, "decompress", "photo.rec", "back.png") == (0, "", "")
+    assert recjax.load("back.png").values.shape == (20, 30, 3)
+    assert run(capsys, "compress", "photo.png", "low.rec", "--quality", "low")[0] == 0
+    assert Path("low.rec").read_bytes()[5:8] == MiniaturePrior("photo-low").digest[:3]
+
+
+def test_info_adds_up(codec, folder, capsys):
+    run(capsys, "compress", "photo.png", "photo.rec")
+    code, out, err = run(capsys, "info", "photo.rec", "--json")
+    facts = json.loads(out)
+    assert code == 0 and err == ""
+    assert facts["bytes"] * 8 == facts["header_bits"] + facts["payload_bits"]
+    assert facts["payload_bits"] == pytest.approx(facts["index_bits"] + facts["padding_bits"])
+    assert facts["padding_bits"] < 8 and facts["header_bits"] == 8 * 12
+    assert facts["shape"] == [20, 30] and facts["patches"] == facts["blocks"] == 12
+    assert run(capsys, "info", "photo.rec")[1].startswith(f"bytes            {facts['bytes']}\n")
+
+
+def test_info_of_an_unknown_prior_shows_the_header(codec, folder, capsys):
+    digest = bytes(range(32))
+    header = container.Header(
+        scheme=1,
+        modality=container.Modality.IMAGE,
+        shape=(5, 6),
+        gray=True,
+        extra_bits=2,
+        exponent=64,
+        digest_prefix=digest[:3],
+    )
+    Path("other.rec").write_bytes(container.pack(header, b"1234", digest))
+    facts = json.loads(run(capsys, "info", "other.rec", "--json")[1])
+    assert facts["prior"] == "000102" and not facts["known_prior"] and facts["shape"] == [5, 6]
+    assert "no prior 000102" in refused(capsys, "decompress", "other.rec", "a.png")
+
+
+def test_priors(codec, capsys):
+    assert set(json.loads(run(capsys, "priors", "--json")[1])) == {"photo-low", "photo-high"}
+    assert "licence          none" in run(capsys, "priors")[1]
+
+
+def test_eval_compares_at_no_larger_size(codec, folder, capsys):
+    Path("set").mkdir()
+    for seed in range(3):
+        ramp = np.arange(64, dtype=np.uint8) * np.uint8(seed + 1)
+        recjax.save(recjax.Signal(np.broadcast_to(ramp[:, None, None], (64, 2048, 3)).copy()), f"set/{seed}.png")
+    code, out, err = run(capsys, "eval", "set", "--limit", 2, "--json", "report.json")
+    assert code == 0 and err == "" and out.splitlines()[-1].startswith("mean")
+    report = json.loads(Path("report.json").read_text())
+    assert set(report) == {"name", "description", "results"}
+    rows = report["results"]["images"]
+    assert [row["image"] for row in rows] == ["0.png", "1.png"]
+    for row in rows:
+        assert row["webp_bytes"] <= row["bytes"] and row["psnr"] > 20
+        assert row["jpeg_bytes"] is None or row["jpeg_bytes"] <= row["bytes"]
+    assert report["results"]["mean"]["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows]))
+
+
+def test_best_at_size_finds_the_largest_that_fits():
+    from recjax.commands.eval import best_at_size
+
+    values = _smooth()
+    size, quality = best_at_size(values, "jpeg", 3000)
+    assert 2000 < size <= 3000 and quality > 25
+    assert best_at_size(values, "jpeg", 100) is None
+    assert best_at_size(values, "jpeg", 10**6)[1] > 40
+
+
+def _smooth():
+    y, x = np.mgrid[:96, :96]
+    waves = [np.sin(x / 7 + k) * np.cos(y / (5 + k)) for k in range(3)]
+    noise = np.random.default_rng(0).normal(0, 6, (96, 96, 3))
+    return np.clip(128 + 90 * np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
+
+
+def test_bad_images_are_refused(codec, folder, capsys):
+    Path("empty.png").touch()
+    Path("text.png").write_text("no image")
+    Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:500])
+    for name, reason in [
+        ("none.png", "No such file"),
+        ("empty.png", "is empty"),
+        ("text.png", "not a PNG"),
+        ("cut.png", "damaged"),
+        (".", "is a folder"),
+    ]:
+        assert reason in refused(capsys, "compress", name, "a.rec")
+
+
+def test_bad_outputs_are_refused_before_any_work(codec, folder, capsys):
+    Path("old.rec").write_bytes(b"precious")
+    codec.compress_batch = None  # would raise TypeError
+    for name, reason in [("old.rec", "exists"), ("none/a.rec", "no folder"), (".", "is a folder")]:
+        assert reason in refused(capsys, "compress", "photo.png", name)
+    assert Path("old.rec").read_bytes() == b"precious"
+    assert "suffix" in refused(capsys, "decompress", "old.rec", "a.gif")
+    assert "exists" in refused(capsys, "decompress", "old.rec", "photo.png")
+    assert "effort" in refused(capsys, "compress", "photo.png", "a.rec", "--effort", 0)
+
+
+def test_force_replaces(codec, folder, capsys):
+    Path("old.rec").write_bytes(b"old")
+    assert run(capsys, "compress", "photo.png", "old.rec", "--force")[0] == 0
+    assert run(capsys, "decompress", "old.rec", "photo.png", "--force")[0] == 0
+
+
+def test_damaged_files_are_refused(codec, folder, capsys):
+    run(capsys, "compress", "photo.png", "good.rec")
+    good = Path("good.rec").read_bytes()
+    wrong = {"empty": b"", "magic": b"\x89PNG" + good, "newer": good[:2] + b"\x21" + good[3:], "longer": good + b"\0"}
+    for place in range(len(good)):
+        wrong[f"flip{place}"] = good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :]
+        wrong[f"cut{place}"] = good[:place] + good[place + 1 :]
+    for name, blob in wrong.items():
+        Path("bad.rec").write_bytes(blob)
+        for command in (["decompress", "bad.rec", "a.png"], ["info", "bad.rec"]):
+            if command[0] == "info" and name in ("flip5", "flip6", "flip7", "cut5", "cut6", "cut7"):
+                continue  # another prior's number: info shows the header and says that the prior is not known
+            assert "bad.rec" in refused(capsys, *command), name
+    assert "No such file" in refused(capsys, "decompress", "none.rec", "a.png")
+    assert "is a folder" in refused(capsys, "info", ".")
+
+
+def test_bad_usage_is_one_line(folder, capsys):
+    for argv in (
+        ["nonsense"],
+        ["compress"],
+        ["compress", "a"],
+        ["info", "a", "--nonsense"],
+        ["eval", ".", "--limit", "x"],
+    ):
+        refused(capsys, *argv, code=2)
+    assert "--limit" in refused(capsys, "eval", ".", "--limit", 0)
+    Path("void").mkdir()
+    assert "no PNG" in refused(capsys, "eval", "void")
+    assert "no folder" in refused(capsys, "eval", "none")
+
+
+def test_help_names_every_verb(capsys):
+    code, out, err = run(capsys, "--help")
+    assert code == 0 and err == "" and all(verb in out for verb in cli.VERBS)
+    code, out, err = run(capsys, "compress", "--help")
+    assert code == 0 and err == "" and "--force" in out
+
+
+def test_ctrl_c_leaves_no_file(folder):
+    # a named pipe: opening it to write returns once the process has opened it to read
+    os.mkfifo("pipe.png")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recjax.cli", "compress", "pipe.png", "a.rec"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(recjax.__file__).parents[1])},
+    )
+    with open("pipe.png", "wb"):
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == "" and err == "recjax: interrupted\n"
+    assert not Path("a.rec").exists()
