@@ -127,16 +127,17 @@ class BlockCoder:
         Raises:
             ValueError: if the shapes do not fit.
         """
-        batch, d = mu.shape
         self._check(table, ids, mu, sigma, width)
+        d = mu.shape[1]
         inside = jnp.arange(d) < width[:, None]
         mu, sigma = (jnp.asarray(x, table.dtype) for x in (mu, sigma))
         valid = (width >= 0) & (width <= d)
         valid &= jnp.all(~inside | (jnp.isfinite(mu) & jnp.isfinite(sigma) & (sigma > 0)), axis=1)
         used = inside & valid[:, None]
         column, sign = _signed_columns(key, ids, width, d)
-        # what each column of the table stands for in this block
-        latent = jnp.argsort(column, axis=1)
+        # the coordinate that each column of the table stands for in this block
+        place = jnp.arange(d, dtype=jnp.int32)
+        latent = jnp.sum(jnp.where(column[:, :, None] == place, place[None, :, None], 0), axis=1)
         mu = jnp.take_along_axis(jnp.where(used, sign.astype(mu.dtype) * mu, 0), latent, axis=1)
         sigma = jnp.take_along_axis(jnp.where(used, sigma, 1), latent, axis=1)
 
@@ -195,9 +196,9 @@ class BlockCoder:
         n, (batch, d) = self.candidates, mu.shape
         tile = min(n, _TILE)
         slots = max(1, tile // _SLOT)
-        # equal groups of at most _LANES blocks, in whole vector registers
+        # equal groups of at most _LANES blocks, a multiple of what the product's kernels take at once
         groups = max(1, -(-batch // _LANES))
-        lanes = -(-batch // (32 * groups)) * 32
+        lanes = max(1, -(-batch // (64 * groups))) * 64
         precision = 1 / (sigma * sigma)
         coefficients = jnp.concatenate([0.5 - 0.5 * precision, mu * precision, jnp.ones_like(mu[:, :1])], axis=1)
         coefficients = jnp.pad(coefficients, ((0, groups * lanes - batch), (0, 0)))
