@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if argv[0] not in VERBS:
             return _fail(f"there is no verb {argv[0]!r}; recjax --help lists them", 2)
-        _cache_compilations()
+        cache_compilations()
         command = _parse(argv[0], argv[1:])
         if isinstance(command, int):
             return command
@@ -91,7 +91,7 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
         return _fail(text, 2)
 
 
-def _cache_compilations() -> None:
+def cache_compilations() -> None:
     """Lets later runs skip compilation, unless the environment says otherwise; read when jax is imported."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     with contextlib.suppress(OSError):  # without a writable home we only lose time

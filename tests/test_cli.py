@@ -193,10 +193,10 @@ def test_best_at_size_finds_the_largest_that_fits():
     from recjax.commands.eval import best_at_size
 
     values = _smooth()
-    size, quality = best_at_size(values, "jpeg", 3000)
-    assert 2000 < size <= 3000 and quality > 25
+    rival = best_at_size(values, "jpeg", 3000)
+    assert 2000 < len(rival.data) <= 3000 and rival.psnr > 25
     assert best_at_size(values, "jpeg", 100) is None
-    assert best_at_size(values, "jpeg", 10**6)[1] > 40
+    assert best_at_size(values, "jpeg", 10**6).psnr > 40
 
 
 def _smooth():
@@ -291,3 +291,14 @@ def test_ctrl_c_leaves_no_file(folder):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == "" and err == "recjax: interrupted\n"
     assert not Path("a.rec").exists()
+
+
+def test_demo_writes_its_pictures(codec, folder, capsys):
+    pytest.importorskip("matplotlib")
+    from experiments import demo
+
+    demo.main(Path("demo"), effort=1, quality="high")
+    out = capsys.readouterr().out
+    assert "demo/photo.rec: " in out and "index_bits" in out and "JPEG" in out
+    sheet = im.load("demo/side_by_side.png").values
+    assert sheet.shape[1] in (2 * 512, 3 * 512) and sheet.shape[0] == 600 + demo.CAPTION

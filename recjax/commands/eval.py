@@ -6,9 +6,10 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 from tyro.conf import Positional
 
@@ -84,8 +85,15 @@ def eval(
         write_atomic(json, (json_module.dumps(report, indent=2) + "\n").encode(), force=force)
 
 
-def best_at_size(values: np.ndarray, codec: str, limit: int) -> tuple[int, float] | None:
-    """Bytes and PSNR of the codec's best file of at most ``limit`` bytes, or None if there is none.
+class Rival(NamedTuple):
+    """A file of another codec."""
+
+    psnr: float
+    data: bytes
+
+
+def best_at_size(values: UInt8[np.ndarray, "H W 3"], codec: str, limit: int) -> Rival | None:
+    """The best file of ``"jpeg"`` or ``"webp"`` with at most ``limit`` bytes, or None if there is none.
 
     For each chroma subsampling the quality is bisected for the largest file that fits; nothing is interpolated.
     """
@@ -101,11 +109,8 @@ def best_at_size(values: np.ndarray, codec: str, limit: int) -> tuple[int, float
                 continue
             low = middle
             decoded = np.array(Image.open(buffer).convert("RGB"))
-            found.append((psnr(decoded, values), len(buffer.getvalue())))
-    if not found:
-        return None
-    best, size = max(found)
-    return size, best
+            found.append(Rival(psnr(decoded, values), buffer.getvalue()))
+    return max(found, default=None)
 
 
 def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:
@@ -142,7 +147,8 @@ def _measure(batch: dict[str, Signal], prior, effort: int) -> Iterator[dict[str,
         }
         for codec in _CODECS:
             best = best_at_size(signal.values, codec, size)
-            row[f"{codec}_bytes"], row[f"{codec}_psnr"] = best or (None, None)
+            row[f"{codec}_bytes"] = len(best.data) if best else None
+            row[f"{codec}_psnr"] = best.psnr if best else None
         yield row
 
 
