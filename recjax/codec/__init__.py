@@ -1,0 +1,29 @@
+"""The codec: priors, posteriors, blocks, files."""
+
+from recjax.codec.coding import (
+    Encoded,
+    compress,
+    compress_batch,
+    decompress,
+    decompress_batch,
+    encode_batch,
+)
+from recjax.codec.dataset import load_training_images
+from recjax.codec.prior import Prior, embedded_priors, load_prior
+from recjax.codec.train import TrainConfig
+from recjax.codec.training_run import train_prior
+
+__all__ = [
+    "Encoded",
+    "Prior",
+    "TrainConfig",
+    "compress",
+    "compress_batch",
+    "decompress",
+    "decompress_batch",
+    "embedded_priors",
+    "encode_batch",
+    "load_prior",
+    "load_training_images",
+    "train_prior",
+]

@@ -1,0 +1,46 @@
+"""What ``effort`` 1 to 9 means: gradient steps and candidates."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long an encoder works.
+
+    Attributes:
+      fit_steps: gradient steps before the first block is coded.
+      refine_steps: gradient steps after each block.
+      extra_bits: ``t``; a block has 2^(budget + t) candidates.
+      lr: learning rate of the fit, which falls to ``lr_refine``, which falls to ``lr_end`` at the last block.
+    """
+
+    fit_steps: int
+    refine_steps: int
+    extra_bits: int
+    lr: float = 0.03
+    lr_refine: float = 0.01
+    lr_end: float = 0.003
+
+
+EFFORTS = {
+    1: Effort(fit_steps=100, refine_steps=2, extra_bits=0),
+    2: Effort(fit_steps=150, refine_steps=4, extra_bits=1),
+    3: Effort(fit_steps=250, refine_steps=8, extra_bits=2),
+    4: Effort(fit_steps=400, refine_steps=10, extra_bits=2),
+    5: Effort(fit_steps=600, refine_steps=20, extra_bits=2),
+    6: Effort(fit_steps=1000, refine_steps=40, extra_bits=2),
+    7: Effort(fit_steps=2000, refine_steps=80, extra_bits=3),
+    8: Effort(fit_steps=4000, refine_steps=150, extra_bits=4),
+    9: Effort(fit_steps=10000, refine_steps=300, extra_bits=4),
+}
+
+
+def effort_of(level: int) -> Effort:
+    """The settings of an effort level.
+
+    Raises:
+      ValueError: ``level`` is not 1 to 9.
+    """
+    if level not in EFFORTS:
+        raise ValueError(f"effort must be 1 to 9, got {level}")
+    return EFFORTS[level]

@@ -1,0 +1,56 @@
+"""Factorised Gaussian posteriors over whitened latents, one row of latents a signal or patch."""
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+
+@struct.dataclass
+class Posterior:
+    """q(z) = N(mean, exp(log_std)^2), against the prior N(0, 1).
+
+    Latents are whitened: the network sees loc + scale * z with the prior's ``loc`` and ``scale``.
+    """
+
+    mean: Float[Array, "rows latents"]
+    log_std: Float[Array, "rows latents"]
+
+    def kl_nats(self) -> Float[Array, "rows latents"]:
+        """KL[q || N(0, 1)] of every latent."""
+        return 0.5 * (jnp.exp(2 * self.log_std) + self.mean**2 - 1) - self.log_std
+
+    def sample(self, noise: Float[Array, "rows latents"]) -> Float[Array, "rows latents"]:
+        return self.mean + jnp.exp(self.log_std) * noise
+
+
+@struct.dataclass
+class LatentPrior:
+    """Mean and standard deviation of every latent before whitening."""
+
+    loc: Float[Array, "latents"]
+    scale: Float[Array, "latents"]
+
+    def unwhiten(self, z: Float[Array, "rows latents"]) -> Float[Array, "rows latents"]:
+        return self.loc + self.scale * z
+
+
+def refit_prior(prior: LatentPrior, posterior: Posterior) -> tuple[LatentPrior, Posterior, Float[Array, "latents"]]:
+    """The prior that minimises the mean KL to the given posteriors, in closed form.
+
+    mu_p = mean(mu_q), sigma_p^2 = mean(sigma_q^2 + (mu_q - mu_p)^2) over signals (COMBINER, section 3).
+
+    Returns:
+      The new prior, the same posteriors whitened by it, and the factor by which the unit of every latent
+      grew (what gradients with respect to the whitened latents are multiplied by).
+    """
+    mean = posterior.mean.mean(0)
+    std = jnp.sqrt((jnp.exp(2 * posterior.log_std) + (posterior.mean - mean) ** 2).mean(0))
+    refitted = LatentPrior(loc=prior.loc + prior.scale * mean, scale=prior.scale * std)
+    whitened = Posterior(mean=(posterior.mean - mean) / std, log_std=posterior.log_std - jnp.log(std))
+    return refitted, whitened, std
+
+
+def initial_posterior(rows: int, n_latents: int, std: float = 0.5) -> Posterior:
+    """Centred posteriors, all of one width."""
+    shape = (rows, n_latents)
+    return Posterior(mean=jnp.zeros(shape), log_std=jnp.full(shape, jnp.log(jnp.float32(std))))

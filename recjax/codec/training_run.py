@@ -1,0 +1,185 @@
+"""A training run from images to a prior file: checkpoints, resuming, a wall-clock limit, a log."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from recjax.codec.partition import partition
+from recjax.codec.prior import save_prior
+from recjax.codec.train import (
+    ROUND_STEPS,
+    TrainConfig,
+    TrainState,
+    batch_rows,
+    initial_state,
+    make_round,
+    round_key,
+    select_targets,
+    training_targets,
+)
+
+LOG_ROUNDS = 20
+
+
+@dataclasses.dataclass
+class Checkpoints:
+    """The latest state of a run in a folder, written by orbax: complete or not at all.
+
+    Raises:
+      ValueError: the folder holds a run with another configuration or other data.
+    """
+
+    folder: Path
+    identity: str
+
+    def __post_init__(self):
+        import orbax.checkpoint as ocp
+
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        run = self.folder / "run.json"
+        if not run.exists():
+            run.write_text(self.identity)
+        elif run.read_text() != self.identity:
+            raise ValueError(f"{self.folder} holds a run with other settings or data; choose another folder")
+        self._manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
+        self._args = ocp.args
+
+    def restore(self, state: TrainState) -> TrainState:
+        """The latest checkpoint, or ``state`` if there is none."""
+        step = self._manager.latest_step()
+        if step is None:
+            return state
+        return self._manager.restore(step, args=self._args.StandardRestore(state))
+
+    def save(self, state: TrainState) -> None:
+        if int(state.round) != self._manager.latest_step():
+            self._manager.save(int(state.round), args=self._args.StandardSave(state))
+            self._manager.wait_until_finished()
+
+
+def train_prior(
+    config: TrainConfig,
+    images: UInt8[np.ndarray, "M h w c"],
+    out: str | os.PathLike,
+    *,
+    checkpoint_dir: str | os.PathLike | None = None,
+    checkpoint_minutes: float = 5.0,
+    max_minutes: float = math.inf,
+    metadata: dict[str, Any] | None = None,
+    force: bool = False,
+    log: Callable[[str], None] = print,
+) -> bool:
+    """Trains a prior and writes it to ``out``.
+
+    Args:
+      config: see :class:`TrainConfig`.
+      images: training signals.
+      out: the prior file.
+      checkpoint_dir: where the state is kept, every ``checkpoint_minutes``; a run that finds its own state there
+        goes on from it, with the results that an undisturbed run would have had.
+      max_minutes: wall-clock limit; a run that reaches it keeps its state and writes a usable prior.
+      metadata: provenance to store in the prior (data, licence, command).
+      force: whether ``out`` may be replaced.
+      log: receives one line every 20 rounds: rate, distortion, price, remaining time.
+
+    Returns:
+      Whether all rounds are done.
+
+    Raises:
+      ValueError: the images do not fit, ``out`` cannot be written, or training diverged.
+    """
+    targets = training_targets(images, config)
+    data = hashlib.sha256(images.tobytes()).hexdigest()
+    state = initial_state(config, len(images))
+    checkpoints = None
+    if checkpoint_dir is not None:
+        identity = json.dumps({"config": dataclasses.asdict(config), "data": data}, sort_keys=True)
+        checkpoints = Checkpoints(Path(checkpoint_dir), identity)
+        state = checkpoints.restore(state)
+    run = make_round(config)
+    first, begun, saved = int(state.round), time.monotonic(), time.monotonic()
+    curve = []
+    for number in range(first, config.rounds):
+        rows = batch_rows(config, len(images), number)
+        state, report = run(state, select_targets(targets, rows), rows, round_key(config, number))
+        last = number + 1 == config.rounds
+        if last or (number + 1) % LOG_ROUNDS == 0:
+            mse, kl = float(report.mse), float(report.kl_bits)
+            if not math.isfinite(mse + kl):
+                raise ValueError("training diverged; lower lr_shared or lr")
+            curve.append({"step": (number + 1) * ROUND_STEPS, "psnr": _psnr(mse), "kl_bits": kl})
+            log(_line(config, number + 1, curve[-1], begun, first, float(state.log_beta)))
+        out_of_time = time.monotonic() - begun > 60 * max_minutes
+        if checkpoints and (last or out_of_time or time.monotonic() - saved > 60 * checkpoint_minutes):
+            checkpoints.save(state)
+            saved = time.monotonic()
+        if out_of_time and not last:
+            log(f"stopped after {number + 1} of {config.rounds} rounds: the same command goes on from here")
+            break
+    write_trained(config, state, out, curve=curve, metadata={"data_sha256": data} | (metadata or {}), force=force)
+    return int(state.round) == config.rounds
+
+
+def write_trained(
+    config: TrainConfig,
+    state: TrainState,
+    out: str | os.PathLike,
+    *,
+    curve: list[dict[str, float]],
+    metadata: dict[str, Any],
+    force: bool = False,
+) -> None:
+    """Partitions the latents by their average KL and writes the prior of a training state.
+
+    Raises:
+      ValueError: ``out`` cannot be written, or exists and ``force`` is off.
+    """
+    kl_bits = np.asarray(state.posterior.kl_nats().mean(0), np.float64) / math.log(2)
+    order, widths = partition(kl_bits, config.budget, config.seed)
+    training = {
+        "config": dataclasses.asdict(config),
+        "rounds_done": int(state.round),
+        "signals": len(state.posterior.mean),
+        "curve": curve,
+        "kl_bits": float(kl_bits.sum()),
+        "versions": {"jax": jax.__version__, "numpy": np.__version__},
+    }
+    save_prior(
+        out,
+        config=config.network,
+        params=state.params,
+        prior=state.prior,
+        log_std=np.asarray(state.posterior.log_std.mean(0)),
+        beta=float(jnp.exp(state.log_beta)),
+        order=order,
+        widths=widths,
+        budget=config.budget,
+        metadata=metadata | {"training": training},
+        force=force,
+    )
+
+
+def _psnr(mse: float) -> float:
+    return -10 * math.log10(mse)
+
+
+def _line(config, done, point, begun, first, log_beta):
+    elapsed = time.monotonic() - begun
+    left = elapsed / (done - first) * (config.rounds - done)
+    rate = point["kl_bits"] / config.network.n_points
+    return (
+        f"round {done}/{config.rounds}  {rate:.3f} bpp  {point['psnr']:.2f} dB  beta {math.exp(log_beta):.2e}  "
+        f"{elapsed / 60:.1f} min, {left / 60:.1f} min left"
+    )
