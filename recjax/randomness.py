@@ -151,5 +151,3 @@ def normal(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]
     )
     value = jnp.where(q <= 0.425, central, outer)
     return jnp.where(lower, -value, value)
-
-

@@ -1,0 +1,131 @@
+"""What every coding distribution is: a pytree of parameters, decodable from the shared random bits."""
+
+import abc
+import dataclasses
+import math
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt32
+
+Violations = list[tuple[str, Any]]
+"""Messages and, for each, where the parameters break it (True = bad)."""
+
+
+class Distribution(abc.ABC):
+    """A product of independent scalar distributions, one for each entry of its parameters.
+
+    Every axis of the parameters is an event axis, so that ``log_prob`` of one event is a scalar; batch with
+    ``jax.vmap``. Subclasses are frozen dataclasses made by ``family``; their parameters are floating-point
+    arrays of one shape and dtype (float32, or float64 where a parameter has it).
+    """
+
+    parameters: ClassVar[tuple[str, ...]]
+
+    def _set(self, **values: Any) -> None:
+        """Converts the parameters to arrays of one shape and dtype, and checks concrete values."""
+        dtype = _common_dtype(values.values())
+        try:
+            shape = jnp.broadcast_shapes(*(np.shape(value) for value in values.values()))
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in values.items())
+            raise ValueError(f"{type(self).__name__}: the shapes of {shapes} do not fit together") from error
+        for name, value in values.items():
+            object.__setattr__(self, name, jnp.broadcast_to(jnp.asarray(value, dtype), shape))
+        raise_violations(self)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return np.shape(getattr(self, self.parameters[0]))
+
+    @property
+    def event_size(self) -> int:
+        return math.prod(self.event_shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return getattr(self, self.parameters[0]).dtype
+
+    @abc.abstractmethod
+    def violations(self) -> Violations:
+        """What is wrong with the parameters, written with operators only: it runs on NumPy and on JAX arrays."""
+
+    @abc.abstractmethod
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+        """Log density in nats, summed over the event axes."""
+
+    @abc.abstractmethod
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+        """Distribution function of each component."""
+
+    @abc.abstractmethod
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+        """Inverse distribution function of each component."""
+
+    @abc.abstractmethod
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
+        """The event that 32 uniform bits per component stand for, in row-major order of the event."""
+
+    def _event(self, flat: Float[Array, "... d"]) -> Float[Array, "*samples_event"]:
+        return flat.reshape(*flat.shape[:-1], *self.event_shape)
+
+    def _sum(self, terms: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+        return terms.sum(axis=tuple(range(-len(self.event_shape), 0)))
+
+
+def family(cls):
+    """Makes a ``Distribution`` subclass a frozen dataclass and a pytree whose leaves are its parameters."""
+    cls = dataclasses.dataclass(frozen=True, init=False, eq=False)(cls)
+    cls.parameters = tuple(field.name for field in dataclasses.fields(cls))
+
+    def flatten_with_keys(self):
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in cls.parameters], None
+
+    def unflatten(_, leaves) -> Self:
+        # no __init__: JAX also rebuilds trees around things that are not arrays
+        self = object.__new__(cls)
+        for name, leaf in zip(cls.parameters, leaves, strict=True):
+            object.__setattr__(self, name, leaf)
+        return self
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
+    return cls
+
+
+def concrete(tree: Any) -> Any | None:
+    """The tree with NumPy leaves, or None inside a transformation (``jit``, ``vmap``), where values are unknown."""
+    try:
+        return jax.tree.map(np.asarray, tree)
+    except jax.errors.TracerArrayConversionError:
+        return None
+
+
+def raise_violations(checked: Any) -> None:
+    """Raises a ValueError for the first violation of a concrete object; does nothing on traced values."""
+    values = concrete(checked)
+    for message, bad in values.violations() if values is not None else ():
+        if np.any(bad):
+            raise ValueError(message)
+
+
+def any_violation(violations: Violations) -> Bool[Array, ""]:
+    """Whether anything is wrong, as a traced scalar."""
+    return jnp.stack([jnp.any(bad) for _, bad in violations]).any()
+
+
+def finite(name: str, value: Any) -> tuple[str, Any]:
+    return f"{name} must be finite", ~(abs(value) < math.inf)
+
+
+def positive(name: str, value: Any) -> tuple[str, Any]:
+    return f"{name} must be positive and finite", ~((value > 0) & (value < math.inf))
+
+
+def _common_dtype(values) -> np.dtype:
+    given = [v.dtype for v in values if hasattr(v, "dtype") and jnp.issubdtype(v.dtype, jnp.floating)]
+    if not given:
+        return jax.dtypes.canonicalize_dtype(float)
+    widest = max(np.dtype(dtype).itemsize for dtype in given)
+    return jax.dtypes.canonicalize_dtype(np.float64 if widest == 8 else np.float32)

@@ -1,0 +1,102 @@
+"""Laplace distributions, and Laplace targets over Laplace proposals."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from recjax import randomness
+from recjax.distributions.base import Distribution, Violations, family, finite, positive
+from recjax.distributions.pair import Pair, register_pair
+
+_LOG_2 = math.log(2)
+_FAR = 1e4  # equal scales: the ratio is constant beyond both medians
+
+
+@family
+class Laplace(Distribution):
+    """Independent Laplace (double exponential) components.
+
+    Args:
+        loc: medians.
+        scale: mean absolute deviations, positive; broadcast against ``loc``.
+
+    Raises:
+        ValueError: a parameter is not finite, ``scale`` is not positive, or the shapes do not fit.
+
+    >>> float(Laplace(0.0, 1.0).cdf(0.0))
+    0.5
+    """
+
+    loc: Float[Array, "*event"]
+    scale: Float[Array, "*event"]
+
+    def __init__(self, loc, scale):
+        self._set(loc=loc, scale=scale)
+
+    def violations(self) -> Violations:
+        return [finite("loc", self.loc), positive("scale", self.scale)]
+
+    def log_prob(self, x):
+        return self._sum(-jnp.abs(x - self.loc) / self.scale - jnp.log(self.scale) - _LOG_2)
+
+    def cdf(self, x):
+        z = (x - self.loc) / self.scale
+        tail = 0.5 * jnp.exp(-jnp.abs(z))
+        return jnp.where(z < 0, tail, 1 - tail)
+
+    def icdf(self, u):
+        tail = jnp.minimum(u, 1 - u)
+        return self.loc + jnp.sign(u - 0.5) * -self.scale * jnp.log(2 * tail)
+
+    def sample_from_bits(self, bits):
+        return self.loc + self.scale * self._event(randomness.laplace(bits, self.dtype))
+
+
+@register_pair(Laplace, Laplace)
+class LaplacePair(Pair):
+    """Q = L(m, b) over P = L(0, 1) after standardisation; the ratio is bounded for b <= 1 and peaks at m."""
+
+    def __init__(self, target: Laplace, proposal: Laplace):
+        super().__init__(target, proposal)
+        self.shift = (target.loc - proposal.loc) / proposal.scale
+        self.scale = target.scale / proposal.scale
+        self.shrink = (proposal.scale - target.scale) / proposal.scale
+
+    def log_ratio(self, x):
+        q, p = self.target, self.proposal
+        return p._sum(jnp.abs(x - p.loc) / p.scale - jnp.abs(x - q.loc) / q.scale - jnp.log(self.scale))
+
+    def log_ratio_max(self):
+        return self.proposal._sum(jnp.where(self.shrink >= 0, jnp.abs(self.shift) - jnp.log(self.scale), jnp.inf))
+
+    def bound_violations(self) -> Violations:
+        message = "target: the density ratio is unbounded, its scale must not exceed the proposal's"
+        return [(message, self.target.scale > self.proposal.scale)]
+
+    def widths(self, log_h):
+        m, b, left, right = self._level_set(log_h)
+        w_q = -0.5 * (jnp.expm1(-left / b) + jnp.expm1(-right / b))
+        below, above = jnp.minimum(left, m), jnp.maximum(left - m, 0)  # parts of the left side right and left of 0
+        w_p = 0.5 * (jnp.exp(-(m - below)) * -jnp.expm1(-below) - jnp.expm1(-above) - jnp.exp(-m) * jnp.expm1(-right))
+        empty = log_h > self.log_ratio_max()
+        return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
+
+    def kinks(self):
+        m, b = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
+        return (-m / b - jnp.log(b))[None]
+
+    def kl(self):
+        m, b = jnp.abs(self.shift), self.scale
+        return self.proposal._sum(m + b * jnp.expm1(-m / b) - self.shrink - jnp.log1p(-self.shrink))
+
+    def _level_set(self, log_h):
+        """{r >= h} = [m - left, m + right] for a shift m made positive."""
+        m, b, shrink = (self._scalar(p) for p in (jnp.abs(self.shift), self.scale, self.shrink))
+        depth = jnp.maximum(self.log_ratio_max() - log_h, 0)
+        slope = jnp.where(shrink > 0, shrink, 1) / b  # of -ln r beyond both medians
+        to_zero = m * (1 + 1 / b)
+        right = jnp.where(shrink > 0, depth / slope, _FAR)
+        beyond = jnp.where(shrink > 0, (depth - to_zero) / slope, _FAR)
+        left = jnp.where(depth <= to_zero, depth / (1 + 1 / b), m + beyond)
+        return m, b, left, right

@@ -1,0 +1,140 @@
+"""Normal distributions, and normal targets over normal proposals."""
+
+import math
+
+import jax.numpy as jnp
+from jax.scipy import special
+from jaxtyping import Array, Float
+
+from recjax import randomness
+from recjax.distributions.base import Distribution, Violations, family, finite, positive
+from recjax.distributions.pair import Pair, register_pair
+from recjax.distributions.quadrature import gauss_legendre
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@family
+class Normal(Distribution):
+    """Independent normal components.
+
+    Args:
+        loc: means.
+        scale: standard deviations, positive; broadcast against ``loc``.
+
+    Raises:
+        ValueError: a parameter is not finite, ``scale`` is not positive, or the shapes do not fit.
+
+    >>> float(Normal(1.0, 2.0).log_prob(1.0).round(4))
+    -1.6121
+    """
+
+    loc: Float[Array, "*event"]
+    scale: Float[Array, "*event"]
+
+    def __init__(self, loc, scale):
+        self._set(loc=loc, scale=scale)
+
+    def violations(self) -> Violations:
+        return [finite("loc", self.loc), positive("scale", self.scale)]
+
+    def log_prob(self, x):
+        z = (x - self.loc) / self.scale
+        return self._sum(-0.5 * z * z - jnp.log(self.scale) - _LOG_SQRT_2PI)
+
+    def cdf(self, x):
+        return special.ndtr((x - self.loc) / self.scale)
+
+    def icdf(self, u):
+        return self.loc + self.scale * special.ndtri(u)
+
+    def sample_from_bits(self, bits):
+        return self.loc + self.scale * self._event(randomness.normal(bits, self.dtype))
+
+
+@register_pair(Normal, Normal)
+class NormalPair(Pair):
+    """Q = N(m, s^2) over P = N(0, 1) after standardisation by the proposal.
+
+    For s < 1: ln r(z) = ln r_max - a (z - c)^2 with c = m / (1 - s^2), a = (1 - s^2) / (2 s^2).
+    """
+
+    def __init__(self, target: Normal, proposal: Normal):
+        super().__init__(target, proposal)
+        self.shift = (target.loc - proposal.loc) / proposal.scale
+        self.scale = target.scale / proposal.scale
+        # 1 - s^2, exactly zero when the scales are equal
+        self.shrink = (proposal.scale - target.scale) / proposal.scale * (1 + self.scale)
+
+    def log_ratio(self, x):
+        z = (x - self.proposal.loc) / self.proposal.scale
+        y = (x - self.target.loc) / self.target.scale
+        return self.proposal._sum(0.5 * (z - y) * (z + y) - jnp.log(self.scale))
+
+    def log_ratio_max(self):
+        m, shrink = self.shift, self.shrink
+        peak = jnp.where(m == 0, 0, m * m / (2 * jnp.where(shrink > 0, shrink, 1)))
+        return self.proposal._sum(
+            jnp.where((shrink > 0) | (m == 0) & (shrink == 0), peak - jnp.log(self.scale), jnp.inf)
+        )
+
+    def bound_violations(self) -> Violations:
+        message = "target: the density ratio is unbounded, its scale must be smaller than the proposal's"
+        q, p = self.target, self.proposal
+        return [
+            (f"{message} (or both distributions equal)", (q.scale > p.scale) | (q.scale == p.scale) & (q.loc != p.loc))
+        ]
+
+    def widths(self, log_h):
+        centre, rho, near = self._level_set(log_h)
+        m, s = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
+        w_p = _mass(near, centre + rho, centre, rho)
+        w_q = _mass((near - m) / s, (centre + rho - m) / s, (centre - m) / s, rho / s)
+        empty = log_h > self.log_ratio_max()
+        return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
+
+    def survival(self, log_h):
+        depth = jnp.maximum(self.log_ratio_max() - log_h, 0)
+        centre, rho, _ = self._level_set(log_h)
+        nodes, weights = gauss_legendre(16, depth.dtype)
+        tau = 2 * nodes - 1
+        excess = jnp.expm1(depth * (1 - tau) * (1 + tau)) * jnp.exp(
+            -0.5 * jnp.square(centre + rho * tau) - _LOG_SQRT_2PI
+        )
+        near = 2 * rho * jnp.exp(log_h) * jnp.sum(weights * excess)
+        w_p, w_q = self.widths(log_h)
+        smooth = (depth < 1.5) & (rho * (rho + centre) < 20)
+        return jnp.where(smooth, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
+
+    def kl(self):
+        m, s = self.shift, self.scale
+        return self.proposal._sum(0.5 * (m * m - self.shrink) - jnp.log(s))
+
+    def _level_set(self, log_h):
+        """{r >= h} = [centre - rho, centre + rho] for a shift made positive; its lower end without cancellation."""
+        m, s, shrink = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale), self._scalar(self.shrink)
+        top = self.log_ratio_max()
+        depth = jnp.clip(top - log_h, 0, 1e6)  # finite at h = 0
+        safe = jnp.where(shrink > 0, shrink, 1)
+        a = safe / (2 * s * s)
+        centre = jnp.where(shrink > 0, m / safe, 0)
+        rho = jnp.where(shrink > 0, _sqrt(depth / a), 1e4)
+        end = centre + rho
+        near = (m * m / (2 * s * s) + jnp.log(s) + top - depth) / (a * jnp.where(end > 0, end, 1))
+        return centre, rho, jnp.where((shrink > 0) & (end > 0) & (rho * (1 + centre) > 0.5), near, centre - rho)
+
+
+def _mass(low, high, centre, rho):
+    """Standard normal probability of [low, high] = centre -+ rho, relatively accurate if narrow or in a tail."""
+    nodes, weights = gauss_legendre(8, rho.dtype)
+    narrow = rho * (1 + jnp.abs(centre)) < 1
+    half = jnp.where(narrow, rho, 0)
+    inner = 2 * half * jnp.sum(weights * jnp.exp(-0.5 * jnp.square(centre + half * (2 * nodes - 1)) - _LOG_SQRT_2PI))
+    flip = low + high > 0  # take the difference of the smaller tails
+    outer = special.ndtr(jnp.where(flip, -low, high)) - special.ndtr(jnp.where(flip, -high, low))
+    return jnp.where(narrow, inner, outer)
+
+
+def _sqrt(x):
+    """Square root with gradient zero at zero."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)

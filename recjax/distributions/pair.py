@@ -1,0 +1,136 @@
+"""Pairs (Q, P): what a sampler and a limit need to know about a target Q beside its proposal P."""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from recjax.distributions.base import Distribution, Violations
+from recjax.distributions.quadrature import gauss_legendre
+
+PairClass = TypeVar("PairClass", bound=type["Pair"])
+_PAIRS: dict[tuple[type, type], type["Pair"]] = {}
+
+
+class Pair(abc.ABC):
+    """The density ratio r = dQ/dP of a target Q and a proposal P; natural logarithms throughout.
+
+    Subclass it and decorate with ``register_pair`` to teach every coder and limit a new pair. Only ``log_ratio``
+    and ``log_ratio_max`` are required. ``widths`` opens GPRS and the channel simulation divergence; the closed
+    forms ``kl`` and ``channel_simulation`` are optional, quadrature of the widths replaces them.
+
+    Methods are traced: write them with ``jax.numpy``. ``target`` arrives in the dtype of the proposal.
+    """
+
+    def __init__(self, target: Any, proposal: Any):
+        self.target = target
+        self.proposal = proposal
+
+    @abc.abstractmethod
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+        """ln r(x), summed over the event; -inf outside the support of Q."""
+
+    @abc.abstractmethod
+    def log_ratio_max(self) -> Float[Array, ""]:
+        """ln of the essential supremum of r, or any upper bound of it for rejection sampling and A*."""
+
+    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h]."""
+        raise ValueError(f"{self._name} has no width functions")
+
+    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
+        """w_Q(h) - h w_P(h) = E_P[(r - h)^+], without cancellation near the maximum of r.
+
+        There it is the integral of w_P over [h, r_max]; elsewhere the difference itself.
+        """
+        w_p, w_q = self.widths(log_h)
+        top = self.log_ratio_max()
+        depth = jnp.maximum(top - log_h, 0)
+        edges = jnp.concatenate([depth[None], jnp.clip(top - self.kinks(), 0, depth), jnp.zeros(1, depth.dtype)])
+        edges = jnp.sqrt(jnp.sort(jnp.minimum(edges, _NEAR)))
+        nodes, weights = gauss_legendre(16, depth.dtype)
+        length = jnp.diff(edges)
+        v = edges[:-1, None] + jnp.outer(length, nodes)
+        inner = jax.vmap(jax.vmap(lambda v: self.widths(top - v * v)[0] * jnp.exp(top - v * v) * 2 * v))(v)
+        near = jnp.sum(inner * jnp.outer(length, weights))
+        return jnp.where(depth < _NEAR, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
+
+    def kinks(self) -> Float[Array, "k"]:
+        """Values of ln h where the widths are not smooth."""
+        return jnp.zeros(0, self.proposal.dtype)
+
+    def kl(self) -> Float[Array, ""] | None:
+        """D_KL(Q || P) in nats, or None: take it from the widths."""
+        return None
+
+    def channel_simulation(self) -> Float[Array, ""] | None:
+        """D_CS(Q || P) in nats, or None: take it from the widths."""
+        return None
+
+    def violations(self) -> Violations:
+        """What makes the pair meaningless: bad parameters, or Q not absolutely continuous with respect to P."""
+        return [
+            (f"{role}: {message}", bad)
+            for role, distribution in (("target", self.target), ("proposal", self.proposal))
+            for message, bad in distribution.violations()
+        ]
+
+    def bound_violations(self) -> Violations:
+        """What makes the ratio unbounded, which exact samplers cannot code."""
+        return [(f"target: the density ratio of {self._name} is unbounded", ~(self.log_ratio_max() < math.inf))]
+
+    def _scalar(self, parameter: Float[Array, "*event"]) -> Float[Array, ""]:
+        if self.proposal.event_size != 1:
+            raise ValueError(f"{self._name}: width functions exist for scalar pairs only")
+        return parameter.reshape(())
+
+    @property
+    def _name(self) -> str:
+        return f"{type(self.target).__name__} {self.target.event_shape} over {type(self.proposal).__name__}"
+
+
+_NEAR = 1.0
+"""Depth below ln r_max (nats) down to which survival probabilities are integrated."""
+
+
+def register_pair(target: type, proposal: type) -> Callable[[PairClass], PairClass]:
+    """Class decorator: this ``Pair`` describes targets of one type over proposals of another."""
+
+    def register(cls: PairClass) -> PairClass:
+        _PAIRS[target, proposal] = cls
+        return cls
+
+    return register
+
+
+def pair_of(target: Any, proposal: Any) -> Pair:
+    """The registered ``Pair`` of a target and a proposal with equal event shapes.
+
+    Raises:
+        ValueError: no such pair is registered, or the event shapes differ.
+
+    >>> import recjax
+    >>> pair = pair_of(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))
+    >>> float(pair.log_ratio_max().round(4))
+    1.3598
+    """
+    if target.event_shape != proposal.event_shape:
+        raise ValueError(f"target: its event shape {target.event_shape} is not the proposal's {proposal.event_shape}")
+    return build_pair(target, proposal)
+
+
+def build_pair(target: Any, proposal: Any) -> Pair:
+    """``pair_of`` without the shape check."""
+    for q in type(target).__mro__:
+        for p in type(proposal).__mro__:
+            if (q, p) in _PAIRS:
+                return _PAIRS[q, p](_cast(target, proposal.dtype), proposal)
+    raise ValueError(f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} is registered")
+
+
+def _cast(target: Distribution, dtype) -> Distribution:
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, target)

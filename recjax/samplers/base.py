@@ -1,0 +1,105 @@
+"""The contract of every coder, and the results it returns."""
+
+import abc
+import dataclasses
+import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+
+class Status(enum.IntEnum):
+    """Why an encoder stopped."""
+
+    DONE = 0
+    """The algorithm ran to its end."""
+    MAX_STEPS = 1
+    """The cap on steps came first; the sample is the best one found, not an exact sample."""
+    INVALID = 2
+    """Traced parameters turned out to be invalid (NaN, scale not positive, unbounded density ratio): no search."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """What an encoder returns.
+
+    Attributes:
+        index: what is sent: a pytree of integer arrays of fixed shape.
+        sample: the decoder's own output for this index.
+        steps: candidates examined.
+        status: a ``Status`` as int32.
+    """
+
+    index: PyTree[Array]
+    sample: Float[Array, "*event"]
+    steps: Int[Array, ""]
+    status: Int[Array, ""]
+
+
+class Coder(abc.ABC):
+    """A relative entropy coder: a frozen, hashable configuration whose methods are pure functions.
+
+    ``encode``, ``decode`` and ``codelength`` treat one example and are jitted inside; use them under ``jax.jit``,
+    ``jax.vmap`` and ``jax.shard_map`` at will. Encoder and decoder share ``key``, a typed JAX key or ``uint32[2]``,
+    used for nothing else.
+    """
+
+    @abc.abstractmethod
+    def encode(self, key: Array, target: Any, proposal: Any) -> Code:
+        """Draws a sample of ``target`` that ``decode`` finds again from the key and a short index.
+
+        Raises:
+            ValueError: concrete parameters are invalid, event shapes differ, the target is not absolutely
+                continuous with respect to the proposal, or the coder cannot treat the pair. On traced parameters
+                the code's status is ``Status.INVALID`` instead.
+        """
+
+    @abc.abstractmethod
+    def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
+        """The results of ``jax.vmap(encode)`` in less time.
+
+        Args:
+            keys: one key an example.
+            targets: a distribution whose parameters have a leading batch axis.
+            proposal: one proposal for all, or a batch of them.
+        """
+
+    @abc.abstractmethod
+    def decode(self, key: Array, index: PyTree[Array], proposal: Any) -> Float[Array, "*event"]:
+        """The sample that an index stands for: ``code.sample``, bit for bit.
+
+        Raises:
+            ValueError: a concrete index is out of range. Traced indices are clamped to the range.
+        """
+
+    @abc.abstractmethod
+    def codelength(self, key: Array, index: PyTree[Array], proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+        """Bits that the index takes, from what the receiver knows.
+
+        Args:
+            rate_bits: the expected divergence of targets from the proposal that the code is tuned for.
+        """
+
+
+def check_range(name: str, value: Any, low: int, high: int) -> None:
+    """Raises a ValueError unless ``value`` is a whole number between the bounds."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+
+
+def checked_index(index: Any, limit: int) -> Array:
+    """A scalar candidate number as uint32: concrete ones are checked against ``limit``, traced ones clamped."""
+    if not jnp.issubdtype(jnp.result_type(index), jnp.integer) or np.ndim(index) != 0:
+        raise ValueError("index must be one integer; decode batches with jax.vmap")
+    try:
+        value = int(index)
+    except jax.errors.ConcretizationTypeError:
+        largest = min(limit - 1, jnp.iinfo(index.dtype).max)
+        return jnp.clip(index, 0, largest).astype(jnp.uint32)
+    if not 0 <= value < limit:
+        raise ValueError(f"index must be from 0 to {limit - 1}, got {value}")
+    return jnp.uint32(value)

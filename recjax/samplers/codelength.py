@@ -1,0 +1,64 @@
+"""Lengths of ideal codes for indices 0, 1, 2, ..., in bits."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy import special
+from jaxtyping import Array, Float, UInt32
+
+from recjax.distributions.base import concrete
+
+
+def rate_value(rate_bits: Any, dtype) -> Float[Array, ""]:
+    """A rate as an array; a ValueError if it is missing or, being concrete, negative or not finite."""
+    if rate_bits is None:
+        raise ValueError("rate_bits is needed: the divergence, in bits, that the code is tuned for")
+    value = concrete(rate_bits)
+    if value is not None and not (value.ndim == 0 and 0 <= value < math.inf):
+        raise ValueError(f"rate_bits must be one non-negative number, got {rate_bits!r}")
+    return jnp.asarray(rate_bits, dtype)
+
+
+@jax.jit
+def zeta_bits(index: UInt32[Array, ""], rate_bits: Float[Array, ""]) -> Float[Array, ""]:
+    """log2 zeta(a) + a log2(index + 1) with a = 1 + 1 / (rate + 1), the zeta code of Poisson rejection coders.
+
+    >>> float(zeta_bits(jnp.uint32(0), jnp.float32(0.0)).round(4))  # a = 2: log2(pi^2 / 6)
+    0.718
+    """
+    excess = 1 / (rate_bits + 1)
+    log_n = jnp.log2(index.astype(excess.dtype) + 1)
+    return jnp.log2(special.zeta(1 + excess, jnp.ones_like(excess))) + (1 + excess) * log_n
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def zipf_bits(index: UInt32[Array, ""], count: int, exponent: Float[Array, ""]) -> Float[Array, ""]:
+    """log2 H + a log2(index + 1), H the sum of n^-a over n = 1 .. count: the Zipf code of finite support.
+
+    >>> float(zipf_bits(jnp.uint32(3), 4, jnp.float32(1.0)).round(4))  # log2(25 / 12) + log2(4)
+    3.0589
+    """
+    log_n = jnp.log2(index.astype(exponent.dtype) + 1)
+    return jnp.log2(_harmonic(count, exponent)) + exponent * log_n
+
+
+def _harmonic(count, a):
+    """Sum of n^-a over n = 1 .. count, by the Euler-Maclaurin formula beyond 32."""
+    head = min(count, 32)
+    total = jnp.sum(jnp.asarray(np.arange(1, head + 1), a.dtype) ** -a)
+    if count == head:
+        return total
+    log_span = math.log(count / head)
+    power = jnp.where(a == 1, 1, 1 - a)
+    integral = jnp.where(a == 1, log_span, head**power * jnp.expm1(power * log_span) / power)
+    ends = 0.5 * (count**-a - head**-a)
+    return total + integral + ends + a / 12 * (head ** (-a - 1) - count ** (-a - 1))
+
+
+def budget_exponent(rate_bits: Float[Array, ""], budget_bits: int) -> Float[Array, ""]:
+    """TODO"""
+    return 1 + 1 / (rate_bits + 1)

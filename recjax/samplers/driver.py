@@ -1,0 +1,182 @@
+"""The one loop of all global samplers: search the shared list of candidates X_0, X_1, ... drawn from the proposal.
+
+Candidates are evaluated in chunks. A coder adds only its rule: how it looks at a chunk, and when it stops.
+Rules treat candidates one by one in order and all sums are exact, so results do not depend on the chunk size.
+"""
+
+import dataclasses
+import functools
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
+
+from recjax import randomness
+from recjax.distributions.base import Distribution, Violations, any_violation
+from recjax.distributions.pair import Pair, pair_of
+from recjax.randomness import Stream
+from recjax.samplers.base import Code, Status
+
+_RUNNING = -1
+_CHUNK = 64  # candidates at a time in one search
+_SLAB = 1 << 14  # lanes at a time in a batch
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Consecutive candidates.
+
+    Attributes:
+        index: their numbers.
+        log_ratio: ln r of each, -inf beyond the coder's last candidate.
+        words: keys of the streams, by ``Stream``.
+    """
+
+    index: UInt32[Array, "n"]
+    log_ratio: Float[Array, "n"]
+    words: UInt32[Array, "streams 2"]
+
+    def exponentials(self, stream: Stream) -> Float[Array, "n"]:
+        """Independent unit exponentials, one a candidate."""
+        bits = randomness.coordinate_bits(self.words[stream], self.index, 1)[:, 0]
+        return randomness.exponential(bits, self.log_ratio.dtype)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a rule says about a chunk.
+
+    Attributes:
+        carry: the rule's state after the candidates it has dealt with.
+        used: how many candidates of the chunk these are.
+        stopped: whether the last of them ended the search.
+        index: the candidate chosen so far.
+    """
+
+    carry: PyTree[Array]
+    used: Int[Array, ""]
+    stopped: Bool[Array, ""]
+    index: UInt32[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """A search under way: the candidates dealt with so far, the one chosen, and -1 or a final status."""
+
+    carry: PyTree[Array]
+    steps: UInt32[Array, ""]
+    index: UInt32[Array, ""]
+    status: Int[Array, ""]
+
+
+class Rule(Protocol):
+    """What the loop asks of a coder; frozen and hashable, because it is part of the compiled program."""
+
+    @property
+    def limit(self) -> int:
+        """The number of candidates, at most 2^31."""
+        ...
+
+    def violations(self, pair: Pair) -> Violations:
+        """What makes the rule useless for a pair."""
+        ...
+
+    def start(self, pair: Pair) -> PyTree[Array]:
+        """The rule's state before the first candidate."""
+        ...
+
+    def examine(self, pair: Pair, carry: PyTree[Array], chunk: Chunk) -> Verdict:
+        """Continues the search over a chunk."""
+        ...
+
+    def exhausted(self, carry: PyTree[Array]) -> Int[Array, ""]:
+        """The status when all candidates are used up."""
+        ...
+
+
+@jax.jit
+def decode(root: UInt32[Array, "2"], index: UInt32[Array, ""], proposal: Distribution) -> Float[Array, "*event"]:
+    """Regenerates one candidate."""
+    bits = randomness.coordinate_bits(randomness.stream_key(root, Stream.CANDIDATE), index, proposal.event_size)
+    return proposal.sample_from_bits(bits)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode(rule: Rule, root: UInt32[Array, "2"], target: Distribution, proposal: Distribution) -> Code:
+    """Searches for one example."""
+    progress = _advance(rule, _CHUNK, root, target, proposal, _begin(rule, target, proposal), None)
+    return _finish(root, proposal, progress)
+
+
+def _begin(rule, target, proposal):
+    pair = pair_of(target, proposal)
+    status = jnp.where(any_violation(rule.violations(pair)), Status.INVALID, _RUNNING).astype(jnp.int32)
+    return Progress(rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
+
+
+def _advance(rule, size, root, target, proposal, progress, chunks):
+    """Runs a search until it ends, or for a number of chunks."""
+    pair = pair_of(target, proposal)
+    words = jnp.stack([randomness.stream_key(root, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
+
+    def log_ratio(index):
+        bits = randomness.coordinate_bits(words[Stream.CANDIDATE], index, proposal.event_size)
+        return pair.log_ratio(proposal.sample_from_bits(bits))
+
+    def step(state):
+        progress, chunks = state
+        index = progress.steps + jnp.arange(size, dtype=jnp.uint32)
+        ratios = jnp.where(index < rule.limit, jax.vmap(log_ratio)(index), -jnp.inf)
+        verdict = rule.examine(pair, progress.carry, Chunk(index, ratios, words))
+        steps = progress.steps + verdict.used.astype(jnp.uint32)
+        status = jnp.where(steps < rule.limit, _RUNNING, rule.exhausted(verdict.carry))
+        status = jnp.where(verdict.stopped & (steps <= rule.limit), Status.DONE, status).astype(jnp.int32)
+        last = jnp.uint32(rule.limit - 1)
+        progress = Progress(verdict.carry, jnp.minimum(steps, last + 1), jnp.minimum(verdict.index, last), status)
+        return progress, None if chunks is None else chunks - 1
+
+    def unfinished(state):
+        progress, chunks = state
+        running = progress.status == _RUNNING
+        return running if chunks is None else running & (chunks > 0)
+
+    return jax.lax.while_loop(unfinished, step, (progress, chunks))[0]
+
+
+def _finish(root, proposal, progress):
+    sample = decode(root, progress.index, proposal)
+    return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
+
+
+_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0)), static_argnums=0)
+_advance_lanes = jax.jit(jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, 0, None)), static_argnums=(0, 1))
+_finish_lanes = jax.jit(jax.vmap(_finish))
+_take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
+_put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part))
+
+
+def encode_lanes(rule: Rule, roots: UInt32[Array, "lanes 2"], targets: Distribution, proposals: Distribution) -> Code:
+    """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
+
+    All searches run for a few chunks, then those that have not ended for a few more, and so forth.
+    Lanes are gathered into slabs of few different sizes, so that few programs are compiled; a slab is filled up with
+    copies of one of its lanes.
+    """
+    progress = _begin_lanes(rule, targets, proposals)
+    chunks = 4
+    while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
+        for slab in np.split(lanes, range(_SLAB, lanes.size, _SLAB)):
+            size = _SLAB
+            while size // 4 >= slab.size and size > 16:
+                size //= 4
+            slab = np.pad(slab, (0, size - slab.size), mode="edge")
+            chunk = min(max(_SLAB * 16 // size, 16), 256)
+            args = _take((roots, targets, proposals, progress), slab)
+            progress = _put(progress, slab, _advance_lanes(rule, chunk, *args, chunks))
+        chunks *= 2
+    return _finish_lanes(roots, proposals, progress)

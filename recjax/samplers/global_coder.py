@@ -1,0 +1,135 @@
+"""Coders whose index is a candidate number in the shared list of draws from the proposal."""
+
+import abc
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from recjax import randomness
+from recjax.distributions.base import Violations, concrete
+from recjax.distributions.pair import Pair, pair_of
+from recjax.samplers import driver
+from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
+from recjax.samplers.codelength import rate_value, zeta_bits
+
+
+class GlobalCoder(Coder):
+    """A coder whose index is the 0-based number of a candidate (uint32); itself the driver's ``Rule``."""
+
+    @property
+    @abc.abstractmethod
+    def limit(self) -> int: ...
+
+    @abc.abstractmethod
+    def violations(self, pair: Pair) -> Violations: ...
+
+    @abc.abstractmethod
+    def start(self, pair: Pair) -> Any: ...
+
+    @abc.abstractmethod
+    def examine(self, pair: Pair, carry: Any, chunk: driver.Chunk) -> driver.Verdict: ...
+
+    @abc.abstractmethod
+    def exhausted(self, carry: Any) -> Array: ...
+
+    def encode(self, key: Array, target: Any, proposal: Any) -> Code:
+        self._validate(target, proposal)
+        return driver.encode(self, randomness.key_words(key), target, proposal)
+
+    def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
+        roots = jax.vmap(randomness.key_words)(keys)
+        if proposal.event_shape != targets.event_shape:
+            proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (roots.shape[0], *jnp.shape(x))), proposal)
+        self._validate(targets, proposal)
+        if concrete((roots, targets, proposal)) is None:
+            return jax.vmap(functools.partial(driver.encode, self))(roots, targets, proposal)
+        return driver.encode_lanes(self, roots, targets, proposal)
+
+    def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
+        return driver.decode(randomness.key_words(key), checked_index(index, self.limit), proposal)
+
+    def _validate(self, target: Any, proposal: Any) -> None:
+        values = concrete((target, proposal))
+        for message, bad in self.violations(pair_of(*values)) if values is not None else ():
+            if np.any(bad):
+                raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExactCoder(GlobalCoder):
+    """A coder whose samples follow the target exactly, for bounded density ratios.
+
+    Args:
+        max_steps: cap on the candidates examined.
+    """
+
+    max_steps: int = 1 << 24
+
+    def __post_init__(self):
+        check_range("max_steps", self.max_steps, 1, 1 << 31)
+
+    @property
+    def limit(self) -> int:
+        return self.max_steps
+
+    def violations(self, pair: Pair) -> Violations:
+        return pair.violations() + pair.bound_violations()
+
+    def exhausted(self, carry: Any) -> Array:
+        return jnp.int32(Status.MAX_STEPS)
+
+    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+        """Bits of the zeta code for ``index`` + 1 with exponent 1 + 1 / (``rate_bits`` + 1)."""
+        return zeta_bits(checked_index(index, self.limit), rate_value(rate_bits, proposal.dtype))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BudgetCoder(GlobalCoder):
+    """A coder that examines exactly N = 2^budget candidates and picks one by a noisy maximum of ln r.
+
+    Its samples are biased towards the proposal; the bias vanishes as the budget grows beyond the divergence.
+
+    Args:
+        budget_bits: log2 of the number of candidates, 0 to 31.
+    """
+
+    budget_bits: int = 16
+
+    def __post_init__(self):
+        check_range("budget_bits", self.budget_bits, 0, 31)
+
+    @property
+    def limit(self) -> int:
+        return 1 << self.budget_bits
+
+    def violations(self, pair: Pair) -> Violations:
+        return pair.violations()
+
+    def exhausted(self, carry: Any) -> Array:
+        found = carry[1] > -jnp.inf  # at least one candidate in the support of the target
+        return jnp.where(found, Status.DONE, Status.MAX_STEPS).astype(jnp.int32)
+
+    def start(self, pair: Pair) -> Any:
+        return self.start_noise(), jnp.full((), -jnp.inf, pair.proposal.dtype), jnp.uint32(0)
+
+    def examine(self, pair: Pair, carry: Any, chunk: driver.Chunk) -> driver.Verdict:
+        noise, best, index = carry
+        noise, log_noise = self.log_noise(noise, chunk)
+        score = chunk.log_ratio - log_noise
+        k = jnp.argmax(score)
+        index = jnp.where(score[k] > best, chunk.index[k], index)
+        carry = noise, jnp.maximum(score[k], best), index
+        return driver.Verdict(carry, jnp.int32(score.size), jnp.zeros((), bool), index)
+
+    @abc.abstractmethod
+    def start_noise(self) -> Any:
+        """The state of the noise before the first candidate."""
+
+    @abc.abstractmethod
+    def log_noise(self, noise: Any, chunk: driver.Chunk) -> tuple[Any, Float[Array, "n"]]:
+        """The next state of the noise, and the logarithm of each candidate's."""
