@@ -27,7 +27,7 @@ lint: $(STAMP) ## check style and format
 	$(BIN)/ruff format --check .
 
 type: $(STAMP) ## check types
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP) ## measure the block coder against NumPy
 	$(BIN)/recjax bench blocks

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
-    "distributions": ("Categorical", "Laplace", "Normal", "Uniform"),
+    "distributions": ("Laplace", "Normal", "Uniform"),
     "errors": ("FormatError",),
     "limits": ("channel_simulation_bits", "kl_bits", "renyi_inf_bits", "width_function"),
     "modalities": ("Signal", "load", "save"),
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import decompress as decompress
     from recjax.codec import decompress_batch as decompress_batch
     from recjax.codec import load_prior as load_prior
-    from recjax.distributions import Categorical as Categorical
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
     from recjax.distributions import Uniform as Uniform

@@ -89,7 +89,7 @@ def miniature_codec():
 
     codec.load_prior = load_prior
     codec.embedded_priors = lambda: names
-    codec.compress_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
+    codec.encode_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
     codec.decompress_batch = lambda blobs, *, priors=(): [decompress(blob, priors) for blob in blobs]
     return codec
 
@@ -222,7 +222,7 @@ def test_bad_images_are_refused(codec, folder, capsys):
 
 def test_bad_outputs_are_refused_before_any_work(codec, folder, capsys):
     Path("old.rec").write_bytes(b"precious")
-    codec.compress_batch = None  # would raise TypeError
+    codec.encode_batch = None  # would raise TypeError
     for name, reason in [("old.rec", "exists"), ("none/a.rec", "no folder"), (".", "is a folder")]:
         assert reason in refused(capsys, "compress", "photo.png", name)
     assert Path("old.rec").read_bytes() == b"precious"

@@ -14,8 +14,8 @@ from jaxtyping import Int
 from recjax.bits.zipf import bin_edges, bin_frequencies, check_indices
 from recjax.errors import FormatError
 
-_queue = constriction.stream.queue
-_model = constriction.stream.model
+_queue = constriction.stream.queue  # pyright: ignore[reportAttributeAccessIssue]
+_model = constriction.stream.model  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> bytes:

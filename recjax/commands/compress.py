@@ -37,13 +37,13 @@ def compress(
 
     import jax
 
-    from recjax.codec import compress_batch
+    from recjax.codec import encode_batch
 
     loaded = chosen_prior(prior, quality)
     key = None if seed is None else jax.random.key(seed)
     start = time.perf_counter()
     with progress_bar("compress") as progress:
-        (result,) = compress_batch([signal], loaded, effort=effort, key=key, progress=progress)
+        (result,) = encode_batch([signal], loaded, effort=effort, key=key, progress=progress)
     write_atomic(out, result.blob, force=force)
     pixels = signal.values.shape[0] * signal.values.shape[1]
     print(

@@ -126,11 +126,11 @@ def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:
 
 
 def _measure(batch: dict[str, Signal], prior, effort: int) -> Iterator[dict[str, Any]]:
-    from recjax.codec import compress_batch, decompress_batch
+    from recjax.codec import decompress_batch, encode_batch
 
     start = time.perf_counter()
     with progress_bar("compress") as progress:
-        results = compress_batch(list(batch.values()), prior, effort=effort, progress=progress)
+        results = encode_batch(list(batch.values()), prior, effort=effort, progress=progress)
     seconds = (time.perf_counter() - start) / len(batch)
     decoded = decompress_batch([result.blob for result in results], priors=(prior,))
     for (name, signal), result, back in zip(batch.items(), results, decoded):

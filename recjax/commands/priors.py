@@ -28,4 +28,7 @@ def priors(*, json: bool = False) -> None:
         return
     for name, entries in facts.items():
         print(name)
-        print("\n".join(f"  {key:<16} {value}" for key, value in entries.items()))
+        for key, value in entries.items():
+            if isinstance(value, dict):  # the course of the training; --json has it whole
+                value = ", ".join(f"{k} {v}" for k, v in value.items() if not isinstance(v, list | dict))
+            print(f"  {key:<16} {value}")

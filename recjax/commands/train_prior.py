@@ -1,10 +1,14 @@
 """``recjax train-prior``."""
 
+import math
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from recjax import codec
 from recjax.atomic import check_output
 from recjax.codec import TrainConfig
 
@@ -14,33 +18,48 @@ def train_prior(
     out: Positional[Path],
     *,
     config: OmitArgPrefixes[Annotated[TrainConfig, arg(name="")]] = TrainConfig(),  # noqa: B008
+    patches: int = 4096,
+    data: str = "",
+    licence: str = "",
     checkpoints: Path | None = None,
-    max_minutes: float | None = None,
+    max_minutes: float = math.inf,
     force: bool = False,
 ) -> None:
-    """Learn a prior from images. Run it again to go on after an interruption.
+    """Learn a prior from images. After an interruption, the same command goes on from the last checkpoint.
 
     Args:
         images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images [M, 32, 32, 3].
         out: the .safetensors file to write.
         config: how the prior is trained.
+        patches: patches cut from a folder.
+        data: what the images are, kept in the prior.
+        licence: of the images, kept in the prior.
         checkpoints: folder of the checkpoints, by default OUT with .checkpoints appended.
-        max_minutes: stop in time to be done by then.
+        max_minutes: stop by then with a usable prior.
         force: replace OUT if it exists.
     """
+    checkpoints = checkpoints or out.with_name(f"{out.name}.checkpoints")
+    force = force or checkpoints.is_dir()  # then OUT is what the interrupted run wrote
     check_output(out, force=force)
-    if max_minutes is not None and not max_minutes > 0:
+    if not max_minutes > 0:
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")
-
-    from recjax import codec
-    from recjax.codec.dataset import load_training_images
-
-    data = load_training_images(images, config.network.grid, seed=config.seed)
+    if patches < 2:
+        raise ValueError(f"--patches must be at least 2, got {patches}")
+    if len(config.network.grid) != 2:
+        raise ValueError(f"--grid must be height and width, got {config.network.grid}")
+    height, width = config.network.grid
+    provenance = {
+        "data": data or images.name,
+        "licence": licence or "not stated",
+        "command": shlex.join(["recjax", *sys.argv[1:]]),
+    }
     codec.train_prior(
         config,
-        data,
+        codec.load_training_images(images, (height, width), patches=patches, seed=config.seed),
         out,
-        checkpoint_dir=checkpoints or out.with_name(f"{out.name}.checkpoints"),
+        checkpoint_dir=checkpoints,
         max_minutes=max_minutes,
+        metadata=provenance,
+        force=force,
         log=lambda line: print(line, flush=True),
     )

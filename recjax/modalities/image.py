@@ -51,9 +51,9 @@ def load(path: str | os.PathLike) -> Signal:
     _check(path, data, image)
     with _decoding(path):
         image = ImageOps.exif_transpose(image)
-        opaque = not image.has_transparency_data or image.convert("RGBA").getextrema()[3][0] == 255
+        alpha = np.array(image.convert("RGBA"))[..., 3] if image.has_transparency_data else 255
         values = np.array(image.convert("RGB"))
-    if not opaque:
+    if np.any(alpha != 255):
         raise ValueError(f"{path} has transparent pixels; flatten it onto a background first")
     gray = bool((values == values[..., :1]).all())
     return Signal(values, "image", {"gray": gray})
