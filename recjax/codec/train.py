@@ -25,9 +25,6 @@ from recjax.inr.siren import Siren, SirenConfig, initial_prior
 ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
 
-STEERING = 0.003
-"""Change of log beta in a step, per nat by which log KL misses its goal."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -39,6 +36,7 @@ class TrainConfig:
       batch: signals a round, a multiple of 128 (or fewer than 128).
       lr: Adam's learning rate for the posteriors (in units of the prior's standard deviation).
       lr_shared: Adam's learning rate for matrices and features.
+      steering: change of log beta in a step, per nat by which log KL misses its goal.
       budget: bits of KL a block.
       seed: of the initial network, the batches, the noise and the block partition.
       network: the architecture.
@@ -49,12 +47,13 @@ class TrainConfig:
     batch: int = 1024
     lr: float = 0.02
     lr_shared: float = 1e-3
+    steering: float = 5e-4
     budget: int = 16
     seed: int = 0
     network: SirenConfig = dataclasses.field(default_factory=SirenConfig)
 
     def __post_init__(self):
-        for name in ("rate", "rounds", "batch", "lr", "lr_shared"):
+        for name in ("rate", "rounds", "batch", "lr", "lr_shared", "steering"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 4 <= self.budget <= 20:
@@ -164,7 +163,7 @@ def make_round(config: TrainConfig):
         posterior, row_optimiser = jax.tree.map(lambda leaf: leaf[rows], (state.posterior, state.row_optimiser))
         rate = learning_rate(config, state.round / config.rounds)
         # At first KL grows because the network learns, which is no reason to lower its price.
-        steer = jnp.where(state.round < 0.1 * config.rounds, 0.0, STEERING)
+        steer = jnp.where(state.round < 0.1 * config.rounds, 0.0, config.steering)
         carry = (
             state.params, posterior, row_optimiser, state.shared_optimiser, state.log_beta, state.prior, targets,
             rate, steer,
