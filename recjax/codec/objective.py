@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 from recjax.codec.posterior import LatentPrior, Posterior
 from recjax.codec.signals import Targets
 
-ROW_CHUNK = 128
+ROW_CHUNK = 32
+"""Rows at a time: their activations stay in a core's cache."""
 
 
 class Network(NamedTuple):
@@ -49,14 +50,14 @@ def in_chunks(function, rows_args: Any):
 
 
 def padded_rows(rows: int) -> int:
-    """Rows after padding to a shape that is compiled only once: powers of two, then multiples of a chunk.
+    """Rows after padding to a shape that few programs are compiled for: at most an eighth is wasted above 256.
 
-    >>> [padded_rows(n) for n in (1, 5, 100, 130, 300)]
-    [1, 8, 128, 256, 512]
+    >>> [padded_rows(n) for n in (1, 5, 100, 150, 304, 5000)]
+    [1, 8, 128, 160, 320, 5120]
     """
-    if rows <= 2 * ROW_CHUNK:
+    if rows <= ROW_CHUNK:
         return 1 << (rows - 1).bit_length()
-    step = 2 * ROW_CHUNK if rows <= 16 * ROW_CHUNK else 16 * ROW_CHUNK
+    step = max(ROW_CHUNK, 1 << max(rows.bit_length() - 4, 0))
     return -(-rows // step) * step
 
 

@@ -31,7 +31,7 @@ class LatentPrior:
     scale: Float[Array, "latents"]
 
     def unwhiten(self, z: Float[Array, "rows latents"]) -> Float[Array, "rows latents"]:
-        return self.loc + self.scale * z
+        return self.loc[None] + self.scale[None] * z
 
 
 def refit_prior(prior: LatentPrior, posterior: Posterior) -> tuple[LatentPrior, Posterior, Float[Array, "latents"]]:
@@ -44,9 +44,10 @@ def refit_prior(prior: LatentPrior, posterior: Posterior) -> tuple[LatentPrior, 
       grew (what gradients with respect to the whitened latents are multiplied by).
     """
     mean = posterior.mean.mean(0)
-    std = jnp.sqrt((jnp.exp(2 * posterior.log_std) + (posterior.mean - mean) ** 2).mean(0))
+    centred = posterior.mean - mean[None]
+    std = jnp.sqrt((jnp.exp(2 * posterior.log_std) + centred**2).mean(0))
     refitted = LatentPrior(loc=prior.loc + prior.scale * mean, scale=prior.scale * std)
-    whitened = Posterior(mean=(posterior.mean - mean) / std, log_std=posterior.log_std - jnp.log(std))
+    whitened = Posterior(mean=centred / std[None], log_std=posterior.log_std - jnp.log(std)[None])
     return refitted, whitened, std
 
 

@@ -17,13 +17,16 @@ import optax
 from flax import nnx, struct
 from jaxtyping import Array, Float
 
-from recjax.codec.objective import ROW_CHUNK, Network, distortion
+from recjax.codec.objective import Network, distortion
 from recjax.codec.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
 from recjax.codec.signals import Targets, make_targets
 from recjax.inr.siren import Siren, SirenConfig, initial_prior
 
 ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
+
+ROW_CHUNK = 128
+"""Rows at a time; larger than in a fit, because the gradient of a matrix is a product over rows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,9 +164,10 @@ def make_round(config: TrainConfig):
     @jax.jit(donate_argnums=0)
     def run(state: TrainState, targets: Targets, rows: Array, key: Array) -> tuple[TrainState, RoundReport]:
         posterior, row_optimiser = jax.tree.map(lambda leaf: leaf[rows], (state.posterior, state.row_optimiser))
-        rate = learning_rate(config, state.round / config.rounds)
+        progress = state.round.astype(jnp.float32) / config.rounds
+        rate = learning_rate(config, progress)
         # At first KL grows because the network learns, which is no reason to lower its price.
-        steer = jnp.where(state.round < 0.1 * config.rounds, 0.0, config.steering)
+        steer = jnp.where(progress < 0.1, 0.0, config.steering)
         carry = (
             state.params, posterior, row_optimiser, state.shared_optimiser, state.log_beta, state.prior, targets,
             rate, steer,
@@ -195,8 +199,8 @@ def make_round(config: TrainConfig):
 def _rescale_moments(row_optimiser, unit):
     """Adam's moments of the means after their unit grew by ``unit``."""
     return row_optimiser._replace(
-        mu=row_optimiser.mu.replace(mean=row_optimiser.mu.mean * unit),
-        nu=row_optimiser.nu.replace(mean=row_optimiser.nu.mean * unit**2),
+        mu=row_optimiser.mu.replace(mean=row_optimiser.mu.mean * unit[None]),
+        nu=row_optimiser.nu.replace(mean=row_optimiser.nu.mean * unit[None] ** 2),
     )
 
 

@@ -1,0 +1,112 @@
+"""What a gradient step of the encoder is bound by.
+
+    python -m experiments.profile_step --prior photo-high --rows 384
+
+Times the whole step inside its compiled loop, and loops over each of its parts alone at the same shapes; the
+rate of a large matrix product on the same cores is the yardstick.
+"""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from recjax.codec import load_prior
+from recjax.codec.coding import make_batch
+from recjax.codec.fit import adam, advance, initial_fit
+from recjax.codec.objective import in_chunks, posterior_gradient
+from recjax.codec.signals import make_targets, take_subset
+from recjax.inr.sine import sine_turns
+
+STEPS = 50
+
+
+def seconds(function: Callable, *args) -> float:
+    """Of one call, the best of five after a warm-up."""
+    jax.block_until_ready(function(*args))
+    best = np.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*args))
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def looped(function: Callable) -> Callable:
+    """``function`` applied ``STEPS`` times inside one program, so that its buffers are reused."""
+    return jax.jit(lambda x: jax.lax.fori_loop(0, STEPS, lambda _, x: function(x), x))
+
+
+def main(prior: str = "photo-high", rows: int = 384) -> None:
+    """Profiles the step of a batch of patches.
+
+    Args:
+        prior: name or path.
+        rows: patches in the batch.
+    """
+    loaded = load_prior(prior)
+    config, network = loaded.config, loaded.network
+    batch = make_batch(loaded, [rows])
+    padded = len(batch.slots)
+    patches = np.random.default_rng(0).integers(0, 256, (padded, *loaded.patch_shape), dtype=np.uint8)
+    targets = make_targets(patches)
+    state = initial_fit(batch.layout, jnp.asarray(loaded.log_std), loaded.beta)
+    key, rates = jax.random.key(0), (jnp.float32(1e-3), jnp.float32(1e-3))
+    subset = take_subset(targets, 0)
+    beta = jnp.full(state.free.shape, loaded.beta)
+
+    def whole(state):
+        return advance(network, state, batch.layout, targets, key, rates, steps=STEPS, budget=float(loaded.budget))[0]
+
+    def gradient(posterior):
+        g, _ = posterior_gradient(network, posterior, beta, state.free, state.free, subset)
+        return jax.tree.map(lambda p, u: p - 1e-6 * u, posterior, g)
+
+    def weights_only(z):
+        """The products with the learned matrices, forward and backward."""
+
+        def one(part):
+            start, out = 0, []
+            for i, (_, size) in enumerate(config.latent_groups):
+                matrix = network.params["matrices"][i][...]
+                out.append(part[:, start : start + size] @ matrix @ matrix.T)
+                start += size
+            return jnp.concatenate(out, axis=1)
+
+        return in_chunks(one, z) * 1e-3
+
+    def sines(hidden):
+        return in_chunks(lambda part: sine_turns(part) * sine_turns(part + 0.25), hidden)
+
+    def optimise(carry):
+        posterior, optimiser = carry
+        update, optimiser = adam().update(posterior, optimiser)
+        return jax.tree.map(lambda p, u: p - 1e-6 * u, posterior, update), optimiser
+
+    hidden = jnp.zeros((padded, config.width * (config.layers - 1), len(subset.points)))
+    square = jnp.ones((2048, 2048))
+    peak = 2 * 2048**3 / seconds(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), square)
+    parts = {
+        "whole step": seconds(whole, state) / STEPS,
+        "gradient": seconds(looped(gradient), state.posterior) / STEPS,
+        "  latents to weights and back": seconds(looped(weights_only), state.free) / STEPS,
+        "  sines and cosines": seconds(looped(sines), hidden) / STEPS,
+        "noise": seconds(looped(lambda x: x + jax.random.normal(key, x.shape)), state.free) / STEPS,
+        "Adam": seconds(looped(optimise), (state.posterior, state.optimiser)) / STEPS,
+    }
+    multiplications = config.n_points // len(targets.points) * sum(n_in * n_out for n_in, n_out in config.layer_dims)
+    maps = sum(size**2 for _, size in config.latent_groups) if config.reparameterise else 0
+    flops = 2 * padded * (3 * multiplications + 2 * maps)
+    print(f"{padded} rows, {len(subset.points)} of {config.n_points} points a step, {len(jax.devices())} device(s)")
+    for name, took in parts.items():
+        print(f"{name:32} {1e3 * took:8.2f} ms  {1e6 * took / padded:7.1f} us a row  {took / parts['whole step']:5.0%}")
+    rate = flops / parts["whole step"]
+    share = f"{rate / 1e9:.0f} GFLOP/s of {peak / 1e9:.0f} ({rate / peak:.0%})"
+    print(f"products: {flops / padded / 1e6:.2f} MFLOP a row; {share}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
