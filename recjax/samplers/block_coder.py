@@ -129,7 +129,7 @@ class BlockCoder:
         """
         self._check(table, ids, mu, sigma, width)
         d = mu.shape[1]
-        inside = jnp.arange(d) < width[:, None]
+        inside = jnp.arange(d)[None] < width[:, None]
         mu, sigma = (jnp.asarray(x, table.dtype) for x in (mu, sigma))
         valid = (width >= 0) & (width <= d)
         valid &= jnp.all(~inside | (jnp.isfinite(mu) & jnp.isfinite(sigma) & (sigma > 0)), axis=1)
@@ -137,7 +137,7 @@ class BlockCoder:
         column, sign = _signed_columns(key, ids, width, d)
         # the coordinate that each column of the table stands for in this block
         place = jnp.arange(d, dtype=jnp.int32)
-        latent = jnp.sum(jnp.where(column[:, :, None] == place, place[None, :, None], 0), axis=1)
+        latent = jnp.sum(jnp.where(column[:, :, None] == place[None, None], place[None, :, None], 0), axis=1)
         mu = jnp.take_along_axis(jnp.where(used, sign.astype(mu.dtype) * mu, 0), latent, axis=1)
         sigma = jnp.take_along_axis(jnp.where(used, sigma, 1), latent, axis=1)
 
@@ -172,7 +172,7 @@ class BlockCoder:
         column, sign = _signed_columns(key, ids, width, d)
         row = _candidates(key, index, d, dtype)
         return jnp.where(
-            jnp.arange(d) < width[:, None], sign.astype(dtype) * jnp.take_along_axis(row, column, axis=1), 0
+            jnp.arange(d)[None] < width[:, None], sign.astype(dtype) * jnp.take_along_axis(row, column, axis=1), 0
         )
 
     def _check(self, table, ids, mu, sigma, width):
@@ -196,9 +196,10 @@ class BlockCoder:
         n, (batch, d) = self.candidates, mu.shape
         tile = min(n, _TILE)
         slots = max(1, tile // _SLOT)
-        # equal groups of at most _LANES blocks, a multiple of what the product's kernels take at once
+        # equal groups of at most _LANES blocks; from 64 lanes on, the kernels of the CPU sum in the same order, others
+        # are promised nothing and get one shape
         groups = max(1, -(-batch // _LANES))
-        lanes = max(1, -(-batch // (64 * groups))) * 64
+        lanes = max(1, -(-batch // (64 * groups))) * 64 if jax.default_backend() == "cpu" else _LANES
         precision = 1 / (sigma * sigma)
         coefficients = jnp.concatenate([0.5 - 0.5 * precision, mu * precision, jnp.ones_like(mu[:, :1])], axis=1)
         coefficients = jnp.pad(coefficients, ((0, groups * lanes - batch), (0, 0)))
