@@ -56,10 +56,10 @@ def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     """Exact posterior samples, counted at their KL."""
     key = jax.random.key(1)
     batch, _, state = fit_signals(signals, prior, effort, key)
-    noise = jax.random.normal(jax.random.fold_in(key, 1), state.free.shape)
-    z = state.posterior.sample(noise) * state.free
+    noise = jax.random.normal(jax.random.fold_in(key, 1), state.posterior.mean.shape)
+    z = state.posterior.sample(noise)
     decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
-    kl = np.asarray((state.posterior.kl_nats() * state.free).sum(1))[: batch.rows] / math.log(2)
+    kl = np.asarray((state.posterior.kl_nats()).sum(1))[: batch.rows] / math.log(2)
     pixels = prior.config.n_points
     return {
         "kl_bpp": float(kl.mean() / pixels),

@@ -87,7 +87,6 @@ def make_batch(prior: Prior, counts: Sequence[int]) -> Batch:
         inverse=jnp.asarray(inverse),
         blocks=jnp.asarray(prior.blocks),
         member=jnp.asarray(member[:-1]),
-        coded=jnp.asarray(member[:-1].sum(1)),
     )
     slots = np.concatenate([np.arange(count, dtype=np.uint32) for count in padded])
     return Batch(counts=counts, slots=jnp.asarray(slots), layout=layout)

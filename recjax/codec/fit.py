@@ -32,14 +32,12 @@ class Layout(NamedTuple):
       source, inverse: see :func:`recjax.codec.partition.source_rows`.
       blocks: latents of every block, padded with ``n_latents``.
       member: ``[latents, blocks]``, 1 where a latent belongs to a block.
-      coded: ``[latents]``, 0 for latents in no block: they stay at the prior's mean.
     """
 
     source: Int[Array, "rows latents"]
     inverse: Int[Array, "rows latents"]
     blocks: Int[Array, "blocks width"]
     member: Float[Array, "latents blocks"]
-    coded: Float[Array, "latents"]
 
     def to_slots(self, x: Float[Array, "rows latents"]) -> Float[Array, "rows latents"]:
         return jnp.take_along_axis(x, self.source, axis=0)
@@ -72,7 +70,7 @@ def initial_fit(layout: Layout, log_std: Float[Array, "latents"], beta: float) -
         posterior=posterior,
         optimiser=adam().init(posterior),
         log_beta=jnp.full((rows, layout.blocks.shape[0]), math.log(beta), jnp.float32),
-        free=jnp.broadcast_to(layout.coded, (rows, n_latents)),
+        free=jnp.ones((rows, n_latents)),
         step=jnp.int32(0),
     )
 

@@ -5,10 +5,22 @@ decoder needs hangs on floating point.
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 NEGLIGIBLE = 0.005
-"""Share of the total KL that may be dropped with the latents that carry least: they are not coded at all."""
+"""Share of the total KL that may be dropped with the latents that carry least."""
+
+
+def informative(kl_bits: np.ndarray) -> Bool[np.ndarray, "latents"]:
+    """All latents but those that carry least and together less than ``NEGLIGIBLE`` of the KL.
+
+    >>> informative(np.array([5.0, 0.0, 6.0])).tolist()
+    [True, False, True]
+    """
+    rank = np.argsort(kl_bits, kind="stable")
+    kept = np.ones(len(kl_bits), bool)
+    kept[rank[np.cumsum(kl_bits[rank]) <= NEGLIGIBLE * kl_bits.sum()]] = False
+    return kept
 
 
 def partition(kl_bits: np.ndarray, budget: float, seed: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "blocks"]]:
@@ -20,16 +32,13 @@ def partition(kl_bits: np.ndarray, budget: float, seed: int) -> tuple[Int[np.nda
       seed: of the order.
 
     Returns:
-      The coded latents in order, and the number of them in each successive block.
+      The latents in order, and the number of them in each successive block.
 
-    >>> order, widths = partition(np.array([5.0, 0.0, 5.0, 6.0]), 11, seed=0)
+    >>> order, widths = partition(np.array([5.0, 5.0, 6.0]), 11, seed=0)
     >>> sorted(order.tolist()), widths.tolist()
-    ([0, 2, 3], [2, 1])
+    ([0, 1, 2], [2, 1])
     """
-    rank = np.argsort(kl_bits, kind="stable")
-    dropped = np.cumsum(kl_bits[rank]) <= NEGLIGIBLE * kl_bits.sum()
-    active = np.sort(rank[~dropped])
-    order = np.random.default_rng(seed).permutation(active)
+    order = np.random.default_rng(seed).permutation(len(kl_bits))
     widths, filled = [0], 0.0
     for bits in kl_bits[order]:
         if widths[-1] and filled + bits / 2 > budget:

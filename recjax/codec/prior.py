@@ -41,7 +41,7 @@ class Prior:
       network: shared parameters and the distribution of the latents.
       log_std: ``[n_latents]``, where the fit of a posterior starts.
       beta: price of a nat of KL at which the prior was trained; mean squared error of values in [0, 1].
-      order, widths: the coded latents, and how many of them each block takes.
+      order, widths: the latents in coding order, and how many of them each block takes.
       budget: bits of KL a block is meant to have.
       metadata: provenance (training data and licence, command, seed, versions, results).
     """
@@ -84,7 +84,7 @@ def save_prior(
     *,
     config: SirenConfig,
     params: Any,
-    prior: LatentPrior,
+    scale: np.ndarray,
     log_std: np.ndarray,
     beta: float,
     order: np.ndarray,
@@ -93,17 +93,22 @@ def save_prior(
     metadata: dict[str, Any],
     force: bool = False,
 ) -> None:
-    """Writes a prior file atomically; matrices and features in half precision.
+    """Writes a prior file atomically.
+
+    Args:
+      config, params: of the network without its uninformative latents.
+      scale: the latents' standard deviations; their means are zero.
+
+    The others are the attributes of :class:`Prior`.
 
     Raises:
       ValueError: the file exists and ``force`` is off, or cannot be written.
     """
     from recjax.atomic import write_atomic
 
-    tensors = {name: np.asarray(leaf).astype(np.float16) for name, leaf in _named_leaves(params)}
+    tensors = {name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)}
     tensors |= {
-        "loc": np.asarray(prior.loc, np.float32),
-        "scale": np.asarray(prior.scale, np.float32),
+        "scale": np.asarray(scale, np.float32),
         "log_std": np.asarray(log_std, np.float32),
         "order": order.astype(np.int32),
         "widths": widths.astype(np.int32),
@@ -162,25 +167,25 @@ def _decode(blob, name):
     header = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["recjax"])
     if header["format"] != FORMAT:
         raise ValueError(f"format {header['format']} is not known (this release reads {FORMAT})")
-    config = SirenConfig(**header["network"] | {"grid": tuple(header["network"]["grid"])})
+    fields = header["network"]
+    config = SirenConfig(**fields | {"grid": tuple(fields["grid"]), "latents": tuple(fields["latents"])})
     if math.prod(config.grid) > 1 << 16 or config.n_latents > 1 << 16:
         raise ValueError("the network is too large")
     tensors = safetensors.numpy.load(blob)
     graph, params = nnx.split(nnx.eval_shape(lambda: Siren(config)))
     for leaf_name, leaf in _named_leaves(params):
-        _check(tensors[leaf_name], leaf_name, np.float16, leaf.shape)
+        _check(tensors[leaf_name], leaf_name, _leaf_dtype(leaf), leaf.shape)
     leaves = [jnp.asarray(tensors[leaf_name], jnp.float32) for leaf_name, _ in _named_leaves(params)]
     params = jax.tree.unflatten(jax.tree.structure(params), leaves)
-    for key in ("loc", "scale", "log_std"):
+    for key in ("scale", "log_std"):
         _check(tensors[key], key, np.float32, (config.n_latents,))
     order, widths = tensors["order"], tensors["widths"]
     _check(order, "order", np.int32, (len(order),))
     _check(widths, "widths", np.int32, (len(widths),))
-    coded = np.sort(order)
-    if not len(order) or coded[0] < 0 or coded[-1] >= config.n_latents or (np.diff(coded) == 0).any():
-        raise ValueError("order does not list distinct latents")
+    if not config.n_latents or not np.array_equal(np.sort(order), np.arange(config.n_latents)):
+        raise ValueError("order does not list every latent once")
     if not len(widths) or widths.min() < 1 or widths.sum() != len(order):
-        raise ValueError("widths do not add up to the coded latents")
+        raise ValueError("widths do not add up to the latents")
     budget, beta = header["budget"], float(header["beta"])
     if not (isinstance(budget, int) and 4 <= budget <= 20 and 0 < beta < 1):
         raise ValueError(f"budget {budget} or beta {beta} is out of range")
@@ -190,7 +195,7 @@ def _decode(blob, name):
         name=name,
         digest=hashlib.sha256(blob).digest(),
         config=config,
-        network=Network(graph, params, LatentPrior(jnp.asarray(tensors["loc"]), jnp.asarray(tensors["scale"]))),
+        network=Network(graph, params, LatentPrior(jnp.zeros(config.n_latents), jnp.asarray(tensors["scale"]))),
         log_std=tensors["log_std"],
         beta=beta,
         order=order,
@@ -204,6 +209,11 @@ def _decode(blob, name):
 def _named_leaves(params):
     leaves = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(params))[0]
     return [("params" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _leaf_dtype(leaf):
+    """Matrices and features in half precision, offsets (a thousandth of the file) not."""
+    return np.float16 if leaf.ndim == 2 else np.float32
 
 
 def _check(tensor, name, dtype, shape):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from recjax.codec.partition import partition
+from recjax.codec.partition import informative, partition
 from recjax.codec.prior import save_prior
 from recjax.codec.train import (
     ROUND_STEPS,
@@ -28,6 +28,7 @@ from recjax.codec.train import (
     select_targets,
     training_targets,
 )
+from recjax.inr.siren import pruned
 
 LOG_ROUNDS = 20
 
@@ -147,7 +148,9 @@ def write_trained(
       ValueError: ``out`` cannot be written, or exists and ``force`` is off.
     """
     kl_bits = np.asarray(state.posterior.kl_nats().mean(0), np.float64) / math.log(2)
-    order, widths = partition(kl_bits, config.budget, config.seed)
+    kept = informative(kl_bits)
+    network, params = pruned(config.network, state.params, np.asarray(state.prior.loc), kept)
+    order, widths = partition(kl_bits[kept], config.budget, config.seed)
     training = {
         "config": dataclasses.asdict(config),
         "rounds_done": int(state.round),
@@ -158,10 +161,10 @@ def write_trained(
     }
     save_prior(
         out,
-        config=config.network,
-        params=state.params,
-        prior=state.prior,
-        log_std=np.asarray(state.posterior.log_std.mean(0)),
+        config=network,
+        params=params,
+        scale=np.asarray(state.prior.scale)[kept],
+        log_std=np.asarray(state.posterior.log_std.mean(0))[kept],
         beta=float(jnp.exp(state.log_beta)),
         order=order,
         widths=widths,
