@@ -17,21 +17,21 @@ class Effort:
     fit_steps: int
     refine_steps: int
     extra_bits: int
-    lr: float = 0.03
-    lr_refine: float = 0.01
-    lr_end: float = 0.003
+    lr: float = 0.05
+    lr_refine: float = 0.03
+    lr_end: float = 0.02
 
 
 EFFORTS = {
-    1: Effort(fit_steps=100, refine_steps=2, extra_bits=0),
-    2: Effort(fit_steps=150, refine_steps=4, extra_bits=1),
-    3: Effort(fit_steps=250, refine_steps=8, extra_bits=2),
-    4: Effort(fit_steps=400, refine_steps=10, extra_bits=2),
-    5: Effort(fit_steps=600, refine_steps=20, extra_bits=2),
-    6: Effort(fit_steps=1000, refine_steps=40, extra_bits=2),
-    7: Effort(fit_steps=2000, refine_steps=80, extra_bits=3),
-    8: Effort(fit_steps=4000, refine_steps=150, extra_bits=4),
-    9: Effort(fit_steps=10000, refine_steps=300, extra_bits=4),
+    1: Effort(fit_steps=60, refine_steps=2, extra_bits=0),
+    2: Effort(fit_steps=100, refine_steps=4, extra_bits=1),
+    3: Effort(fit_steps=200, refine_steps=6, extra_bits=2),
+    4: Effort(fit_steps=300, refine_steps=10, extra_bits=2),
+    5: Effort(fit_steps=500, refine_steps=16, extra_bits=2),
+    6: Effort(fit_steps=1000, refine_steps=30, extra_bits=2),
+    7: Effort(fit_steps=2000, refine_steps=60, extra_bits=3),
+    8: Effort(fit_steps=4000, refine_steps=120, extra_bits=4, lr_end=0.01),
+    9: Effort(fit_steps=10000, refine_steps=300, extra_bits=4, lr_end=0.01),
 }
 
 
