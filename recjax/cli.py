@@ -1,5 +1,6 @@
 """The command line: ``recjax VERB ...``, one module of `recjax.commands` a verb."""
 
+import _thread
 import contextlib
 import functools
 import importlib
@@ -7,7 +8,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from recjax import __version__
@@ -50,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _parse(argv[0], argv[1:])
         if isinstance(command, int):
             return command
-        command()
+        with _interruptible():
+            command()
         sys.stdout.flush()
         return 0
     except ValueError as error:
@@ -99,6 +102,24 @@ def cache_compilations() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raises Ctrl-C again where Python can only report it, as in JAX's callback of the garbage collector."""
+
+    def report(unraisable):
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            # a moment later: here it would be lost once more
+            threading.Timer(0.02, _thread.interrupt_main).start()
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _fail(message: str, code: int) -> int:

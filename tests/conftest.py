@@ -13,8 +13,15 @@ os.environ.setdefault(
 
 import jax
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
+
+@pytest.fixture(autouse=True)
+def strict_promotion(request):
+    """No silent change of dtype or rank; ``pytestmark = pytest.mark.standard_promotion`` where optax needs it."""
+    if request.node.get_closest_marker("standard_promotion"):
+        yield
+        return
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
 
 
 @pytest.fixture(scope="session")

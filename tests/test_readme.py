@@ -11,6 +11,8 @@ import recjax.randomness
 from recjax import cli
 from recjax.bits import container
 
+pytestmark = pytest.mark.standard_promotion
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^recjax ([a-z-]+)", README, re.MULTILINE)
