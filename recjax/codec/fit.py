@@ -96,28 +96,32 @@ def advance(
     """Takes ``steps`` gradient steps while the learning rate moves between the two given ones.
 
     Returns:
-      The state, and the mean distortion over the last visit of every subset.
+      The state, and the mean distortion over the last visit of every subset (NaN without a step).
     """
-    intervals = -(-steps // STEERING_INTERVAL)
+    n_subsets = len(targets.points)
 
-    def interval(state, index):
-        beta = layout.from_slots(jnp.matmul(jnp.exp(state.log_beta), layout.member.T))
+    def interval(index, carry):
+        beta = layout.from_slots(jnp.matmul(jnp.exp(carry[0].log_beta), layout.member.T))
 
-        def step(state, k):
-            progress = (index * STEERING_INTERVAL + k) / max(steps, 1)
-            rate = learning_rates[0] + progress * (learning_rates[1] - learning_rates[0])
+        def step(k, carry):
+            state, errors = carry
+            rate = learning_rates[0] + k / steps * (learning_rates[1] - learning_rates[0])
             noise = jax.random.normal(jax.random.fold_in(key, state.step), state.free.shape)
-            subset = take_subset(targets, state.step % len(targets.points))
+            which = state.step % n_subsets
+            subset = take_subset(targets, which)
             gradient, error = posterior_gradient(network, state.posterior, beta, state.free, noise, subset)
             update, optimiser = adam().update(gradient, state.optimiser)
             moved = jax.tree.map(lambda p, u: p - rate * state.free * u, state.posterior, update)
-            return state.replace(posterior=moved, optimiser=optimiser, step=state.step + 1), error.mean()
+            state = state.replace(posterior=moved, optimiser=optimiser, step=state.step + 1)
+            return state, errors.at[which].set(error.mean())
 
-        count = min(STEERING_INTERVAL, steps)
-        state, error = jax.lax.scan(step, state, jnp.arange(count))
+        start = index * STEERING_INTERVAL
+        stop = jnp.minimum(start + STEERING_INTERVAL, steps)
+        state, errors = jax.lax.fori_loop(start, stop, step, carry)
         miss = block_kl_bits(state.posterior, layout) / budget - 1
         log_beta = state.log_beta + jnp.clip(STEERING * miss, -MAX_STEERING, MAX_STEERING)
-        return state.replace(log_beta=log_beta), error[-len(targets.points) :].mean()
+        return state.replace(log_beta=log_beta), errors
 
-    state, error = jax.lax.scan(interval, state, jnp.arange(intervals))
-    return state, error[-1]
+    intervals = -(-steps // STEERING_INTERVAL)
+    state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan)))
+    return state, jnp.nanmean(errors)
