@@ -1,5 +1,7 @@
 """Blocks of latents and the shifts across patches: integers that encoder and decoder must share."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ def test_every_latent_is_in_one_block(budget):
 @pytest.mark.parametrize("budget", [4, 8, 16])
 def test_block_kl_is_as_near_to_the_budget_as_it_gets(budget):
     blocks = blocks_of(*partition(KL, budget, seed=3))
-    for block, after in zip(blocks[:-1], blocks[1:], strict=True):
+    for block, after in itertools.pairwise(blocks):
         kl, following = KL[block].sum(), KL[after[0]]
         # neither the last latent of the block nor the next one would have brought it closer
         assert abs(kl - budget) <= abs(kl + following - budget) + 1e-9
