@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Read by jax when it is first imported, here and in the command-line tests' subprocesses.
 os.environ.setdefault(
@@ -12,6 +13,10 @@ os.environ.setdefault(
 )
 
 import jax
+
+# derandomised: a failure today is a failure tomorrow
+settings.register_profile("recjax", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("recjax")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -107,7 +107,6 @@ def test_missing_files_and_folders(tmp_path):
         recjax.load(tmp_path / "none.png")
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.binary(min_size=1, max_size=8), st.integers(0, len(PNG) - 9))
 def test_mutated_pngs_load_or_raise_valueerror(tmp_path_factory, patch, where):
     path = tmp_path_factory.getbasetemp() / "mutated.png"
