@@ -97,7 +97,7 @@ class BlockCoder:
             return noise
         chunk = min(n, _CHUNK)
         rows = lambda start: _features(key, start, chunk, d, noise)  # noqa: E731
-        return lax.map(rows, jnp.arange(0, n, chunk)).reshape(n, 2 * d + 1)
+        return lax.map(rows, jnp.arange(0, n, chunk, dtype=jnp.int32)).reshape(n, 2 * d + 1)
 
     @functools.partial(jax.jit, static_argnums=0)
     def encode(
@@ -128,15 +128,17 @@ class BlockCoder:
             ValueError: if the shapes do not fit.
         """
         self._check(table, ids, mu, sigma, width)
-        d = mu.shape[1]
-        inside = jnp.arange(d)[None] < width[:, None]
+        batch, d = mu.shape
+        if batch == 0:
+            return jnp.zeros(0, jnp.int32), jnp.zeros((0, d), table.dtype)
+        width, place = width.astype(jnp.int32), jnp.arange(d, dtype=jnp.int32)
+        inside = place[None] < width[:, None]
         mu, sigma = (jnp.asarray(x, table.dtype) for x in (mu, sigma))
         valid = (width >= 0) & (width <= d)
         valid &= jnp.all(~inside | (jnp.isfinite(mu) & jnp.isfinite(sigma) & (sigma > 0)), axis=1)
         used = inside & valid[:, None]
         column, sign = _signed_columns(key, ids, width, d)
         # the coordinate that each column of the table stands for in this block
-        place = jnp.arange(d, dtype=jnp.int32)
         latent = jnp.sum(jnp.where(column[:, :, None] == place[None, None], place[None, :, None], 0), axis=1)
         mu = jnp.take_along_axis(jnp.where(used, sign.astype(mu.dtype) * mu, 0), latent, axis=1)
         sigma = jnp.take_along_axis(jnp.where(used, sigma, 1), latent, axis=1)
@@ -169,11 +171,11 @@ class BlockCoder:
             d: columns to return, at least the largest width.
             dtype: that of the encoder's table.
         """
+        width = width.astype(jnp.int32)
         column, sign = _signed_columns(key, ids, width, d)
         row = _candidates(key, index, d, dtype)
-        return jnp.where(
-            jnp.arange(d)[None] < width[:, None], sign.astype(dtype) * jnp.take_along_axis(row, column, axis=1), 0
-        )
+        values = sign.astype(dtype) * jnp.take_along_axis(row, column, axis=1)
+        return jnp.where(jnp.arange(d, dtype=jnp.int32)[None] < width[:, None], values, 0)
 
     def _check(self, table, ids, mu, sigma, width):
         batch, d = mu.shape
@@ -218,7 +220,7 @@ class BlockCoder:
             return jnp.where(better, new, score), jnp.where(better, t, where)
 
         start = jnp.full((groups, slots, lanes), -jnp.inf, mu.dtype), jnp.zeros((groups, slots, lanes), jnp.int32)
-        score, where = lax.fori_loop(0, n // tile, step, start)
+        score, where = lax.fori_loop(jnp.int32(0), jnp.int32(n // tile), step, start)
         first = where * tile + (jnp.arange(slots, dtype=jnp.int32) * (tile // slots))[None, :, None]
         first = jnp.where(score == score.max(axis=1, keepdims=True), first, n).min(axis=1)
         return jnp.minimum(first.reshape(-1)[:batch], n - tile // slots)
@@ -247,10 +249,10 @@ class BlockCoder:
                 return jnp.where(better, t * tile + row, best[0]), jnp.where(better, value, best[1])
 
             start = jnp.zeros((), jnp.int32), jnp.full((), -jnp.inf, mu.dtype)
-            best = lax.fori_loop(0, n // tile, step, start)
+            best = lax.fori_loop(jnp.int32(0), jnp.int32(n // tile), step, start)
             return found[0].at[block].set(best[0]), found[1].at[block].set(best[1])
 
-        return lax.fori_loop(0, jnp.sum(sharp), search, (index, score))
+        return lax.fori_loop(jnp.int32(0), jnp.sum(sharp, dtype=jnp.int32), search, (index, score))
 
 
 def _candidates(key, index, d, dtype):
@@ -278,12 +280,12 @@ def _signed_columns(key, ids, width, d):
     """
     keys = jax.vmap(lambda pair: stream_key(key, Stream.SIGN, pair))(jnp.arange(-(-d // 2), dtype=jnp.uint32))
     words = jnp.stack(jax.vmap(threefry2x32, (0, None, None))(keys, ids[:, 0], ids[:, 1]), axis=1)
-    words = words.reshape(-1, ids.shape[0])[:d].T
+    words = words.reshape(2 * keys.shape[0], ids.shape[0])[:d].T
     place = jnp.arange(d, dtype=jnp.int32)
     order = words >> 1
     here, there = order[:, :, None], order[:, None, :]
     before = (there < here) | ((there == here) & (place[None, None, :] < place[None, :, None]))
-    inside = place[None] < width[:, None].astype(jnp.int32)
+    inside = place[None] < width[:, None]
     rank = jnp.sum(before & inside[:, None, :], axis=2, dtype=jnp.int32)
     column = jnp.where(inside, rank, place[None])
     return column, jnp.where(inside & (words & 1 == 1), -1, 1)
