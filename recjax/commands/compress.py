@@ -32,6 +32,8 @@ def compress(
         force: replace OUT if it exists.
     """
     check_effort(effort)
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
     check_output(out, force=force)
     signal = load(image)
 

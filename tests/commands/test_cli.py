@@ -228,6 +228,7 @@ def test_bad_outputs_are_refused_before_any_work(codec, folder, capsys):
     assert "suffix" in refused(capsys, "decompress", "old.rec", "a.gif")
     assert "exists" in refused(capsys, "decompress", "old.rec", "photo.png")
     assert "effort" in refused(capsys, "compress", "photo.png", "a.rec", "--effort", 0)
+    assert "seed" in refused(capsys, "compress", "photo.png", "a.rec", "--seed", 2**40)
 
 
 def test_force_replaces(codec, folder, capsys):
