@@ -1,0 +1,216 @@
+"""Time to code a block of 25 weights at 16 bits: the block coder, the best NumPy, fresh candidates, bare products.
+
+Every contestant searches 2^16 candidates of 25 coordinates for each of a batch of blocks: a product of 2^16 x 51
+features with 51 coefficients a block, and an argmax. Bare products of several shapes, in JAX and in NumPy, say how
+fast the machine multiplies matrices. All run in turn, several times over, and medians are reported.
+"""
+
+import concurrent.futures
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recjax.atomic import check_output, write_atomic
+from recjax.samplers.block_coder import BlockCoder
+
+BUDGET, WIDTH, BLOCKS = 16, 25, 1024
+CANDIDATES, COLUMNS = 2**BUDGET, 2 * WIDTH + 1
+_FLOP = 2 * CANDIDATES * COLUMNS  # of one block's product
+
+Contestant = tuple[Callable[[], Any], float]
+"""What to run once, and how many blocks, or floating-point operations of a bare product, that makes."""
+
+
+def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> dict[str, Any]:
+    """Measures, prints a table and returns the results.
+
+    Args:
+        json_path: also write the results to this file.
+        seconds: time for the repeats; setting up takes about 10 more.
+        force: replace ``json_path`` if it exists.
+
+    Raises:
+        ValueError: if the file cannot be written, or ``seconds`` is not positive.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    if json_path is not None:
+        check_output(json_path, force=force)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    problem = _problem()
+    coder, compile_seconds = _recjax(*problem)
+    shared = {f"NumPy, shared table, {name}": run for name, run in _numpy_shared(*problem, cores).items()}
+    pace = {name: min(_timed(run) for _ in range(2)) / work for name, (run, work) in shared.items()}
+    best = sorted(pace, key=pace.__getitem__)[:2]
+    blocks = {
+        f"recjax BlockCoder.encode, {BLOCKS} blocks": coder,
+        **{name: shared[name] for name in best},
+        "NumPy, fresh candidates (SFC64)": _numpy_fresh(*problem),
+    }
+    times = _interleaved(blocks | (products := _products()), seconds)
+    rate = {name: products[name][1] / times[name] for name in products}
+    fastest = max(rate, key=rate.__getitem__)
+    rows = []
+    for name, (_, work) in blocks.items():
+        each = times[name] / work
+        row = {"contestant": name, "microseconds_a_block": 1e6 * each, "gflops": _FLOP / each / 1e9}
+        row["of_the_fastest_product"] = row["gflops"] * 1e9 / rate[fastest]
+        row["of_the_largest_square_product"] = row["gflops"] * 1e9 / rate["JAX 2048 x 2048 x 2048"]
+        rows.append(row)
+    report = {
+        "name": "recjax bench blocks",
+        "description": f"blocks of {WIDTH} weights, 2^{BUDGET} candidates, {cores} core{'s' * (cores > 1)}, {jax.default_backend()}, "
+        f"jax {jax.__version__}, numpy {np.__version__}",
+        "results": {
+            "blocks": rows,
+            "products_gflops": {name: value / 1e9 for name, value in rate.items()},
+            "compile_seconds": compile_seconds,
+            "speedup_over_best_numpy": min(row["microseconds_a_block"] for row in rows[1:3])
+            / rows[0]["microseconds_a_block"],
+        },
+    }
+    _print(report, fastest)
+    if json_path is not None:
+        write_atomic(json_path, (json.dumps(report, indent=2) + "\n").encode(), force=force)
+    return report
+
+
+def _print(report: dict[str, Any], fastest: str) -> None:
+    results = report["results"]
+    print(report["description"])
+    print(f"\n{'':<52}{'us/block':>10}{'GFLOP/s':>9}{'of fastest':>11}{'of square':>10}{'ratio':>8}")
+    first = results["blocks"][0]["microseconds_a_block"]
+    for row in results["blocks"]:
+        print(
+            f"{row['contestant']:<52}{row['microseconds_a_block']:>10.1f}{row['gflops']:>9.1f}"
+            f"{row['of_the_fastest_product']:>11.0%}{row['of_the_largest_square_product']:>10.0%}"
+            f"{row['microseconds_a_block'] / first:>8.2f}"
+        )
+    print(f"\n{'bare float32 products':<62}{'GFLOP/s':>9}")
+    for name, value in results["products_gflops"].items():
+        print(f"{name:<62}{value:>9.1f}{'  (fastest)' if name == fastest else ''}")
+    print(
+        f"\ncompiled in {results['compile_seconds']:.1f} s; recjax counts everything from the posteriors to the samples"
+    )
+
+
+def _problem():
+    """mu, sigma of `BLOCKS` blocks of about 16 bits, and NumPy's table: features of the candidates."""
+    rng = np.random.Generator(np.random.SFC64(0))
+    mu = 0.68 * rng.standard_normal((BLOCKS, WIDTH), np.float32)
+    sigma = (0.5 + 0.5 * rng.random((BLOCKS, WIDTH))).astype(np.float32)
+    z = rng.standard_normal((CANDIDATES, WIDTH), np.float32)
+    noise = -np.log(np.cumsum(rng.standard_exponential(CANDIDATES) * CANDIDATES / np.arange(CANDIDATES, 0, -1)))
+    return mu, sigma, np.concatenate([z * z, z, noise.astype(np.float32)[:, None]], axis=1)
+
+
+def _coefficients(mu, sigma):
+    """What NumPy multiplies the features with, [blocks, columns]."""
+    precision = 1 / (sigma * sigma)
+    return np.concatenate([0.5 - 0.5 * precision, mu * precision, np.ones_like(mu[:, :1])], axis=1)
+
+
+def _recjax(mu, sigma, _) -> tuple[Contestant, float]:
+    coder, key = BlockCoder(budget=BUDGET), jax.random.key(0)
+    table = coder.table(key, WIDTH).block_until_ready()
+    ids = jnp.stack([jnp.zeros(BLOCKS, jnp.uint32), jnp.arange(BLOCKS, dtype=jnp.uint32)], axis=1)
+    args = table, key, ids, jnp.asarray(mu), jnp.asarray(sigma), jnp.full(BLOCKS, WIDTH, jnp.int32)
+
+    def run():
+        return jax.block_until_ready(coder.encode(*args))
+
+    return (run, BLOCKS), _timed(run) - _timed(run)
+
+
+def _numpy_shared(mu, sigma, features, cores: int) -> dict[str, Contestant]:
+    """The ways that are fast somewhere: batch sizes, tiles of candidates in cache, Python threads over blocks."""
+    coefficients = _coefficients(mu, sigma)
+    wide = np.ascontiguousarray(features.T)
+
+    def contestant(batch, tile, threads):
+        tiles = [np.ascontiguousarray(wide[:, i : i + tile]) for i in range(0, CANDIDATES, tile)]
+        parts = np.array_split(coefficients[:batch], threads)
+        outs = [np.empty((len(part), tile), np.float32) for part in parts]
+
+        def search(part, out):
+            best, index = np.full(len(part), -np.inf, np.float32), np.zeros(len(part), np.int64)
+            rows = np.arange(len(part))
+            for t, block in enumerate(tiles):
+                np.matmul(part, block, out=out)
+                where = out.argmax(axis=1)
+                score = out[rows, where]
+                better = score > best
+                best[better], index[better] = score[better], t * tile + where[better]
+            return index
+
+        if threads == 1:
+            return lambda: search(parts[0], outs[0]), batch
+        pool = concurrent.futures.ThreadPoolExecutor(threads)
+        return lambda: list(pool.map(search, parts, outs)), batch
+
+    shapes = [(32, CANDIDATES), (96, CANDIDATES), (96, 2048), (256, 512), (256, 1024), (256, 2048), (512, 1024)]
+    return {
+        f"{batch} blocks x {tile} candidates" + (f", {threads} threads" if threads > 1 else ""): contestant(
+            batch, tile, threads
+        )
+        for batch, tile in shapes
+        for threads in sorted({1, cores})
+    }
+
+
+def _numpy_fresh(mu, sigma, _) -> Contestant:
+    """What codecs do that draw candidates for every block."""
+    rng = np.random.Generator(np.random.SFC64(0))
+    coefficients = _coefficients(mu, sigma)[0]
+
+    def run():
+        z = rng.standard_normal((CANDIDATES, WIDTH), np.float32)
+        gaps = rng.standard_exponential(CANDIDATES, np.float32) * (CANDIDATES / np.arange(CANDIDATES, 0, -1))
+        score = (z * z) @ coefficients[:WIDTH] + z @ coefficients[WIDTH:-1] - np.log(np.cumsum(gaps))
+        return score.argmax()
+
+    return run, 1
+
+
+def _products() -> dict[str, Contestant]:
+    """Bare products: squares, and the shape that the block coder uses, in JAX and in NumPy."""
+    multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST))
+    rng = np.random.Generator(np.random.SFC64(1))
+    found = {}
+    for rows, inner, columns in ((512,) * 3, (1024,) * 3, (2048,) * 3, (2048, COLUMNS, 512)):
+        a, b = rng.standard_normal((rows, inner), np.float32), rng.standard_normal((inner, columns), np.float32)
+        x, y, repeats = jnp.asarray(a), jnp.asarray(b), max(1, 2**28 // (rows * inner * columns))
+        work, name = 2.0 * rows * inner * columns * repeats, f"{rows} x {inner} x {columns}"
+        out = np.empty((rows, columns), np.float32)
+        found[f"JAX {name}"] = (
+            lambda x=x, y=y, n=repeats: [multiply(x, y).block_until_ready() for _ in range(n)],
+            work,
+        )
+        found[f"NumPy {name}"] = (lambda a=a, b=b, o=out, n=repeats: [np.matmul(a, b, out=o) for _ in range(n)], work)
+    return found
+
+
+def _interleaved(contestants: dict[str, Contestant], seconds: float) -> dict[str, float]:
+    """Median seconds of each: all are run in turn until the time is over, at least three times after a warm-up."""
+    for run, _ in contestants.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or min(map(len, times.values())) < 3:
+        for name, (run, _) in contestants.items():
+            times[name].append(_timed(run))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
