@@ -63,8 +63,9 @@ def key_words(key: Array) -> UInt32[Array, "2"]:
     words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     if words.dtype != jnp.uint32 or words.ndim != 1 or words.size % 2:
         raise ValueError(f"key must be one typed JAX key or uint32[2], got {words.dtype}{list(words.shape)}")
-    first, *rest = words.reshape(-1, 2)
-    for pair in rest:
+    first = words[:2]
+    for start in range(2, words.size, 2):
+        pair = words[start : start + 2]
         first = jnp.stack(threefry2x32(first, pair[0], pair[1]))
     return first
 

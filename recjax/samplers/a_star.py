@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jax import lax
 
 from recjax.randomness import Stream
 from recjax.samplers.arrivals import arrival_times, time_value, zero_time
@@ -37,11 +36,11 @@ class AStar(ExactCoder):
         times = arrival_times(start, chunk.exponentials(Stream.ARRIVAL))
         log_time = jnp.log(time_value(times, best.dtype))
         score = chunk.log_ratio - log_time
-        proven = pair.log_ratio_max() - log_time < lax.cummax(jnp.maximum(score, best))
-        stopped = proven.any()
-        used = jnp.where(stopped, jnp.argmax(proven) + 1, proven.size)
-        score = jnp.where(jnp.arange(score.size) < used, score, -jnp.inf)
         k = jnp.argmax(score)
         index = jnp.where(score[k] > best, chunk.index[k], index)
         best = jnp.maximum(score[k], best)
+        # No candidate after the first proof can hold the best score, so that the chunk's best decides at once.
+        proven = pair.log_ratio_max() - log_time < best
+        stopped = proven.any()
+        used = jnp.where(stopped, jnp.argmax(proven) + 1, proven.size)
         return Verdict(((times[0][used - 1], times[1][used - 1]), best, index), used, stopped, index)

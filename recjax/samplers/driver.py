@@ -42,7 +42,7 @@ class Chunk:
     def exponentials(self, stream: Stream) -> Float[Array, "n"]:
         """Independent unit exponentials, one a candidate."""
         bits = randomness.coordinate_bits(self.words[stream], self.index, 1)[:, 0]
-        return randomness.exponential(bits, self.log_ratio.dtype)
+        return jax.lax.optimization_barrier(randomness.exponential(bits, self.log_ratio.dtype))
 
 
 @jax.tree_util.register_dataclass
@@ -66,8 +66,9 @@ class Verdict:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A search under way: the candidates dealt with so far, the one chosen, and -1 or a final status."""
+    """A search under way: its streams' keys, candidates dealt with, the one chosen, and -1 or a final status."""
 
+    words: UInt32[Array, "streams 2"]
     carry: PyTree[Array]
     steps: UInt32[Array, ""]
     index: UInt32[Array, ""]
@@ -100,29 +101,32 @@ class Rule(Protocol):
 
 
 @jax.jit
-def decode(root: UInt32[Array, "2"], index: UInt32[Array, ""], proposal: Distribution) -> Float[Array, "*event"]:
+def decode(key: Array, index: UInt32[Array, ""], proposal: Distribution) -> Float[Array, "*event"]:
     """Regenerates one candidate."""
-    bits = randomness.coordinate_bits(randomness.stream_key(root, Stream.CANDIDATE), index, proposal.event_size)
+    words = randomness.stream_key(key, Stream.CANDIDATE)
+    bits = randomness.coordinate_bits(words, index, proposal.event_size)
     return proposal.sample_from_bits(bits)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode(rule: Rule, root: UInt32[Array, "2"], target: Distribution, proposal: Distribution) -> Code:
+def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution) -> Code:
     """Searches for one example."""
-    progress = _advance(rule, _CHUNK, root, target, proposal, _begin(rule, target, proposal), None)
-    return _finish(root, proposal, progress)
+    progress = _begin(rule, key, target, proposal)
+    progress = _advance(rule, _CHUNK, target, proposal, progress, None)
+    return _finish(key, proposal, progress)
 
 
-def _begin(rule, target, proposal):
+def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
+    words = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
     status = jnp.where(any_violation(rule.violations(pair)), Status.INVALID, _RUNNING).astype(jnp.int32)
-    return Progress(rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
+    return Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
 
 
-def _advance(rule, size, root, target, proposal, progress, chunks):
+def _advance(rule, size, target, proposal, progress, chunks):
     """Runs a search until it ends, or for a number of chunks."""
     pair = pair_of(target, proposal)
-    words = jnp.stack([randomness.stream_key(root, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
+    words = progress.words
 
     def log_ratio(index):
         bits = randomness.coordinate_bits(words[Stream.CANDIDATE], index, proposal.event_size)
@@ -131,13 +135,14 @@ def _advance(rule, size, root, target, proposal, progress, chunks):
     def step(state):
         progress, chunks = state
         index = progress.steps + jnp.arange(size, dtype=jnp.uint32)
-        ratios = jnp.where(index < rule.limit, jax.vmap(log_ratio)(index), -jnp.inf)
+        ratios = jnp.minimum(jax.vmap(log_ratio)(index), pair.log_ratio_max())  # against rounding
+        ratios = jax.lax.optimization_barrier(jnp.where(index < rule.limit, ratios, -jnp.inf))
         verdict = rule.examine(pair, progress.carry, Chunk(index, ratios, words))
         steps = progress.steps + verdict.used.astype(jnp.uint32)
         status = jnp.where(steps < rule.limit, _RUNNING, rule.exhausted(verdict.carry))
         status = jnp.where(verdict.stopped & (steps <= rule.limit), Status.DONE, status).astype(jnp.int32)
-        last = jnp.uint32(rule.limit - 1)
-        progress = Progress(verdict.carry, jnp.minimum(steps, last + 1), jnp.minimum(verdict.index, last), status)
+        steps, index = jnp.minimum(steps, rule.limit), jnp.minimum(verdict.index, rule.limit - 1)
+        progress = Progress(words, verdict.carry, steps, index, status)
         return progress, None if chunks is None else chunks - 1
 
     def unfinished(state):
@@ -148,27 +153,27 @@ def _advance(rule, size, root, target, proposal, progress, chunks):
     return jax.lax.while_loop(unfinished, step, (progress, chunks))[0]
 
 
-def _finish(root, proposal, progress):
-    sample = decode(root, progress.index, proposal)
+def _finish(key, proposal, progress):
+    sample = decode(key, progress.index, proposal)
     return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
 
 
-_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0)), static_argnums=0)
-_advance_lanes = jax.jit(jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, 0, None)), static_argnums=(0, 1))
+_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums=0)
+_advance_lanes = jax.jit(jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1))
 _finish_lanes = jax.jit(jax.vmap(_finish))
 _take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
 _put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part))
 
 
-def encode_lanes(rule: Rule, roots: UInt32[Array, "lanes 2"], targets: Distribution, proposals: Distribution) -> Code:
+def encode_lanes(rule: Rule, keys: Array, targets: Distribution, proposals: Distribution) -> Code:
     """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
 
     All searches run for a few chunks, then those that have not ended for a few more, and so forth.
     Lanes are gathered into slabs of few different sizes, so that few programs are compiled; a slab is filled up with
     copies of one of its lanes.
     """
-    progress = _begin_lanes(rule, targets, proposals)
-    chunks = 4
+    progress = _begin_lanes(rule, keys, targets, proposals)
+    chunks = 1
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
         for slab in np.split(lanes, range(_SLAB, lanes.size, _SLAB)):
             size = _SLAB
@@ -176,7 +181,7 @@ def encode_lanes(rule: Rule, roots: UInt32[Array, "lanes 2"], targets: Distribut
                 size //= 4
             slab = np.pad(slab, (0, size - slab.size), mode="edge")
             chunk = min(max(_SLAB * 16 // size, 16), 256)
-            args = _take((roots, targets, proposals, progress), slab)
+            args = _take((targets, proposals, progress), slab)
             progress = _put(progress, slab, _advance_lanes(rule, chunk, *args, chunks))
         chunks *= 2
-    return _finish_lanes(roots, proposals, progress)
+    return _finish_lanes(keys, proposals, progress)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from recjax import randomness
 from recjax.distributions.base import Violations, concrete
 from recjax.distributions.pair import Pair, pair_of
 from recjax.samplers import driver
@@ -39,19 +38,19 @@ class GlobalCoder(Coder):
 
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
         self._validate(target, proposal)
-        return driver.encode(self, randomness.key_words(key), target, proposal)
+        return driver.encode(self, key, target, proposal)
 
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
-        roots = jax.vmap(randomness.key_words)(keys)
         if proposal.event_shape != targets.event_shape:
-            proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (roots.shape[0], *jnp.shape(x))), proposal)
+            proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
         self._validate(targets, proposal)
-        if concrete((roots, targets, proposal)) is None:
-            return jax.vmap(functools.partial(driver.encode, self))(roots, targets, proposal)
-        return driver.encode_lanes(self, roots, targets, proposal)
+        try:
+            return driver.encode_lanes(self, keys, targets, proposal)
+        except jax.errors.TracerArrayConversionError:  # under a transformation
+            return jax.vmap(functools.partial(driver.encode, self))(keys, targets, proposal)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        return driver.decode(randomness.key_words(key), checked_index(index, self.limit), proposal)
+        return driver.decode(key, checked_index(index, self.limit), proposal)
 
     def _validate(self, target: Any, proposal: Any) -> None:
         values = concrete((target, proposal))

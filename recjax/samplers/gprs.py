@@ -64,7 +64,7 @@ def stretch_between(pair: Pair, log_low: Float[Array, ""], log_high: Float[Array
     """
     top = pair.log_ratio_max()
     low, high = (jnp.exp(log_h - 0.5 * jnp.log(-jnp.expm1(log_h - top))) for log_h in (log_low, log_high))
-    nodes, weights = gauss_legendre(24, top.dtype)
+    nodes, weights = gauss_legendre(16, top.dtype)
 
     def derivative(g):
         g = jnp.maximum(g, jnp.finfo(g.dtype).tiny)
