@@ -67,8 +67,8 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         rows.append(row)
     report = {
         "name": "recjax bench blocks",
-        "description": f"blocks of {WIDTH} weights, 2^{BUDGET} candidates, {cores} core{'s' * (cores > 1)}, {jax.default_backend()}, "
-        f"jax {jax.__version__}, numpy {np.__version__}",
+        "description": f"blocks of {WIDTH} weights, 2^{BUDGET} candidates, {cores} core{'s' * (cores > 1)}, "
+        f"{jax.default_backend()}, jax {jax.__version__}, numpy {np.__version__}",
         "results": {
             "blocks": rows,
             "products_gflops": {name: value / 1e9 for name, value in rate.items()},
