@@ -15,9 +15,9 @@ import numpy as np
 import tyro
 
 from recjax.codec import load_prior
-from recjax.codec.coding import make_batch
 from recjax.codec.fit import adam, advance, initial_fit
 from recjax.codec.objective import in_chunks, posterior_gradient
+from recjax.codec.patches import make_batch
 from recjax.codec.signals import make_targets, take_subset
 from recjax.inr.sine import sine_turns
 

@@ -58,11 +58,11 @@ def code_blocks(
         posterior = state.posterior.replace(mean=state.posterior.mean.at[rows, latents].set(sample, mode="drop"))
         free = state.free.at[rows, latents].set(0, mode="drop")
         state = state.replace(posterior=posterior, free=free)
-        start, end = learning_rates
-        rates = (start + (end - start) * block / n_blocks, start + (end - start) * (block + 1) / n_blocks)
-        state, _ = advance(
-            network, state, layout, targets, key, rates, steps=steps, budget=float(coder.budget)
-        )  # fmt: skip
+        if steps:
+            start, end = learning_rates
+            rates = (start + (end - start) * block / n_blocks, start + (end - start) * (block + 1) / n_blocks)
+            budget = float(coder.budget)
+            state, _ = advance(network, state, layout, targets, key, rates, steps=steps, budget=budget)
         return state, indices, kl_bits
 
     return jax.lax.fori_loop(*span, body, (state, indices, kl_bits))

@@ -1,0 +1,91 @@
+"""``.rec`` bytes to signals."""
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from recjax import randomness
+from recjax.bits.container import parse, verify
+from recjax.bits.range_coder import decode_indices
+from recjax.codec.patches import make_batch, render, table_key
+from recjax.codec.prior import Prior, embedded_priors, load_prior
+from recjax.codec.refine import decode_blocks
+from recjax.errors import FormatError
+from recjax.modalities import Signal
+from recjax.modalities.image import MAX_SIDE, n_patches
+from recjax.samplers.block_coder import BlockCoder
+
+MAX_LOG2_CANDIDATES = 24
+
+
+def decompress(blob: bytes, *, priors: Sequence[Prior] = ()) -> Signal:
+    """The signal in a ``.rec`` file.
+
+    Args:
+      blob: the file.
+      priors: besides the embedded ones; the file names its prior by digest.
+
+    Raises:
+      FormatError: the file is damaged, of a newer version, or its prior is not at hand.
+    """
+    return decompress_batch([blob], priors=priors)[0]
+
+
+def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) -> list[Signal]:
+    """:func:`decompress` for many files at once."""
+    groups: dict[tuple, list[int]] = {}
+    parsed = [_open(blob, priors) for blob in blobs]
+    for i, (prior, header, _) in enumerate(parsed):
+        groups.setdefault((prior.digest, header.extra_bits), []).append(i)
+    out: list[Signal | None] = [None] * len(blobs)
+    for members in groups.values():
+        for i, signal in zip(members, _decode([parsed[i] for i in members]), strict=True):
+            out[i] = signal
+    return [signal for signal in out if signal is not None]
+
+
+def _open(blob, priors):
+    header, _ = parse(blob)
+    known = [*priors, *map(load_prior, embedded_priors())]
+    matching = [prior for prior in known if prior.digest.startswith(header.digest_prefix)]
+    if not matching:
+        raise FormatError(f"the prior {header.digest_prefix.hex()}... of this file is not known")
+    if header.scheme != randomness.SCHEME:
+        raise FormatError(f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})")
+    prior, payload = _verified(blob, matching)
+    if header.modality.name.lower() != prior.modality:
+        raise FormatError(f"a prior for {prior.modality} cannot decode {header.modality.name.lower()}")
+    if max(header.shape or (1,)) > MAX_SIDE:
+        raise FormatError(f"shape {header.shape} is larger than {MAX_SIDE} x {MAX_SIDE}")
+    if prior.budget + header.extra_bits > MAX_LOG2_CANDIDATES:
+        raise FormatError(f"blocks of {prior.budget} + {header.extra_bits} bits are too large")
+    return prior, header, payload
+
+
+def _verified(blob, priors):
+    """The prior among those of one digest prefix that the checksum fits, and the index stream."""
+    for prior in priors[:-1]:
+        try:
+            return prior, verify(blob, prior.digest)[1]
+        except FormatError:
+            continue
+    return priors[-1], verify(blob, priors[-1].digest)[1]
+
+
+def _decode(group):
+    prior, first, _ = group[0]
+    coder = BlockCoder(budget=prior.budget, extra_bits=first.extra_bits)
+    shapes = [header.shape or prior.patch_shape[:2] for _, header, _ in group]
+    batch = make_batch(prior, [math.prod(n_patches(shape, prior.patch_shape)) for shape in shapes])
+    rows = np.zeros((len(batch.slots), prior.n_blocks), np.int32)
+    start = 0
+    for (_, header, payload), count in zip(group, batch.counts, strict=True):
+        sizes = np.full(count * prior.n_blocks, prior.budget + header.extra_bits)
+        rows[start : start + count] = decode_indices(payload, sizes, header.exponent).reshape(count, -1)
+        start += count
+    z = decode_blocks(
+        coder, table_key(prior), batch.layout, batch.slots, jnp.asarray(prior.widths), jnp.asarray(rows.T)
+    )
+    return render(prior, batch, z, [(shape, header.gray) for shape, (_, header, _) in zip(shapes, group, strict=True)])

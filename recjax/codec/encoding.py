@@ -1,0 +1,194 @@
+"""Signals to ``.rec`` bytes: fit, code block after block, pack."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recjax import randomness
+from recjax.bits.container import Header, Modality, header_bits, pack
+from recjax.bits.range_coder import encode_indices
+from recjax.bits.zipf import best_exponent, codelength_bits
+from recjax.codec.effort import Effort, effort_of
+from recjax.codec.fit import FitState, advance, initial_fit
+from recjax.codec.patches import Batch, make_batch, render, table_key
+from recjax.codec.prior import Prior, load_prior
+from recjax.codec.refine import code_blocks
+from recjax.codec.signals import Targets, make_targets
+from recjax.modalities import Signal
+from recjax.modalities.image import psnr, to_patches
+from recjax.samplers.block_coder import BlockCoder
+
+STEPS_A_DISPATCH = 100
+BLOCKS_A_DISPATCH = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A file and what went into it.
+
+    Attributes:
+      blob: the file.
+      kl_bits: KL of all blocks when they were coded; no exact code can be much shorter on average.
+      index_bits: length of the indices' code; the stream is rounded up to bytes.
+      header_bits: everything in the file but the index stream.
+      psnr: of the decoded signal, in dB.
+    """
+
+    blob: bytes
+    kl_bits: float
+    index_bits: float
+    header_bits: int
+    psnr: float
+
+
+def fit_signals(
+    signals: Sequence[Signal],
+    prior: Prior,
+    effort: Effort,
+    key: jax.Array,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Batch, Targets, FitState]:
+    """Posteriors of all patches of all signals, before any block is coded."""
+    cut = [to_patches(signal.values, prior.patch_shape) for signal in signals]
+    batch = make_batch(prior, [len(patches) for patches, _ in cut])
+    padding = [(0, len(batch.slots) - batch.rows)]
+    patches = np.pad(np.concatenate([patches for patches, _ in cut]), padding + [(0, 0)] * 3)
+    weights = np.pad(np.concatenate([weights for _, weights in cut]), padding + [(0, 0)] * 2)
+    targets = make_targets(patches, weights)
+    state = initial_fit(batch.layout, jnp.asarray(prior.log_std), prior.beta)
+    pieces = -(-effort.fit_steps // STEPS_A_DISPATCH)
+    steps = effort.fit_steps // pieces
+    rates = effort.lr * (effort.lr_refine / effort.lr) ** np.linspace(0, 1, pieces + 1, dtype=np.float32)
+    for i in range(pieces):
+        span = (jnp.float32(rates[i]), jnp.float32(rates[i + 1]))
+        state, error = advance(
+            prior.network, state, batch.layout, targets, key, span, steps=steps, budget=float(prior.budget)
+        )
+        if progress:
+            error.block_until_ready()
+            done = (i + 1) * steps
+            progress(done / (effort.fit_steps + prior.n_blocks * effort.refine_steps))
+    return batch, targets, state
+
+
+def code_signals(
+    signals: Sequence[Signal],
+    prior: Prior,
+    effort: Effort,
+    key: jax.Array,
+    coder: BlockCoder,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Batch, jax.Array, np.ndarray, np.ndarray]:
+    """Fits and codes block after block.
+
+    Returns:
+      The batch and the coded latents of its rows, padding included; for every patch and block the index (-1 if
+      the fit diverged) and the KL in bits.
+    """
+    batch, targets, state = fit_signals(signals, prior, effort, key, progress)
+    table = coder.table(table_key(prior), prior.blocks.shape[1])
+    indices = jnp.zeros((prior.n_blocks, len(batch.slots)), jnp.int32)
+    kl_bits = jnp.zeros(indices.shape, jnp.float32)
+    rates = jnp.float32(effort.lr_refine), jnp.float32(effort.lr_end)
+    for start in range(0, prior.n_blocks, BLOCKS_A_DISPATCH):
+        stop = min(start + BLOCKS_A_DISPATCH, prior.n_blocks)
+        state, indices, kl_bits = code_blocks(
+            prior.network, state, batch.layout, targets, key, rates, table, table_key(prior), batch.slots,
+            jnp.asarray(prior.widths), (jnp.int32(start), jnp.int32(stop)), indices, kl_bits,
+            coder=coder, steps=effort.refine_steps,
+        )  # fmt: skip
+        if progress:
+            indices.block_until_ready()
+            done = effort.fit_steps + stop * effort.refine_steps
+            progress(done / (effort.fit_steps + prior.n_blocks * effort.refine_steps))
+    rows = slice(batch.rows)
+    return batch, state.posterior.mean, np.asarray(indices).T[rows], np.asarray(kl_bits).T[rows]
+
+
+def encode_batch(
+    signals: Sequence[Signal],
+    prior: Prior | None = None,
+    *,
+    effort: int | Effort = 5,
+    key: jax.Array | None = None,
+    extra_bits: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[Encoded]:
+    """Compresses signals together, with an account of the bits of each.
+
+    Args:
+      signals: images of any sizes.
+      prior: by default ``photo-high``.
+      effort: 1 (fast) to 9 (slow, better), or explicit settings.
+      key: of the encoder's own noise; the decoder does not need it.
+      extra_bits: overrides the effort's ``t``.
+      progress: called with the fraction done.
+
+    Raises:
+      ValueError: an argument is out of range, or a posterior could not be coded (it was not finite).
+    """
+    if not signals:
+        return []
+    prior = load_prior("photo-high") if prior is None else prior
+    effort = effort_of(effort) if isinstance(effort, int) else effort
+    key = jax.random.key(0) if key is None else key
+    t = effort.extra_bits if extra_bits is None else extra_bits
+    coder = BlockCoder(budget=prior.budget, extra_bits=t)
+    batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder, progress)
+    if (indices < 0).any():
+        raise ValueError("a posterior is not finite: the fit diverged")
+    wanted = [(signal.values.shape, bool(signal.meta.get("gray"))) for signal in signals]
+    decoded = render(prior, batch, z, wanted)
+    return [
+        _pack(signal, image, prior, t, index, kl)
+        for signal, image, index, kl in zip(signals, decoded, batch.split(indices), batch.split(kl_bits), strict=True)
+    ]
+
+
+def _pack(signal, decoded, prior, extra_bits, indices, kl_bits):
+    indices = indices.reshape(-1)
+    sizes = np.full(len(indices), prior.budget + extra_bits)
+    exponent = best_exponent(indices, sizes)
+    payload = encode_indices(indices, sizes, exponent)
+    sides = signal.values.shape[:2]
+    header = Header(
+        scheme=randomness.SCHEME,
+        modality=Modality.IMAGE,
+        shape=None if sides == prior.patch_shape[:2] else sides,
+        gray=bool(signal.meta.get("gray")),
+        extra_bits=extra_bits,
+        exponent=exponent,
+        digest_prefix=prior.digest[:3],
+    )
+    return Encoded(
+        blob=pack(header, payload, prior.digest),
+        kl_bits=float(kl_bits.sum()),
+        index_bits=float(codelength_bits(indices, sizes, exponent).sum()),
+        header_bits=header_bits(header, payload),
+        psnr=psnr(signal.values, decoded.values),
+    )
+
+
+def compress(signal: Signal, prior: Prior | None = None, *, effort: int = 5, key: jax.Array | None = None) -> bytes:
+    """Compresses one signal to the bytes of a ``.rec`` file; same input, same bytes.
+
+    Args:
+      signal: an image, see :func:`recjax.load`.
+      prior: by default the embedded ``photo-high``.
+      effort: 1 (fast) to 9 (slow, better).
+      key: of the encoder's own noise; the decoder does not need it.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+    return compress_batch([signal], prior, effort=effort, key=key)[0]
+
+
+def compress_batch(
+    signals: Sequence[Signal], prior: Prior | None = None, *, effort: int = 5, key: jax.Array | None = None
+) -> list[bytes]:
+    """:func:`compress` for many signals at once, which fills a device."""
+    return [result.blob for result in encode_batch(signals, prior, effort=effort, key=key)]
