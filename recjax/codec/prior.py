@@ -167,10 +167,9 @@ def _decode(blob, name):
     header = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["recjax"])
     if header["format"] != FORMAT:
         raise ValueError(f"format {header['format']} is not known (this release reads {FORMAT})")
-    fields = header["network"]
-    config = SirenConfig(**fields | {"grid": tuple(fields["grid"]), "latents": tuple(fields["latents"])})
-    if math.prod(config.grid) > 1 << 16 or config.n_latents > 1 << 16:
-        raise ValueError("the network is too large")
+    if header["modality"] != "image" or not isinstance(header["metadata"], dict):
+        raise ValueError("modality or metadata is not of a known kind")
+    config = _config(header["network"], len(blob))
     tensors = safetensors.numpy.load(blob)
     graph, params = nnx.split(nnx.eval_shape(lambda: Siren(config)))
     for leaf_name, leaf in _named_leaves(params):
@@ -204,6 +203,19 @@ def _decode(blob, name):
         modality=header["modality"],
         metadata=header["metadata"],
     )
+
+
+def _config(fields, n_bytes):
+    """The architecture, once its numbers are such that a file of ``n_bytes`` can hold the network."""
+    grid, latents = tuple(fields["grid"]), tuple(fields["latents"])
+    sizes = (*grid, *latents, *(fields[key] for key in ("channels", "width", "layers", "features")))
+    if not all(type(size) is int and 0 <= size <= 1 << 16 for size in sizes) or len(grid) > 4 or fields["layers"] > 64:
+        raise ValueError("a size of the network is out of range")
+    if 2 * math.prod(grid) * fields["features"] > n_bytes:
+        raise ValueError("the network is larger than the file")
+    if not all(isinstance(fields[key], bool) for key in ("reparameterise", "learn_features")):
+        raise ValueError("a switch of the network is not true or false")
+    return SirenConfig(**fields | {"grid": grid, "latents": latents})
 
 
 def _named_leaves(params):

@@ -55,6 +55,9 @@ class SirenConfig:
         for name in ("channels", "width", "layers", "features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("max_frequency", "omega"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not self.grid or min(self.grid) < 1:
             raise ValueError(f"grid must have positive sides, got {self.grid}")
         if self.latents is not None:
@@ -125,7 +128,7 @@ class Siren(nnx.Module):
             if config.reparameterise or config.latents is not None:
                 flat = jnp.matmul(flat, self.matrices[i][...], precision=PRECISION)
             if config.latents is not None:
-                flat = flat + self.offsets[i][...]
+                flat = flat + self.offsets[i][...][None]
             layers.append(flat.reshape(len(latents), n_out, n_in + 1))
             start += size
         return layers
