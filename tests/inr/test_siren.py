@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from recjax.inr import Siren, SirenConfig, fourier_features, pixel_centres
-from recjax.inr.siren import initial_prior
+from recjax.inr.siren import initial_prior, pruned
 
 CONFIG = SirenConfig(grid=(4, 6), channels=3, width=5, layers=4, features=8, max_frequency=3.0)
 ROWS = 3
@@ -87,6 +87,26 @@ def test_identity_matrices_change_nothing(example):
     np.testing.assert_allclose(draw(Siren(CONFIG), latents), draw(without, latents), atol=1e-5)
 
 
+@pytest.mark.parametrize("reparameterise", [True, False])
+def test_pruning_fixes_latents_to_their_mean_and_centres_the_others(example, reparameterise):
+    siren, latents, points = example
+    config = dataclasses.replace(CONFIG, reparameterise=reparameterise)
+    if not reparameterise:
+        siren = Siren(config)
+    rng = np.random.default_rng(5)
+    kept = rng.random(CONFIG.n_latents) < 0.3
+    kept[-18:] = False  # a whole layer
+    loc = initial_prior(CONFIG, 6)[0]
+    small, params = pruned(config, nnx.split(siren)[1], loc, kept)
+    assert small.n_latents == kept.sum() and small.latents[-1] == 0
+    graph = nnx.split(Siren(small))[0]
+    # what is kept moves around its mean
+    moved = jnp.asarray(loc)[None] + jnp.where(jnp.asarray(kept)[None], latents, 0)
+    draw = jax.jit(lambda z: siren(z, points))
+    draw_small = jax.jit(lambda z: nnx.merge(graph, params)(z, points))
+    np.testing.assert_allclose(draw_small(latents[:, kept]), draw(moved), atol=1e-4)
+
+
 @pytest.mark.parametrize("learn", [True, False])
 def test_switch_stops_the_gradient_of_the_features(example, learn):
     _, latents, points = example
@@ -139,6 +159,19 @@ def test_initial_prior_has_the_scales_of_siren():
 def test_refuses_sizes_below_one(field):
     with pytest.raises(ValueError, match=field):
         SirenConfig(**{field: 0})
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("field", ["max_frequency", "omega"])
+def test_refuses_scales_that_are_not_positive(field, value):
+    with pytest.raises(ValueError, match=field):
+        SirenConfig(**{field: value})
+
+
+@pytest.mark.parametrize("latents", [(45, 30, 30), (45, 30, 30, 19), (-1, 30, 30, 18)])
+def test_refuses_latents_that_do_not_fit(latents):
+    with pytest.raises(ValueError, match="latents"):
+        dataclasses.replace(CONFIG, latents=latents)
 
 
 @pytest.mark.parametrize("grid", [(), (0, 4), (4, -1)])

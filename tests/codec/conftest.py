@@ -1,0 +1,50 @@
+"""Synthetic images and a prior trained on them in a few seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recjax.codec import Prior, TrainConfig, load_prior, train_prior
+from recjax.codec.effort import Effort
+from recjax.inr import SirenConfig
+
+
+@pytest.fixture(scope="session")
+def waves():
+    """Smooth random images: ``waves(seed, count, height, width)``, uint8[count, height, width, 3]."""
+
+    def draw(seed: int, count: int, height: int = 8, width: int = 8) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:height, :width] / 8
+        image = 128 + np.zeros((count, height, width, 3))
+        for _ in range(3):
+            down, right, phase = rng.normal(0, 2, (3, count, 1, 1))
+            image += np.cos(down * y + right * x + np.pi * phase)[..., None] * rng.normal(0, 30, (count, 1, 1, 3))
+        return np.clip(image, 0, 255).astype(np.uint8)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def train_config() -> TrainConfig:
+    """About six blocks of 8 bits for a patch of 8x8 pixels."""
+    network = SirenConfig(grid=(8, 8), width=8, layers=3, features=8, max_frequency=4.0)
+    return TrainConfig(rate=0.7, rounds=30, batch=64, lr=0.05, lr_shared=5e-3, steering=2e-3, budget=8, network=network)
+
+
+@pytest.fixture(scope="session")
+def prior_path(train_config, waves, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("prior") / "waves.safetensors"
+    train_prior(train_config, waves(0, 128), path, metadata={"data": "waves"}, log=lambda line: None)
+    return path
+
+
+@pytest.fixture(scope="session")
+def prior(prior_path) -> Prior:
+    return load_prior(prior_path)
+
+
+@pytest.fixture(scope="session")
+def effort() -> Effort:
+    return Effort(fit_steps=100, refine_steps=4, extra_bits=1)
