@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from recjax.atomic import check_output, write_atomic
 from recjax.codec.partition import informative, partition
 from recjax.codec.prior import save_prior
 from recjax.codec.train import (
@@ -38,7 +39,7 @@ class Checkpoints:
     """The latest state of a run in a folder, written by orbax: complete or not at all.
 
     Raises:
-      ValueError: the folder holds a run with another configuration or other data.
+      ValueError: the folder cannot be used, or holds a run with another configuration or other data.
     """
 
     folder: Path
@@ -48,24 +49,30 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"checkpoint folder {self.folder} cannot be used: {error.strerror or error}") from None
         run = self.folder / "run.json"
         if not run.exists():
-            run.write_text(self.identity)
+            write_atomic(run, self.identity.encode())
         elif run.read_text() != self.identity:
             raise ValueError(f"{self.folder} holds a run with other settings or data; choose another folder")
         self._manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
         self._args = ocp.args
 
-    def restore(self, state: TrainState) -> TrainState:
-        """The latest checkpoint, or ``state`` if there is none."""
+    def restore(self, state: TrainState) -> tuple[TrainState, list[dict[str, float]]]:
+        """The latest checkpoint and its learning curve, or ``state`` and no curve if there is none."""
         step = self._manager.latest_step()
         if step is None:
-            return state
-        return self._manager.restore(step, args=self._args.StandardRestore(state))
+            return state, []
+        curve = json.loads((self.folder / "curve.json").read_text())
+        state = self._manager.restore(step, args=self._args.StandardRestore(state))
+        return state, [point for point in curve if point["step"] <= step * ROUND_STEPS]
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, curve: list[dict[str, float]]) -> None:
         if int(state.round) != self._manager.latest_step():
+            write_atomic(self.folder / "curve.json", json.dumps(curve).encode(), force=True)
             self._manager.save(int(state.round), args=self._args.StandardSave(state))
             self._manager.wait_until_finished()
 
@@ -101,30 +108,31 @@ def train_prior(
     Raises:
       ValueError: the images do not fit, ``out`` cannot be written, or training diverged.
     """
+    check_output(out, force=force)
     targets = training_targets(images, config)
     data = hashlib.sha256(images.tobytes()).hexdigest()
     state = initial_state(config, len(images))
-    checkpoints = None
+    checkpoints, curve = None, []
     if checkpoint_dir is not None:
         identity = json.dumps({"config": dataclasses.asdict(config), "data": data}, sort_keys=True)
         checkpoints = Checkpoints(Path(checkpoint_dir), identity)
-        state = checkpoints.restore(state)
+        state, curve = checkpoints.restore(state)
     run = make_round(config)
     first, begun, saved = int(state.round), time.monotonic(), time.monotonic()
-    curve = []
     for number in range(first, config.rounds):
         rows = batch_rows(config, len(images), number)
         state, report = run(state, select_targets(targets, rows), rows, round_key(config, number))
+        # This waits for the round, so that the clock below is true.
+        mse, kl = float(report.mse), float(report.kl_bits)
+        if not math.isfinite(mse + kl):
+            raise ValueError("training diverged; lower lr_shared or lr")
         last = number + 1 == config.rounds
         if last or (number + 1) % LOG_ROUNDS == 0:
-            mse, kl = float(report.mse), float(report.kl_bits)
-            if not math.isfinite(mse + kl):
-                raise ValueError("training diverged; lower lr_shared or lr")
             curve.append({"step": (number + 1) * ROUND_STEPS, "psnr": _psnr(mse), "kl_bits": kl})
             log(_line(config, number + 1, curve[-1], begun, first, float(state.log_beta)))
         out_of_time = time.monotonic() - begun > 60 * max_minutes
         if checkpoints and (last or out_of_time or time.monotonic() - saved > 60 * checkpoint_minutes):
-            checkpoints.save(state)
+            checkpoints.save(state, curve)
             saved = time.monotonic()
         if out_of_time and not last:
             log(f"stopped after {number + 1} of {config.rounds} rounds: the same command goes on from here")
