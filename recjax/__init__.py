@@ -10,11 +10,19 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
-    "distributions": ("Laplace", "Normal", "Uniform"),
+    "distributions": ("Laplace", "Normal", "Pair", "Uniform", "register_pair"),
     "errors": ("FormatError",),
     "limits": ("channel_simulation_bits", "kl_bits", "renyi_inf_bits", "width_function"),
     "modalities": ("Signal", "load", "save"),
-    "samplers": ("AStar", "GPRS", "MinimalRandomCoder", "OrderedRandomCoder", "RejectionSampler"),
+    "samplers": (
+        "AStar",
+        "Code",
+        "GPRS",
+        "MinimalRandomCoder",
+        "OrderedRandomCoder",
+        "RejectionSampler",
+        "Status",
+    ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
@@ -26,7 +34,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import load_prior as load_prior
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
+    from recjax.distributions import Pair as Pair
     from recjax.distributions import Uniform as Uniform
+    from recjax.distributions import register_pair as register_pair
     from recjax.errors import FormatError as FormatError
     from recjax.limits import channel_simulation_bits as channel_simulation_bits
     from recjax.limits import kl_bits as kl_bits
@@ -37,9 +47,11 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.modalities import save as save
     from recjax.samplers import GPRS as GPRS
     from recjax.samplers import AStar as AStar
+    from recjax.samplers import Code as Code
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import RejectionSampler as RejectionSampler
+    from recjax.samplers import Status as Status
 
 
 def __getattr__(name: str) -> Any:

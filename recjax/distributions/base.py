@@ -34,7 +34,8 @@ class Distribution(abc.ABC):
             raise ValueError(f"{type(self).__name__}: the shapes of {shapes} do not fit together") from error
         for name, value in values.items():
             object.__setattr__(self, name, jnp.broadcast_to(jnp.asarray(value, dtype), shape))
-        raise_violations(self)
+        if (values := concrete(self)) is not None:
+            raise_first(values.violations())
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -102,10 +103,9 @@ def concrete(tree: Any) -> Any | None:
         return None
 
 
-def raise_violations(checked: Any) -> None:
-    """Raises a ValueError for the first violation of a concrete object; does nothing on traced values."""
-    values = concrete(checked)
-    for message, bad in values.violations() if values is not None else ():
+def raise_first(violations: Violations) -> None:
+    """Raises a ValueError for the first of some concrete violations."""
+    for message, bad in violations:
         if np.any(bad):
             raise ValueError(message)
 

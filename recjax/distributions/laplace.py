@@ -88,7 +88,8 @@ class LaplacePair(Pair):
 
     def kl(self):
         m, b = jnp.abs(self.shift), self.scale
-        return self.proposal._sum(m + b * jnp.expm1(-m / b) - self.shrink - jnp.log1p(-self.shrink))
+        log_b = jnp.where(b < 0.5, jnp.log(b), jnp.log1p(-jnp.minimum(self.shrink, 0.5)))
+        return self.proposal._sum(m + b * jnp.expm1(-m / b) - self.shrink - log_b)
 
     def _level_set(self, log_h):
         """{r >= h} = [m - left, m + right] for a shift m made positive."""

@@ -25,7 +25,7 @@ class Normal(Distribution):
     Raises:
         ValueError: a parameter is not finite, ``scale`` is not positive, or the shapes do not fit.
 
-    >>> float(Normal(1.0, 2.0).log_prob(1.0).round(4))
+    >>> round(float(Normal(1.0, 2.0).log_prob(1.0)), 4)
     -1.6121
     """
 

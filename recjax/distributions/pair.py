@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recjax.distributions.base import Distribution, Violations
+from recjax.distributions.base import Distribution, Violations, concrete, raise_first
 from recjax.distributions.quadrature import gauss_legendre
 
 PairClass = TypeVar("PairClass", bound=type["Pair"])
@@ -115,21 +115,28 @@ def pair_of(target: Any, proposal: Any) -> Pair:
 
     >>> import recjax
     >>> pair = pair_of(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))
-    >>> float(pair.log_ratio_max().round(4))
+    >>> round(float(pair.log_ratio_max()), 4)
     1.3598
     """
     if target.event_shape != proposal.event_shape:
         raise ValueError(f"target: its event shape {target.event_shape} is not the proposal's {proposal.event_shape}")
-    return build_pair(target, proposal)
-
-
-def build_pair(target: Any, proposal: Any) -> Pair:
-    """``pair_of`` without the shape check."""
     for q in type(target).__mro__:
         for p in type(proposal).__mro__:
             if (q, p) in _PAIRS:
                 return _PAIRS[q, p](_cast(target, proposal.dtype), proposal)
     raise ValueError(f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} is registered")
+
+
+def violations(pair: Pair, bounded: bool) -> Violations:
+    """What is wrong with a pair, an unbounded density ratio included if it has to be bounded."""
+    return pair.violations() + (pair.bound_violations() if bounded else [])
+
+
+def check_pair(target: Any, proposal: Any, bounded: bool) -> None:
+    """Raises a ValueError for what is wrong with concrete parameters; does nothing on traced ones."""
+    values = concrete((target, proposal))
+    if values is not None:
+        raise_first(violations(pair_of(*values), bounded))
 
 
 def _cast(target: Distribution, dtype) -> Distribution:

