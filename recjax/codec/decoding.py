@@ -78,13 +78,15 @@ def _decode(group):
     prior, first, _ = group[0]
     coder = BlockCoder(budget=prior.budget, extra_bits=first.extra_bits)
     shapes = [header.shape or prior.patch_shape[:2] for _, header, _ in group]
-    batch = make_batch(prior, [math.prod(n_patches(shape, prior.patch_shape)) for shape in shapes])
+    counts = [math.prod(n_patches(shape, prior.patch_shape)) for shape in shapes]
+    # Before the batch: a few damaged bytes must not cost the memory of a large image.
+    indices = [
+        decode_indices(payload, np.full(count * prior.n_blocks, prior.budget + header.extra_bits), header.exponent)
+        for (_, header, payload), count in zip(group, counts, strict=True)
+    ]
+    batch = make_batch(prior, counts)
     rows = np.zeros((len(batch.slots), prior.n_blocks), np.int32)
-    start = 0
-    for (_, header, payload), count in zip(group, batch.counts, strict=True):
-        sizes = np.full(count * prior.n_blocks, prior.budget + header.extra_bits)
-        rows[start : start + count] = decode_indices(payload, sizes, header.exponent).reshape(count, -1)
-        start += count
+    rows[: batch.rows] = np.concatenate(indices).reshape(-1, prior.n_blocks)
     z = decode_blocks(
         coder, table_key(prior), batch.layout, batch.slots, jnp.asarray(prior.widths), jnp.asarray(rows.T)
     )

@@ -1,6 +1,7 @@
 """What ``effort`` 1 to 9 means: gradient steps and candidates."""
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -12,6 +13,9 @@ class Effort:
       refine_steps: gradient steps after each block.
       extra_bits: ``t``; a block has 2^(budget + t) candidates.
       lr: learning rate of the fit, which falls to ``lr_refine``, which falls to ``lr_end`` at the last block.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
     fit_steps: int
@@ -20,6 +24,11 @@ class Effort:
     lr: float = 0.05
     lr_refine: float = 0.03
     lr_end: float = 0.02
+
+    def __post_init__(self):
+        for name, least, most in (("fit_steps", 1, math.inf), ("refine_steps", 0, math.inf), ("extra_bits", 0, 7)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be {least} to {most}, got {getattr(self, name)}")
 
 
 EFFORTS = {

@@ -18,7 +18,7 @@ from recjax.codec.prior import Prior, load_prior
 from recjax.codec.refine import code_blocks
 from recjax.codec.signals import Targets, make_targets
 from recjax.modalities import Signal
-from recjax.modalities.image import psnr, to_patches
+from recjax.modalities.image import MAX_SIDE, psnr, to_patches
 from recjax.samplers.block_coder import BlockCoder
 
 STEPS_A_DISPATCH = 100
@@ -128,14 +128,19 @@ def encode_batch(
       progress: called with the fraction done.
 
     Raises:
-      ValueError: an argument is out of range, or a posterior could not be coded (it was not finite).
+      ValueError: a signal is no image, a setting is out of range, or a posterior could not be coded (it was not
+        finite).
     """
     if not signals:
         return []
     prior = load_prior("photo-high") if prior is None else prior
-    effort = effort_of(effort) if isinstance(effort, int) else effort
+    for signal in signals:
+        _check(signal, prior)
+    effort = effort if isinstance(effort, Effort) else effort_of(effort)
+    if extra_bits is not None:
+        effort = dataclasses.replace(effort, extra_bits=extra_bits)
     key = jax.random.key(0) if key is None else key
-    t = effort.extra_bits if extra_bits is None else extra_bits
+    t = effort.extra_bits
     coder = BlockCoder(budget=prior.budget, extra_bits=t)
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder, progress)
     if (indices < 0).any():
@@ -146,6 +151,16 @@ def encode_batch(
         _pack(signal, image, prior, t, index, kl)
         for signal, image, index, kl in zip(signals, decoded, batch.split(indices), batch.split(kl_bits), strict=True)
     ]
+
+
+def _check(signal, prior):
+    values = signal.values
+    if signal.modality != prior.modality:
+        raise ValueError(f"a prior for {prior.modality} cannot code {signal.modality}")
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
+        raise ValueError(f"the values of an image must be uint8[H, W, 3], got {values.dtype}{list(values.shape)}")
+    if not (min(values.shape) >= 1 and max(values.shape) <= MAX_SIDE):
+        raise ValueError(f"an image must have sides of 1 to {MAX_SIDE}, got {values.shape[0]} x {values.shape[1]}")
 
 
 def _pack(signal, decoded, prior, extra_bits, indices, kl_bits):

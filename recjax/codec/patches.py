@@ -70,11 +70,15 @@ def table_key(prior: Prior) -> jax.Array:
 def render(prior: Prior, batch: Batch, z: jax.Array, signals: Sequence[tuple[tuple[int, ...], bool]]) -> list[Signal]:
     """Signals of the given ``(shape, gray)`` from the latents of their patches."""
     points = jnp.arange(prior.config.n_points)
-    draw = jax.jit(lambda network, z: in_chunks(lambda rows: network.render(rows, points), z))
-    values = np.asarray(draw(prior.network, z)).transpose(0, 2, 1)
+    values = np.asarray(_values(prior.network, z, points)).transpose(0, 2, 1)
     pixels = np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
     out = []
     for patches, (shape, gray) in zip(batch.split(pixels), signals, strict=True):
         image = from_patches(patches.reshape(-1, *prior.patch_shape), shape, prior.patch_shape)
         out.append(Signal(to_gray(image) if gray else image, "image", {"gray": gray}))
     return out
+
+
+@jax.jit
+def _values(network, z, points):
+    return in_chunks(lambda rows: network.render(rows, points), z)
