@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recjax.codec import Prior, TrainConfig, load_prior, train_prior
-from recjax.codec.effort import Effort
+from recjax.codec.effort import Effort, effort_of
 from recjax.inr import SirenConfig
 
 
@@ -47,4 +47,5 @@ def prior(prior_path) -> Prior:
 
 @pytest.fixture(scope="session")
 def effort() -> Effort:
-    return Effort(fit_steps=100, refine_steps=4, extra_bits=1)
+    """The quickest level, so that most tests share its compiled programs."""
+    return effort_of(1)

@@ -117,7 +117,8 @@ def test_other_settings_or_data_are_refused(images, tmp_path):
 SCRIPT = """
 import numpy as np
 from test_training import CONFIG, ignore, train_prior
-train_prior(CONFIG, np.load("images.npy"), "p.safetensors", checkpoint_dir="checkpoints", checkpoint_minutes=0.0, log=ignore)
+images = np.load("images.npy")
+train_prior(CONFIG, images, "p.safetensors", checkpoint_dir="checkpoints", checkpoint_minutes=0.0, log=ignore)
 """
 
 

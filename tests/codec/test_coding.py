@@ -1,0 +1,240 @@
+"""Images to bytes and back, end to end with a small prior."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recjax
+from recjax.bits.container import Modality, parse
+from recjax.bits.range_coder import decode_indices
+from recjax.codec import compress, compress_batch, decompress, decompress_batch, encode_batch
+from recjax.codec.effort import Effort
+from recjax.codec.encoding import code_signals, fit_signals
+from recjax.codec.fit import block_kl_bits, initial_fit
+from recjax.codec.patches import make_batch, table_key
+from recjax.codec.refine import code_blocks
+from recjax.codec.signals import make_targets
+from recjax.modalities import Signal
+from recjax.modalities.image import psnr
+from recjax.samplers.block_coder import BlockCoder
+
+pytestmark = pytest.mark.standard_promotion
+
+
+@pytest.fixture(scope="module")
+def signals(waves):
+    """One patch, six patches with cut edges, one pixel: eight rows together."""
+    return [Signal(waves(1, 1, *shape)[0], "image", {"gray": False}) for shape in ((8, 8), (13, 21), (1, 1))]
+
+
+@pytest.fixture(scope="module")
+def encoded(signals, prior, effort):
+    return encode_batch(signals, prior, effort=effort)
+
+
+def test_decoded_files_have_the_stated_psnr(signals, encoded, prior):
+    decoded = decompress_batch([result.blob for result in encoded], priors=[prior])
+    for signal, result, image in zip(signals, encoded, decoded, strict=True):
+        assert image.values.shape == signal.values.shape and image.values.dtype == np.uint8
+        assert image.modality == "image" and image.meta == {"gray": False}
+        assert psnr(signal.values, image.values) == result.psnr
+
+
+def test_files_are_better_than_the_mean_colour(signals, encoded):
+    values = signals[1].values
+    flat = np.broadcast_to(values.mean((0, 1), keepdims=True), values.shape)
+    assert encoded[1].psnr > psnr(values, np.uint8(flat)) + 2
+
+
+def test_accounts_add_up(signals, encoded, prior, effort):
+    for signal, result, patches in zip(signals, encoded, (1, 6, 1), strict=True):
+        header, payload = parse(result.blob)
+        assert 8 * len(result.blob) == result.header_bits + 8 * len(payload)
+        # the last byte is partly empty; by luck, trailing zeros are saved
+        assert abs(8 * len(payload) - result.index_bits) < 8
+        assert header.extra_bits == effort.extra_bits and header.modality == Modality.IMAGE and not header.gray
+        # one patch of the prior's size says nothing about its shape
+        assert header.shape == (None if signal.values.shape[:2] == (8, 8) else signal.values.shape[:2])
+        assert header.digest_prefix == prior.digest[:3]
+        blocks = patches * prior.n_blocks
+        indices = decode_indices(payload, np.full(blocks, prior.budget + effort.extra_bits), header.exponent)
+        assert len(np.unique(indices)) > blocks / 3
+        assert 0.3 * blocks * prior.budget < result.index_bits < blocks * (prior.budget + effort.extra_bits + 1)
+    assert encoded[0].header_bits == 8 * 10
+
+
+def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
+    key = jax.random.key(0)
+    coder = BlockCoder(budget=prior.budget, extra_bits=effort.extra_bits)
+    batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder)
+    assert indices.shape == kl_bits.shape == (8, prior.n_blocks)
+    for result, one in zip(encoded, batch.split(kl_bits), strict=True):
+        assert result.kl_bits == pytest.approx(one.sum(), rel=1e-5)
+    _, _, fitted = fit_signals(signals, prior, effort, key)
+    np.testing.assert_allclose(kl_bits[:, 0], block_kl_bits(fitted.posterior, batch.layout)[:8, 0], rtol=1e-5)
+    # what is coded is what the decoder regenerates
+    ids = jnp.stack([batch.slots, jnp.zeros_like(batch.slots)], axis=1)
+    width = int(prior.widths[0])
+    sample = coder.decode(table_key(prior), ids, jnp.asarray(indices[:, 0]), jnp.full(8, width), width)
+    slots = np.asarray(batch.layout.to_slots(z))
+    np.testing.assert_array_equal(slots[:, prior.blocks[0, :width]], sample)
+
+
+def test_same_input_same_bytes(signals, encoded, prior, effort):
+    again = encode_batch(signals, prior, effort=effort, key=jax.random.key(0))
+    assert [result.blob for result in again] == [result.blob for result in encoded]
+    other = encode_batch(signals, prior, effort=effort, key=jax.random.key(1))
+    assert other[1].blob != encoded[1].blob
+    decompress_batch([result.blob for result in other], priors=[prior])
+
+
+def test_files_decode_alone_as_together(encoded, prior):
+    blobs = [result.blob for result in encoded]
+    together = decompress_batch([blobs[2], blobs[1], blobs[0]], priors=[prior])[::-1]
+    for blob, image in zip(blobs, together, strict=True):
+        np.testing.assert_array_equal(decompress(blob, priors=[prior]).values, image.values)
+
+
+def test_public_verbs_with_an_effort_level(signals, prior):
+    one = compress(signals[1], prior, effort=1)
+    assert compress_batch([signals[1]], prior, effort=1) == [one]
+    assert decompress(one, priors=[prior]).values.shape == (13, 21, 3)
+    assert recjax.compress is compress and recjax.decompress is decompress
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (17, 15), (40, 1), (9, 24)])
+def test_shapes_that_are_no_multiple_of_the_patch(waves, prior, effort, shape):
+    signal = Signal(waves(2, 1, *shape)[0], "image", {"gray": False})
+    (result,) = encode_batch([signal], prior, effort=effort)
+    image = decompress(result.blob, priors=[prior])
+    assert image.values.shape == (*shape, 3) and psnr(signal.values, image.values) == result.psnr
+    assert result.psnr > 12
+
+
+def test_many_patches_fill_several_chunks(waves, prior, effort):
+    signal = Signal(waves(3, 1, 50, 56)[0], "image", {"gray": False})
+    (result,) = encode_batch([signal], prior, effort=effort)
+    image = decompress(result.blob, priors=[prior])
+    assert psnr(signal.values, image.values) == result.psnr
+    flat = np.broadcast_to(signal.values.mean((0, 1), keepdims=True), signal.values.shape)
+    assert result.psnr > psnr(signal.values, np.uint8(flat)) + 1
+    # a mistake in the order of patches would show in one of them
+    assert psnr(signal.values[40:], image.values[40:]) > 15 and psnr(signal.values[:, 48:], image.values[:, 48:]) > 15
+
+
+def test_gray_images_stay_gray(waves, prior, effort):
+    values = np.repeat(waves(4, 1, 13, 21)[0, ..., :1], 3, axis=-1)
+    (result,) = encode_batch([Signal(values, "image", {"gray": True})], prior, effort=effort)
+    image = decompress(result.blob, priors=[prior])
+    assert parse(result.blob)[0].gray and image.meta == {"gray": True}
+    assert np.all(image.values == image.values[..., :1])
+    assert psnr(values, image.values) == result.psnr
+
+
+def test_more_work_and_more_candidates_are_better_on_average(waves, prior, effort):
+    batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 8)]
+    mean = lambda effort: np.mean([result.psnr for result in encode_batch(batch, prior, effort=effort)])
+    middle = mean(effort)
+    assert mean(Effort(fit_steps=8, refine_steps=0, extra_bits=0)) < middle - 0.3
+    assert mean(dataclasses.replace(effort, extra_bits=5)) > middle + 0.1
+
+
+def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
+    compiled = []
+    listen = lambda event, duration, **_: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    first, second = (Signal(values, "image", {"gray": False}) for values in waves(6, 2, 13, 21))
+    results = encode_batch([first], prior, effort=effort)
+    decompress(results[0].blob, priors=[prior])
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        results = encode_batch([second], prior, effort=effort)
+        decompress(results[0].blob, priors=[prior])
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compiled == []
+
+
+def test_progress_rises_to_one(signals, prior, effort, encoded):
+    seen = []
+    encode_batch(signals, prior, effort=effort, progress=seen.append)
+    assert seen == sorted(seen) and 0 < seen[0] < seen[-1] == pytest.approx(1.0) and len(seen) > 2
+
+
+def test_nothing_to_do_is_nothing(prior):
+    assert encode_batch([], prior) == [] and compress_batch([], prior) == [] and decompress_batch([]) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8, 3), np.uint16),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((1, 8, 8, 3), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+        np.zeros((8, 0, 3), np.uint8),
+        np.zeros((1, 4097, 3), np.uint8),
+    ],
+)
+def test_arrays_that_are_no_image_are_refused(prior, values):
+    with pytest.raises(ValueError, match="image must"):
+        encode_batch([Signal(values)], prior, effort=1)
+
+
+def test_other_modalities_are_refused(prior):
+    with pytest.raises(ValueError, match="audio"):
+        encode_batch([Signal(np.zeros((8, 8, 3), np.uint8), "audio")], prior, effort=1)
+
+
+@pytest.mark.parametrize("settings", [{"effort": 0}, {"effort": 10}, {"extra_bits": -1}, {"extra_bits": 8}])
+def test_settings_out_of_range_are_refused(signals, prior, settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        encode_batch(signals, prior, **({"effort": 1} | settings))
+
+
+@pytest.mark.parametrize("fields", [{"fit_steps": 0}, {"fit_steps": -1}, {"refine_steps": -1}, {"extra_bits": 8}])
+def test_impossible_efforts_are_refused(fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        Effort(**{"fit_steps": 10, "refine_steps": 1, "extra_bits": 0} | fields)
+
+
+def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
+    """All blocks of all patches share one table; their samples must be as good as independent."""
+    rows, n_blocks, narrowest = 32, prior.n_blocks, int(prior.widths.min())
+    coder = BlockCoder(budget=prior.budget, extra_bits=1)
+    position = np.zeros(prior.config.n_latents, np.int64)
+    for block, width in zip(prior.blocks, prior.widths, strict=True):
+        position[block[:width]] = np.arange(width)
+    target = jnp.asarray(np.where(position % 2, 0.6, -0.4), jnp.float32)
+    targets = make_targets(np.zeros((rows, *prior.patch_shape), np.uint8))
+    samples = []
+    for seed in range(40):
+        digest = np.random.default_rng(seed).bytes(32)
+        other = dataclasses.replace(prior, digest=digest)
+        batch = make_batch(other, [rows])
+        state = initial_fit(batch.layout, jnp.full(len(target), math.log(0.6)), prior.beta)
+        state = state.replace(posterior=state.posterior.replace(mean=jnp.tile(target, (rows, 1))))
+        rates = jnp.float32(0.01), jnp.float32(0.01)
+        empty = jnp.zeros((n_blocks, rows))
+        state, _, _ = code_blocks(
+            prior.network, state, batch.layout, targets, jax.random.key(0), rates,
+            coder.table(table_key(other), prior.blocks.shape[1]), table_key(other), batch.slots,
+            jnp.asarray(prior.widths), (jnp.int32(0), jnp.int32(n_blocks)), empty.astype(jnp.int32), empty,
+            coder=coder, steps=0,
+        )  # fmt: skip
+        slots = np.asarray(batch.layout.to_slots(state.posterior.mean))
+        samples.append(slots[:, prior.blocks[:, :narrowest]])
+    samples = np.stack(samples)  # [tables, rows, blocks, positions]
+    samples -= samples.mean((0, 1, 2))
+    variance = samples.var()
+    assert 0.5 * 0.36 < variance < 2 * 0.36
+    for axis, count in ((1, rows), (2, n_blocks)):
+        # the variance of a mean of `count` samples with correlation c is (1 + (count - 1) c) / count of one's
+        correlation = (samples.mean(axis).var() * count / variance - 1) / (count - 1)
+        assert abs(correlation) < 0.1, (axis, correlation)

@@ -1,0 +1,164 @@
+"""Damaged and hostile ``.rec`` files: a FormatError or, where the checksum is right, any image; never more."""
+
+import binascii
+import contextlib
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from recjax.bits.container import Header, Modality, pack, parse
+from recjax.bits.range_coder import encode_indices
+from recjax.codec import decompress, decompress_batch, encode_batch
+from recjax.errors import FormatError
+from recjax.modalities import Signal
+
+pytestmark = pytest.mark.standard_promotion
+
+
+@pytest.fixture(scope="module")
+def blob(waves, prior, effort):
+    (result,) = encode_batch([Signal(waves(1, 1, 13, 21)[0], "image", {"gray": False})], prior, effort=effort)
+    return result.blob
+
+
+def sealed(body, prior):
+    """With the checksum that belongs to it, as the README's table says."""
+    return body + binascii.crc_hqx(body + prior.digest, 0xFFFF).to_bytes(2, "big")
+
+
+def packed(prior, payload=b"", **fields):
+    header = dict(
+        scheme=1,
+        modality=Modality.IMAGE,
+        shape=(8, 8),
+        gray=False,
+        extra_bits=1,
+        exponent=64,
+        digest_prefix=prior.digest[:3],
+    )
+    return pack(Header(**header | fields), payload, prior.digest)
+
+
+def test_seal_is_that_of_the_format(blob, prior):
+    assert sealed(blob[:-2], prior) == blob
+
+
+def test_every_flipped_byte_is_noticed(blob, prior):
+    rng = np.random.default_rng(0)
+    for at in range(len(blob)):
+        for mask in (1, 128, int(rng.integers(1, 256))):
+            damaged = bytearray(blob)
+            damaged[at] ^= mask
+            with pytest.raises(FormatError):
+                decompress(bytes(damaged), priors=[prior])
+
+
+def test_every_truncation_and_extension_is_noticed(blob, prior):
+    for end in range(len(blob)):
+        with pytest.raises(FormatError):
+            decompress(blob[:end], priors=[prior])
+    for extra in (b"\0", b"\xff", blob):
+        with pytest.raises(FormatError):
+            decompress(blob + extra, priors=[prior])
+
+
+def test_swapped_bytes_are_noticed(blob, prior):
+    for at in range(len(blob) - 1):
+        swapped = blob[:at] + blob[at + 1 : at + 2] + blob[at : at + 1] + blob[at + 2 :]
+        if swapped != blob:
+            with pytest.raises(FormatError):
+                decompress(swapped, priors=[prior])
+
+
+def test_damage_with_a_right_checksum_decodes_or_is_a_format_error(blob, prior):
+    rng = np.random.default_rng(1)
+    decoded = 0
+    for at in range(5, len(blob) - 2):
+        damaged = bytearray(blob[:-2])
+        damaged[at] ^= int(rng.integers(1, 256))
+        try:
+            values = decompress(sealed(bytes(damaged), prior), priors=[prior]).values
+        except FormatError:
+            continue
+        assert values.dtype == np.uint8 and values.ndim == 3
+        decoded += 1
+    assert decoded > 0
+
+
+def test_random_streams_with_a_right_checksum(blob, prior):
+    rng = np.random.default_rng(2)
+    payload = parse(blob)[1]
+    for length in (0, 1, 4, len(payload) - 1, len(payload), len(payload) + 5):
+        for _ in range(5):
+            body = blob[: -2 - len(payload)] + rng.bytes(length)
+            with contextlib.suppress(FormatError):
+                assert decompress(sealed(body, prior), priors=[prior]).values.shape == (13, 21, 3)
+
+
+@pytest.mark.parametrize("shape", [(4096, 4096), (4096, 1), (4097, 1), (65535, 1024)])
+def test_huge_shapes_in_small_files_cost_little(prior, shape):
+    tracemalloc.start()
+    with pytest.raises(FormatError):
+        decompress(packed(prior, b"\x12\x34", shape=shape), priors=[prior])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e8
+
+
+def test_unknown_priors_are_named(blob, prior):
+    with pytest.raises(FormatError, match=prior.digest[:3].hex()):
+        decompress(blob)
+
+
+def test_other_schemes_and_versions_are_refused(blob, prior):
+    with pytest.raises(FormatError, match="scheme 2"):
+        decompress(packed(prior, scheme=2), priors=[prior])
+    body = blob[:2] + bytes([0x21]) + blob[3:-2]
+    with pytest.raises(FormatError, match="version 2"):
+        decompress(sealed(body, prior), priors=[prior])
+
+
+@pytest.mark.parametrize(
+    ("modality", "shape"), [(Modality.AUDIO, (64,)), (Modality.VIDEO, (2, 8, 8)), (Modality.PROTEIN, (64,))]
+)
+def test_other_modalities_are_refused(prior, modality, shape):
+    with pytest.raises(FormatError, match=modality.name.lower()):
+        decompress(packed(prior, modality=modality, shape=shape), priors=[prior])
+    with pytest.raises(FormatError, match=modality.name.lower()):
+        decompress(packed(prior, modality=modality, shape=None), priors=[prior])
+
+
+def test_the_prior_is_told_from_others_with_the_same_prefix(blob, prior):
+    twin = dataclasses.replace(prior, digest=prior.digest[:3] + bytes(29))
+    expected = decompress(blob, priors=[prior]).values
+    for priors in ([twin, prior], [prior, twin]):
+        np.testing.assert_array_equal(decompress(blob, priors=priors).values, expected)
+    with pytest.raises(FormatError):
+        decompress(blob, priors=[twin])
+
+
+def test_blocks_too_large_for_any_coder_are_refused(prior):
+    large = dataclasses.replace(prior, budget=20)
+    for extra_bits in (5, 7):
+        with pytest.raises(FormatError):
+            decompress(packed(large, extra_bits=extra_bits), priors=[large])
+
+
+def test_one_bad_file_in_a_batch_is_an_error(blob, prior):
+    with pytest.raises(FormatError):
+        decompress_batch([blob, blob[:-1]], priors=[prior])
+
+
+def test_extreme_indices_decode(prior):
+    for value in (0, 2 ** (prior.budget + 1) - 1):
+        sizes = np.full(prior.n_blocks, prior.budget + 1)
+        payload = encode_indices(np.full(prior.n_blocks, value), sizes, 64)
+        assert decompress(packed(prior, payload, shape=None), priors=[prior]).values.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xec", b"\xecr", b"PNG", bytes(9), bytes(5000), b"\xecr\x11"])
+def test_other_data_is_refused(data, prior):
+    with pytest.raises(FormatError):
+        decompress(data, priors=[prior])
