@@ -65,12 +65,13 @@ def adam() -> optax.GradientTransformation:
 def initial_fit(layout: Layout, log_std: Float[Array, "latents"], beta: float) -> FitState:
     """Every posterior starts at the prior's mean with the average width seen in training."""
     rows, n_latents = layout.source.shape
-    posterior = Posterior(mean=jnp.zeros((rows, n_latents)), log_std=jnp.broadcast_to(log_std, (rows, n_latents)))
+    log_std = jnp.broadcast_to(log_std, (rows, n_latents))
+    posterior = Posterior(mean=jnp.zeros_like(log_std), log_std=log_std)
     return FitState(
         posterior=posterior,
         optimiser=adam().init(posterior),
         log_beta=jnp.full((rows, layout.blocks.shape[0]), math.log(beta), jnp.float32),
-        free=jnp.ones((rows, n_latents)),
+        free=jnp.ones_like(log_std),
         step=jnp.int32(0),
     )
 
@@ -105,8 +106,9 @@ def advance(
 
         def step(k, carry):
             state, errors = carry
-            rate = learning_rates[0] + k / steps * (learning_rates[1] - learning_rates[0])
-            noise = jax.random.normal(jax.random.fold_in(key, state.step), state.free.shape)
+            progress = k.astype(jnp.float32) / steps
+            rate = learning_rates[0] + progress * (learning_rates[1] - learning_rates[0])
+            noise = jax.random.normal(jax.random.fold_in(key, state.step), state.free.shape, state.free.dtype)
             which = state.step % n_subsets
             subset = take_subset(targets, which)
             gradient, error = posterior_gradient(network, state.posterior, beta, state.free, noise, subset)
@@ -123,5 +125,5 @@ def advance(
         return state.replace(log_beta=log_beta), errors
 
     intervals = -(-steps // STEERING_INTERVAL)
-    state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan)))
+    state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan, jnp.float32)))
     return state, jnp.nanmean(errors)

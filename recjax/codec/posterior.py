@@ -53,5 +53,5 @@ def refit_prior(prior: LatentPrior, posterior: Posterior) -> tuple[LatentPrior, 
 
 def initial_posterior(rows: int, n_latents: int, std: float = 0.5) -> Posterior:
     """Centred posteriors, all of one width."""
-    shape = (rows, n_latents)
-    return Posterior(mean=jnp.zeros(shape), log_std=jnp.full(shape, jnp.log(jnp.float32(std))))
+    log_std = jnp.full((rows, n_latents), jnp.log(jnp.float32(std)))
+    return Posterior(mean=jnp.zeros_like(log_std), log_std=log_std)

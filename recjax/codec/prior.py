@@ -194,7 +194,9 @@ def _decode(blob, name):
         name=name,
         digest=hashlib.sha256(blob).digest(),
         config=config,
-        network=Network(graph, params, LatentPrior(jnp.zeros(config.n_latents), jnp.asarray(tensors["scale"]))),
+        network=Network(
+            graph, params, LatentPrior(jnp.zeros(config.n_latents, jnp.float32), jnp.asarray(tensors["scale"]))
+        ),
         log_std=tensors["log_std"],
         beta=beta,
         order=order,

@@ -87,4 +87,4 @@ def decode_blocks(
         sample = coder.decode(table_key, ids, indices[block], width, len(latents))
         return z.at[rows, latents].set(sample, mode="drop")
 
-    return jax.lax.fori_loop(0, len(widths), body, jnp.zeros(layout.source.shape))
+    return jax.lax.fori_loop(0, len(widths), body, jnp.zeros(layout.source.shape, jnp.float32))

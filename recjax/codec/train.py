@@ -151,7 +151,7 @@ def make_round(config: TrainConfig):
         params, posterior, row_optimiser, shared_optimiser, log_beta, prior, targets, rate, steer = carry
         index, key = inputs
         subset = jax.tree.map(lambda leaf: leaf[index % len(targets.points)], targets)
-        noise = jax.random.normal(key, posterior.mean.shape)
+        noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
         shared, own, (mse, kl) = gradients(params, prior, posterior, jnp.exp(log_beta), noise, subset)
         own, row_optimiser = jax.vmap(adam().update)(own, row_optimiser)
         shared, shared_optimiser = adam().update(shared, shared_optimiser)

@@ -101,9 +101,9 @@ class Siren(nnx.Module):
         self.features = nnx.Param(jnp.asarray(features))
         groups = list(zip(config.latent_groups, config.layer_sizes, strict=True))
         if config.reparameterise or config.latents is not None:
-            self.matrices = nnx.List([nnx.Param(jnp.eye(n, size)) for n, size in groups])
+            self.matrices = nnx.List([nnx.Param(jnp.eye(n, size, dtype=jnp.float32)) for n, size in groups])
         if config.latents is not None:
-            self.offsets = nnx.List([nnx.Param(jnp.zeros(size)) for _, size in groups])
+            self.offsets = nnx.List([nnx.Param(jnp.zeros(size, jnp.float32)) for _, size in groups])
 
     def __call__(
         self, latents: Float[Array, "rows latents"], points: Float[Array, "points"]
