@@ -30,8 +30,8 @@ def load_training_images(
         return _from_folder(path, grid, patches, seed)
     try:
         with np.load(path, allow_pickle=False) as file:
-            images = file["images"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            images = np.asarray(file["images"])
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds for damaged data
         raise ValueError(f"{path} is neither a folder nor an .npz file with an array 'images': {error}") from None
     if images.dtype != np.uint8 or images.shape[1:] != (*grid, 3) or len(images) < 2:
         raise ValueError(f"{path}: images must be uint8[M, {grid[0]}, {grid[1]}, 3], got {images.dtype}{images.shape}")
@@ -47,16 +47,17 @@ def _from_folder(folder, grid, patches, seed):
     rng = np.random.default_rng(seed)
     out = []
     for i, path in enumerate(paths):
+        image = load(path).values
+        if image.shape[0] < grid[0] or image.shape[1] < grid[1]:
+            raise ValueError(f"{path} is {image.shape[0]} x {image.shape[1]}, smaller than a patch")
         share = (i + 1) * patches // len(paths) - i * patches // len(paths)
-        out.extend(_cut(load(path).values, grid, rng) for _ in range(share))
+        out.extend(_cut(image, grid, rng) for _ in range(share))
     return np.stack(out)
 
 
 def _cut(image, grid, rng):
     scale = 2 if rng.random() < 1 / 3 and image.shape[0] >= 2 * grid[0] and image.shape[1] >= 2 * grid[1] else 1
     height, width = grid[0] * scale, grid[1] * scale
-    if image.shape[0] < height or image.shape[1] < width:
-        raise ValueError(f"a training image of {image.shape[0]}x{image.shape[1]} is smaller than a patch")
     top = rng.integers(image.shape[0] - height + 1)
     left = rng.integers(image.shape[1] - width + 1)
     patch = image[top : top + height, left : left + width].astype(np.float32)
