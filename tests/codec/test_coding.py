@@ -99,6 +99,14 @@ def test_files_decode_alone_as_together(encoded, prior):
         np.testing.assert_array_equal(decompress(blob, priors=[prior]).values, image.values)
 
 
+def test_double_precision_elsewhere_changes_no_byte(signals, encoded, prior, effort):
+    with jax.enable_x64(True):
+        results = encode_batch(signals, prior, effort=effort)
+        images = decompress_batch([result.blob for result in results], priors=[prior])
+    assert [result.blob for result in results] == [result.blob for result in encoded]
+    assert [psnr(s.values, i.values) for s, i in zip(signals, images, strict=True)] == [r.psnr for r in encoded]
+
+
 def test_public_verbs_with_an_effort_level(signals, prior):
     one = compress(signals[1], prior, effort=1)
     assert compress_batch([signals[1]], prior, effort=1) == [one]
