@@ -214,11 +214,13 @@ def test_impossible_efforts_are_refused(fields):
 
 def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
     """All blocks of all patches share one table; their samples must be as good as independent."""
-    rows, n_blocks, narrowest = 32, prior.n_blocks, int(prior.widths.min())
+    # Blocks of one width: then nothing but its number tells a block from the others.
+    rows, n_blocks, width = 32, prior.n_blocks, prior.config.n_latents // prior.n_blocks
+    prior = dataclasses.replace(prior, order=prior.order[: n_blocks * width], widths=np.full(n_blocks, width, np.int32))
     coder = BlockCoder(budget=prior.budget, extra_bits=1)
     position = np.zeros(prior.config.n_latents, np.int64)
-    for block, width in zip(prior.blocks, prior.widths, strict=True):
-        position[block[:width]] = np.arange(width)
+    for block in prior.blocks:
+        position[block] = np.arange(width)
     target = jnp.asarray(np.where(position % 2, 0.6, -0.4), jnp.float32)
     targets = make_targets(np.zeros((rows, *prior.patch_shape), np.uint8))
     samples = []
@@ -230,14 +232,16 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
         state = state.replace(posterior=state.posterior.replace(mean=jnp.tile(target, (rows, 1))))
         rates = jnp.float32(0.01), jnp.float32(0.01)
         empty = jnp.zeros((n_blocks, rows))
-        state, _, _ = code_blocks(
+        expected = block_kl_bits(state.posterior, batch.layout)
+        state, _, kl_bits = code_blocks(
             prior.network, state, batch.layout, targets, jax.random.key(0), rates,
             coder.table(table_key(other), prior.blocks.shape[1]), table_key(other), batch.slots,
             jnp.asarray(prior.widths), (jnp.int32(0), jnp.int32(n_blocks)), empty.astype(jnp.int32), empty,
             coder=coder, steps=0,
         )  # fmt: skip
         slots = np.asarray(batch.layout.to_slots(state.posterior.mean))
-        samples.append(slots[:, prior.blocks[:, :narrowest]])
+        samples.append(slots[:, prior.blocks])
+        np.testing.assert_allclose(kl_bits.T, expected, rtol=1e-5)
     samples = np.stack(samples)  # [tables, rows, blocks, positions]
     samples -= samples.mean((0, 1, 2))
     variance = samples.var()

@@ -67,6 +67,14 @@ def test_refitting_leaves_the_weights_where_they_were():
     )
 
 
+def test_gradients_grow_with_the_unit():
+    refitted, whitened, unit = refit_prior(PRIOR, POSTERIOR)
+    loss = lambda prior, z: jnp.sum(jnp.sin(prior.unwhiten(z)))
+    before = jax.grad(loss, argnums=1)(PRIOR, POSTERIOR.mean)
+    after = jax.grad(loss, argnums=1)(refitted, whitened.mean)
+    np.testing.assert_allclose(after, before * unit[None], rtol=1e-4, atol=1e-6)
+
+
 def test_refitting_twice_changes_nothing():
     refitted, whitened, _ = refit_prior(PRIOR, POSTERIOR)
     again, same, unit = refit_prior(refitted, whitened)

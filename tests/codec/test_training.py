@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import recjax
-from recjax.codec import TrainConfig, load_prior, train_prior
+from recjax.codec import TrainConfig, load_prior, train, train_prior
 from recjax.codec.train import (
     batch_rows,
     initial_state,
@@ -69,6 +70,23 @@ def test_objective_falls(images):
     assert np.all(np.diff(blocks) < 0)
     assert blocks[-1] < 0.5 * objective[0]
     assert int(state.round) == config.rounds
+
+
+def test_moments_follow_the_unit_of_their_latents(images, monkeypatch):
+    targets, key = training_targets(images, CONFIG), round_key(CONFIG, 0)
+    rows = batch_rows(CONFIG, len(images), 0)
+    one_round = lambda: make_round(CONFIG)(
+        initial_state(CONFIG, len(images)), select_targets(targets, rows), rows, key
+    )[0]
+    refitted = one_round()
+    monkeypatch.setattr(train, "refit_prior", lambda prior, posterior: (prior, posterior, jnp.ones(NETWORK.n_latents)))
+    plain = one_round()
+    unit = np.asarray(refitted.prior.scale / plain.prior.scale)
+    assert np.abs(np.log(unit)).max() > 0.1
+    ours, before = refitted.row_optimiser, plain.row_optimiser
+    np.testing.assert_allclose(ours.mu.mean, before.mu.mean * unit, rtol=1e-4)
+    np.testing.assert_allclose(ours.nu.mean, before.nu.mean * unit**2, rtol=1e-4)
+    np.testing.assert_array_equal(ours.mu.log_std, before.mu.log_std)
 
 
 def test_file_and_log_say_what_was_done(undisturbed, images):
