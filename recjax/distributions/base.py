@@ -72,8 +72,18 @@ class Distribution(abc.ABC):
     def _event(self, flat: Float[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return flat.reshape(*flat.shape[:-1], *self.event_shape)
 
-    def _sum(self, terms: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
-        return terms.sum(axis=tuple(range(-len(self.event_shape), 0)))
+    def _affine(self, loc: Float[Array, "*event"], scale: Float[Array, "*event"], z: Float[Array, "d"]):
+        """loc + scale z, in a form without a product to add: fused multiply-adds would change bits."""
+        return (loc / scale + self._event(z)) * scale
+
+    def _sum(self, terms: Float[Array, "*samples_event"]) -> Float[Array, "*samples"]:
+        """Sum over the event axes in a fixed order and without fused products, so that batching changes no bits."""
+        samples = terms.shape[: terms.ndim - len(self.event_shape)]
+        terms = jax.lax.optimization_barrier(terms).reshape(*samples, self.event_size)
+        while (n := terms.shape[-1]) > 1:
+            terms, rest = terms[..., : (n + 1) // 2], terms[..., (n + 1) // 2 :]
+            terms = terms.at[..., : n // 2].add(rest) if n % 2 else terms + rest
+        return terms.reshape(*samples, -1).sum(-1)
 
 
 def family(cls):

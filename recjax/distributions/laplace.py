@@ -3,6 +3,7 @@
 import math
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from recjax import randomness
@@ -50,7 +51,7 @@ class Laplace(Distribution):
         return self.loc + jnp.sign(u - 0.5) * -self.scale * jnp.log(2 * tail)
 
     def sample_from_bits(self, bits):
-        return self.loc + self.scale * self._event(randomness.laplace(bits, self.dtype))
+        return self._affine(self.loc, self.scale, randomness.laplace(bits, self.dtype))
 
 
 @register_pair(Laplace, Laplace)
@@ -65,7 +66,8 @@ class LaplacePair(Pair):
 
     def log_ratio(self, x):
         q, p = self.target, self.proposal
-        return p._sum(jnp.abs(x - p.loc) / p.scale - jnp.abs(x - q.loc) / q.scale - jnp.log(self.scale))
+        z, y = (lax.optimization_barrier(jnp.abs(x - d.loc) * (1 / d.scale)) for d in (p, q))
+        return p._sum(z - y) - p._sum(jnp.log(self.scale))
 
     def log_ratio_max(self):
         return self.proposal._sum(jnp.where(self.shrink >= 0, jnp.abs(self.shift) - jnp.log(self.scale), jnp.inf))

@@ -3,6 +3,7 @@
 import math
 
 import jax.numpy as jnp
+from jax import lax
 from jax.scipy import special
 from jaxtyping import Array, Float
 
@@ -48,8 +49,11 @@ class Normal(Distribution):
     def icdf(self, u):
         return self.loc + self.scale * special.ndtri(u)
 
+    def _standardise(self, x):
+        return lax.optimization_barrier((x - self.loc) * (1 / self.scale))
+
     def sample_from_bits(self, bits):
-        return self.loc + self.scale * self._event(randomness.normal(bits, self.dtype))
+        return self._affine(self.loc, self.scale, randomness.normal(bits, self.dtype))
 
 
 @register_pair(Normal, Normal)
@@ -67,9 +71,8 @@ class NormalPair(Pair):
         self.shrink = (proposal.scale - target.scale) / proposal.scale * (1 + self.scale)
 
     def log_ratio(self, x):
-        z = (x - self.proposal.loc) / self.proposal.scale
-        y = (x - self.target.loc) / self.target.scale
-        return self.proposal._sum(0.5 * (z - y) * (z + y) - jnp.log(self.scale))
+        z, y = self.proposal._standardise(x), self.target._standardise(x)
+        return self.proposal._sum(0.5 * (z - y) * (z + y)) - self.proposal._sum(jnp.log(self.scale))
 
     def log_ratio_max(self):
         m, shrink = self.shift, self.shrink

@@ -45,8 +45,9 @@ class Uniform(Distribution):
 
     def sample_from_bits(self, bits):
         lower, tail = randomness.sign_and_tail(bits, self.dtype)
-        offset = (self.high - self.low) * self._event(tail)
-        return jnp.where(self._event(lower), self.low + offset, self.high - offset)
+        low, width = self.low, self.high - self.low
+        x = jnp.where(self._event(lower), self._affine(low, width, tail), self._affine(self.high, -width, tail))
+        return jnp.clip(x, self.low, self.high)
 
 
 @register_pair(Uniform, Uniform)
