@@ -23,6 +23,8 @@ STEERING_INTERVAL = 10
 STEERING = 0.3
 MAX_STEERING = 0.15
 """Every 10 steps log beta moves by 0.3 times the relative miss of the KL, at most by 0.15."""
+LOG_BETA_RANGE = (-40.0, 0.0)
+"""At beta = 1 no nat is worth its price. A coded block's KL no longer follows its price, which would overflow."""
 
 
 class Layout(NamedTuple):
@@ -122,7 +124,7 @@ def advance(
         state, errors = jax.lax.fori_loop(start, stop, step, carry)
         miss = block_kl_bits(state.posterior, layout) / budget - 1
         log_beta = state.log_beta + jnp.clip(STEERING * miss, -MAX_STEERING, MAX_STEERING)
-        return state.replace(log_beta=log_beta), errors
+        return state.replace(log_beta=jnp.clip(log_beta, *LOG_BETA_RANGE)), errors
 
     intervals = -(-steps // STEERING_INTERVAL)
     state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan, jnp.float32)))
