@@ -85,7 +85,7 @@ class Rule(Protocol):
 
     @property
     def limit(self) -> int:
-        """The number of candidates, at most 2^31."""
+        """The number of candidates, below 2^31."""
         ...
 
     def start(self, pair: Pair) -> PyTree[Array]:

@@ -63,7 +63,7 @@ class ExactCoder(GlobalCoder):
     max_steps: int = 1 << 24
 
     def __post_init__(self):
-        check_range("max_steps", self.max_steps, 1, 1 << 31)
+        check_range("max_steps", self.max_steps, 1, (1 << 31) - 1)
 
     @property
     def limit(self) -> int:
@@ -84,7 +84,7 @@ class BudgetCoder(GlobalCoder):
     Its samples are biased towards the proposal; the bias vanishes as the budget grows beyond the divergence.
 
     Args:
-        budget_bits: log2 of the number of candidates, 0 to 31.
+        budget_bits: log2 of the number of candidates, 0 to 30.
     """
 
     bounded: ClassVar[bool] = False
@@ -92,7 +92,7 @@ class BudgetCoder(GlobalCoder):
     budget_bits: int = 16
 
     def __post_init__(self):
-        check_range("budget_bits", self.budget_bits, 0, 31)
+        check_range("budget_bits", self.budget_bits, 0, 30)
 
     @property
     def limit(self) -> int:

@@ -20,7 +20,7 @@ class OrderedRandomCoder(BudgetCoder):
     compresses. ``steps`` is N.
 
     Args:
-        budget_bits: log2 of the number of candidates, 0 to 31; at least the divergence plus a few bits.
+        budget_bits: log2 of the number of candidates, 0 to 30; at least the divergence plus a few bits.
 
     >>> import jax, recjax
     >>> q, p = recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0)
