@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +34,8 @@ class Distribution(abc.ABC):
             raise ValueError(f"{type(self).__name__}: the shapes of {shapes} do not fit together") from error
         for name, value in values.items():
             object.__setattr__(self, name, jnp.broadcast_to(jnp.asarray(value, dtype), shape))
-        if (values := concrete(self)) is not None:
-            raise_first(values.violations())
+        if (known := concrete(self)) is not None:
+            raise_first(known.violations())
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ def family(cls):
     def flatten_with_keys(self):
         return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in cls.parameters], None
 
-    def unflatten(_, leaves) -> Self:
+    def unflatten(_, leaves):
         # no __init__: JAX also rebuilds trees around things that are not arrays
         self = object.__new__(cls)
         for name, leaf in zip(cls.parameters, leaves, strict=True):

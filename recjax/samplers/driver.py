@@ -6,7 +6,7 @@ Rules treat candidates one by one in order and all sums are exact, so results do
 
 import dataclasses
 import functools
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -78,10 +78,8 @@ class Progress:
 class Rule(Protocol):
     """What the loop asks of a coder; frozen and hashable, because it is part of the compiled program."""
 
-    @property
-    def bounded(self) -> bool:
-        """Whether the density ratio has to be bounded."""
-        ...
+    bounded: ClassVar[bool]
+    """Whether the density ratio has to be bounded."""
 
     @property
     def limit(self) -> int:
