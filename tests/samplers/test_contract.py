@@ -1,0 +1,507 @@
+"""The contract of every coder; a new coder joins by a line in ``CODERS``.
+
+Also a script, for what has to be set before JAX starts: ``python test_contract.py OUT.npz`` writes the codes of every
+coder, with the parameters in JAX's default precision and the examples sharded over the devices.
+"""
+
+import dataclasses
+import functools
+import inspect
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+import recjax
+from recjax import Status
+from recjax.samplers import Coder
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A coder under test.
+
+    Attributes:
+        coder: a configuration that ends within milliseconds on ``CASES``.
+        exact: samples follow the target exactly, for which the density ratio must be bounded and a cap can be hit.
+        vectors: takes events of any shape.
+    """
+
+    coder: Coder
+    exact: bool = True
+    vectors: bool = True
+
+
+CODERS = [
+    Entry(recjax.RejectionSampler()),
+    Entry(recjax.AStar()),
+    Entry(recjax.GPRS(), vectors=False),
+    Entry(recjax.MinimalRandomCoder(budget_bits=8), exact=False),
+    Entry(recjax.OrderedRandomCoder(budget_bits=8), exact=False),
+]
+BAD_OPTIONS = {
+    "max_steps": [0, -1, 2**31 + 1, 8.0, True, "8", None],
+    "budget_bits": [-1, 32, 8.0, True, "8", None],
+}
+LANES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A batch of examples: the family, the event shape for coders that take vectors, the kind of key."""
+
+    family: type
+    event_shape: tuple[int, ...]
+    key: str
+
+    def shape(self, entry):
+        return self.event_shape if entry.vectors else ()
+
+    def keys(self):
+        if self.key == "raw":
+            return jax.random.key_data(jax.random.split(jax.random.key(1), LANES))
+        return jax.random.split(jax.random.key(1, impl=self.key), LANES)
+
+    def proposal(self, entry):
+        # odd numbers, so that a compiler gains nothing from knowing them
+        parameters = (-0.3, 1.9) if self.family is recjax.Uniform else (0.3, 1.7)
+        return self.family(*(np.full(self.shape(entry), value) for value in parameters))
+
+    def targets(self, entry):
+        shape = (LANES, *self.shape(entry))
+        a, b = np.random.default_rng(2).uniform(size=(2, *shape))
+        if self.family is recjax.Uniform:
+            return self.family(-0.2 + a, 0.85 + b)
+        return self.family(2 * a - 1, 0.15 + b)
+
+
+NORMAL = Case(recjax.Normal, (), "threefry2x32")
+CASES = [NORMAL, Case(recjax.Laplace, (3,), "rbg"), Case(recjax.Uniform, (), "raw")]
+
+each_entry = pytest.mark.parametrize("entry", CODERS, ids=lambda entry: type(entry.coder).__name__)
+QUICK = (recjax.AStar, recjax.GPRS)  # coders that try all but the last case whenever tests run
+each_setting = pytest.mark.parametrize(
+    ("entry", "case"),
+    [
+        pytest.param(
+            entry,
+            case,
+            id=f"{type(entry.coder).__name__}-{case.family.__name__}-{case.key}",
+            marks=() if case is NORMAL or (case is CASES[1] and isinstance(entry.coder, QUICK)) else pytest.mark.slow,
+        )
+        for entry in CODERS
+        for case in CASES
+    ],
+)
+
+
+@functools.cache
+def vmapped(entry, case=NORMAL):
+    """The codes of all examples, which everything else is compared with."""
+    codes = jax.vmap(entry.coder.encode, (0, 0, None))(case.keys(), case.targets(entry), case.proposal(entry))
+    return jax.tree.map(np.asarray, codes)
+
+
+@functools.cache
+def inside_jit(entry):
+    """A user's own compiled function that makes the distributions itself."""
+
+    @jax.jit
+    def function(key, loc, scale):
+        return entry.coder.encode(key, recjax.Normal(loc, scale), recjax.Normal(0.3, 1.7))
+
+    return function
+
+
+@functools.cache
+def batch_inside_jit(entry):
+    return jax.jit(entry.coder.encode_batch)
+
+
+def lane(tree, i):
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+def assert_same(actual, expected):
+    """Equal structure, dtypes, shapes and bits."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def spoiled(tree, value=np.nan):
+    """The same tree with other values, past the checks of a constructor."""
+    return jax.tree.map(lambda x: jnp.full_like(x, value), tree)
+
+
+@each_entry
+class TestConfiguration:
+    def test_every_option_has_a_default_and_a_name(self, entry):
+        cls = type(entry.coder)
+        assert isinstance(cls(), Coder)
+        for field in dataclasses.fields(cls):
+            with pytest.raises(TypeError):
+                cls(getattr(entry.coder, field.name))
+
+    def test_frozen(self, entry):
+        for field in dataclasses.fields(entry.coder):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(entry.coder, field.name, 3)
+
+    def test_equal_options_make_equal_coders(self, entry):
+        copy = type(entry.coder)(**dataclasses.asdict(entry.coder))
+        assert copy == entry.coder and hash(copy) == hash(entry.coder)
+        assert pickle.loads(pickle.dumps(copy)) == entry.coder
+        for field in dataclasses.fields(entry.coder):
+            other = dataclasses.replace(entry.coder, **{field.name: getattr(entry.coder, field.name) - 1})
+            assert other != entry.coder
+        assert all((entry.coder == another.coder) == (entry is another) for another in CODERS)
+
+    def test_bad_options_are_refused_by_name(self, entry):
+        for field in dataclasses.fields(entry.coder):
+            for value in BAD_OPTIONS[field.name]:
+                with pytest.raises(ValueError, match=field.name):
+                    type(entry.coder)(**{field.name: value})
+
+    def test_methods_take_what_the_contract_says(self, entry):
+        def names(method):
+            return list(inspect.signature(method).parameters)
+
+        assert names(entry.coder.encode) == ["key", "target", "proposal"]
+        assert names(entry.coder.encode_batch) == ["keys", "targets", "proposal"]
+        # the receiver has no target
+        assert names(entry.coder.decode) == ["key", "index", "proposal"]
+        assert names(entry.coder.codelength) == ["key", "index", "proposal", "rate_bits"]
+        rate_bits = inspect.signature(entry.coder.codelength).parameters["rate_bits"]
+        assert rate_bits.kind is rate_bits.KEYWORD_ONLY and rate_bits.default is None
+
+
+@each_setting
+class TestRoundTrip:
+    def test_every_example_is_done(self, entry, case):
+        code = vmapped(entry, case)
+        assert (code.status == Status.DONE).all()
+        assert code.steps.dtype == code.status.dtype == jnp.int32
+        assert code.steps.shape == code.status.shape == (LANES,)
+        assert (code.steps >= 1).all()
+        assert code.sample.dtype == jnp.float32 and code.sample.shape == (LANES, *case.shape(entry))
+        assert np.isfinite(code.sample).all()
+        for index in jax.tree.leaves(code.index):
+            assert jnp.issubdtype(index.dtype, jnp.integer)
+            assert len(np.unique(index)) > 1
+
+    def test_single_calls_give_the_bits_of_vmap(self, entry, case):
+        keys, targets, proposal = case.keys(), case.targets(entry), case.proposal(entry)
+        for i in range(50):
+            code = entry.coder.encode(keys[i], lane(targets, i), proposal)
+            assert_same(code, lane(vmapped(entry, case), i))
+
+    def test_decode_gives_the_encoders_sample(self, entry, case):
+        code, keys, proposal = vmapped(entry, case), case.keys(), case.proposal(entry)
+        assert_same(jax.vmap(entry.coder.decode, (0, 0, None))(keys, code.index, proposal), code.sample)
+        for i in range(20):
+            assert_same(entry.coder.decode(keys[i], lane(code.index, i), proposal), code.sample[i])
+
+
+@each_entry
+class TestEncode:
+    def test_inside_a_users_jit(self, entry):
+        keys, targets = NORMAL.keys(), NORMAL.targets(entry)
+        for i in range(50):
+            code = inside_jit(entry)(keys[i], targets.loc[i], targets.scale[i])
+            assert_same(code, lane(vmapped(entry), i))
+
+    def test_compiled_once(self, entry, caplog):
+        key, q, p = jax.random.key(3), recjax.Normal(0.5, 0.4), recjax.Normal(0.0, 1.0)
+        entry.coder.decode(key, entry.coder.encode(key, q, p).index, p)
+        equal = type(entry.coder)(**dataclasses.asdict(entry.coder))
+        # made beforehand: arithmetic on parameters may compile
+        examples = [(jax.random.key(i), recjax.Normal(0.1 * i, 0.5), recjax.Normal(0.01 * i, 1.1)) for i in range(4, 8)]
+        with caplog.at_level(logging.WARNING), jax.log_compiles():
+            for key, q, p in examples:
+                entry.coder.decode(key, equal.encode(key, q, p).index, p)
+            assert not [record for record in caplog.records if "ompil" in record.getMessage()]
+            jax.jit(lambda x: x + 1)(1)
+            assert [record for record in caplog.records if "ompil" in record.getMessage()]
+
+    def test_runs_on_the_device_alone(self, entry):
+        program = str(jax.make_jaxpr(entry.coder.encode)(jax.random.key(0), *(recjax.Normal(0.5, s) for s in (0.5, 1))))
+        assert "while" in program
+        assert "callback" not in program
+
+
+@each_entry
+class TestEncodeBatch:
+    @pytest.mark.parametrize("size", [1, 7, LANES])
+    def test_gives_the_bits_of_vmap(self, entry, size):
+        keys, targets = NORMAL.keys()[:size], lane(NORMAL.targets(entry), slice(size))
+        code = entry.coder.encode_batch(keys, targets, NORMAL.proposal(entry))
+        assert_same(code, lane(vmapped(entry), slice(size)))
+
+    def test_under_jit(self, entry):
+        keys, targets = NORMAL.keys()[:7], lane(NORMAL.targets(entry), slice(7))
+        code = batch_inside_jit(entry)(keys, targets, NORMAL.proposal(entry))
+        assert_same(code, lane(vmapped(entry), slice(7)))
+
+    def test_one_proposal_an_example(self, entry):
+        keys, targets, proposal = NORMAL.keys()[:7], lane(NORMAL.targets(entry), slice(7)), NORMAL.proposal(entry)
+        proposals = recjax.Normal(np.full(7, proposal.loc), np.full(7, proposal.scale))
+        assert_same(entry.coder.encode_batch(keys, targets, proposals), lane(vmapped(entry), slice(7)))
+
+    def test_sizes_that_differ_are_refused(self, entry):
+        targets, proposal = lane(NORMAL.targets(entry), slice(7)), NORMAL.proposal(entry)
+        with pytest.raises(ValueError):
+            entry.coder.encode_batch(NORMAL.keys()[:5], targets, proposal)
+        with pytest.raises(ValueError):
+            proposals = recjax.Normal(np.full(5, proposal.loc), np.full(5, proposal.scale))
+            entry.coder.encode_batch(NORMAL.keys()[:7], targets, proposals)
+
+
+@each_entry
+class TestDecode:
+    def test_inside_a_users_jit(self, entry):
+        code, keys = vmapped(entry), NORMAL.keys()
+        decode = jax.jit(lambda key, index: entry.coder.decode(key, index, recjax.Normal(0.3, 1.7)))
+        for i in range(20):
+            assert_same(decode(keys[i], lane(code.index, i)), code.sample[i])
+
+    def test_takes_whole_numbers_as_read_from_a_file(self, entry):
+        code, keys, proposal = vmapped(entry), NORMAL.keys(), NORMAL.proposal(entry)
+        for i in range(5):
+            assert_same(entry.coder.decode(keys[i], lane(code.index, i), proposal), code.sample[i])
+            if jnp.ndim(code.index) == 1:
+                assert_same(entry.coder.decode(keys[i], int(code.index[i]), proposal), code.sample[i])
+
+    def test_raw_and_typed_keys_are_the_same(self, entry):
+        code, keys, proposal = vmapped(entry), NORMAL.keys(), NORMAL.proposal(entry)
+        raw = jax.random.key_data(keys[0])
+        assert_same(entry.coder.decode(raw, lane(code.index, 0), proposal), code.sample[0])
+
+    def test_another_key_gives_another_sample(self, entry):
+        code, keys, proposal = vmapped(entry), NORMAL.keys(), NORMAL.proposal(entry)
+        other = jax.vmap(entry.coder.decode, (0, 0, None))(jnp.roll(keys, 1), code.index, proposal)
+        assert np.mean(other == code.sample) < 0.05
+
+    @pytest.mark.parametrize("hostile", [-1, -(2**31), 2**31, 2**32 - 1, 2**32, 2**40, 2**63, 2**70, 0.0, 0.5])
+    def test_hostile_numbers_are_refused(self, entry, hostile):
+        with pytest.raises(ValueError, match="index"):
+            entry.coder.decode(jax.random.key(0), hostile, NORMAL.proposal(entry))
+        with pytest.raises(ValueError, match="index"):
+            entry.coder.codelength(jax.random.key(0), hostile, NORMAL.proposal(entry), rate_bits=3.0)
+
+    @pytest.mark.parametrize("hostile", [np.int32(-1), np.uint32(2**32 - 1), np.int64(2**40), np.zeros(2, np.uint32)])
+    def test_hostile_arrays_are_refused(self, entry, hostile):
+        with pytest.raises(ValueError, match="index"):
+            entry.coder.decode(jax.random.key(0), hostile, NORMAL.proposal(entry))
+
+    def test_traced_hostile_numbers_are_clamped(self, entry):
+        key, proposal, last = jax.random.key(0), NORMAL.proposal(entry), entry.coder.limit - 1
+        decode = jax.jit(entry.coder.decode)
+        for hostile, clamped in [(jnp.int32(-7), 0), (jnp.uint32(2**32 - 1), last), (jnp.int32(2**31 - 1), last)]:
+            assert_same(decode(key, hostile, proposal), entry.coder.decode(key, clamped, proposal))
+
+
+@each_entry
+class TestCodelength:
+    @pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
+    def test_finite_and_positive(self, entry, rate_bits):
+        code, keys, proposal = vmapped(entry), NORMAL.keys(), NORMAL.proposal(entry)
+        codelength = functools.partial(entry.coder.codelength, rate_bits=rate_bits)
+        bits = jax.vmap(codelength, (0, 0, None))(keys, code.index, proposal)
+        assert bits.dtype == jnp.float32
+        assert np.isfinite(bits).all() and (bits > 0).all()
+        single = codelength(keys[0], lane(code.index, 0), proposal)
+        assert single.shape == ()
+        np.testing.assert_allclose(single, bits[0], rtol=1e-6)
+
+    @pytest.mark.parametrize("rate_bits", [-1.0, np.nan, np.inf, np.ones(2)])
+    def test_bad_rates_are_refused(self, entry, rate_bits):
+        if isinstance(entry.coder, recjax.MinimalRandomCoder):
+            pytest.skip("its codes do not depend on the rate")
+        with pytest.raises(ValueError, match="rate_bits"):
+            entry.coder.codelength(jax.random.key(0), 0, NORMAL.proposal(entry), rate_bits=rate_bits)
+
+
+@pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
+@pytest.mark.parametrize(
+    "coder",
+    [
+        *(entry.coder for entry in CODERS),
+        *(recjax.MinimalRandomCoder(budget_bits=bits) for bits in (0, 20)),
+        *(recjax.OrderedRandomCoder(budget_bits=bits) for bits in (0, 1, 5, 6, 20)),
+    ],
+    ids=repr,
+)
+def test_codelengths_keep_the_kraft_inequality(coder, rate_bits):
+    indices = jnp.arange(min(coder.limit, 1 << 20), dtype=jnp.uint32)
+    key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
+    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(indices)
+    assert np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
+
+
+@each_entry
+class TestStatus:
+    def test_cap_on_steps(self, entry):
+        if not entry.exact:
+            pytest.skip("always examines its whole budget")
+        cap, code = 8, vmapped(entry)
+        keys, targets, proposal = NORMAL.keys(), NORMAL.targets(entry), NORMAL.proposal(entry)
+        coder = dataclasses.replace(entry.coder, max_steps=cap)
+        capped = jax.vmap(coder.encode, (0, 0, None))(keys, targets, proposal)
+        short = np.asarray(code.steps) <= cap
+        assert (np.asarray(code.steps) == cap).any() and (np.asarray(code.steps) == cap + 1).any()
+        assert_same(lane(capped, short), lane(code, short))
+        stopped = lane(capped, ~short)
+        assert (stopped.status == Status.MAX_STEPS).all() and (stopped.steps == cap).all()
+        assert_same(jax.vmap(coder.decode, (0, 0, None))(keys[~short], stopped.index, proposal), stopped.sample)
+
+    def test_target_out_of_reach(self, entry):
+        if entry.exact:
+            pytest.skip("searches on to its cap")
+        coder = dataclasses.replace(entry.coder, budget_bits=1)
+        target, proposal = recjax.Uniform(0.75, 0.75001), recjax.Uniform(0.0, 1.0)
+        for seed in range(5):
+            code = coder.encode(jax.random.key(seed), target, proposal)
+            assert (code.status, code.steps) == (Status.MAX_STEPS, 2)
+            assert_same(coder.decode(jax.random.key(seed), code.index, proposal), code.sample)
+
+    @pytest.mark.parametrize("scale", [np.nan, np.inf, 0.0, -0.5])
+    def test_bad_parameters_inside_jit(self, entry, scale):
+        code = inside_jit(entry)(jax.random.key(0), np.float32(0), np.float32(scale))
+        assert (code.status, code.steps) == (Status.INVALID, 0)
+        assert np.isfinite(code.sample)
+
+    def test_unbounded_ratio_inside_jit(self, entry):
+        code = inside_jit(entry)(jax.random.key(0), np.float32(0), np.float32(1.71))
+        assert code.status == (Status.INVALID if entry.exact else Status.DONE)
+
+    def test_bad_lanes_of_vmap_leave_the_others_alone(self, entry):
+        bad = np.arange(0, LANES, 7)
+        targets = jax.tree.map(lambda x: x.at[bad].set(jnp.nan), NORMAL.targets(entry))
+        code = jax.vmap(entry.coder.encode, (0, 0, None))(NORMAL.keys(), targets, NORMAL.proposal(entry))
+        assert (code.status[bad] == Status.INVALID).all()
+        good = np.delete(np.arange(LANES), bad)
+        assert_same(lane(code, good), lane(vmapped(entry), good))
+
+    def test_bad_lanes_of_a_batch_inside_jit(self, entry):
+        targets = jax.tree.map(lambda x: x[:7].at[3].set(jnp.nan), NORMAL.targets(entry))
+        code = batch_inside_jit(entry)(NORMAL.keys()[:7], targets, NORMAL.proposal(entry))
+        np.testing.assert_array_equal(code.status, np.where(np.arange(7) == 3, Status.INVALID, Status.DONE))
+
+
+@each_entry
+class TestRefusals:
+    def refused(self, entry, target, proposal, message):
+        with pytest.raises(ValueError, match=message):
+            entry.coder.encode(jax.random.key(0), target, proposal)
+        targets = jax.tree.map(lambda x: jnp.stack([x, x]), target)
+        with pytest.raises(ValueError, match=message):
+            entry.coder.encode_batch(jax.random.split(jax.random.key(0)), targets, proposal)
+
+    def test_bad_parameters(self, entry):
+        good = recjax.Normal(0.0, 1.0)
+        self.refused(entry, spoiled(good), good, "target: loc must be finite")
+        self.refused(entry, spoiled(good, 0.0), good, "target: scale must be positive")
+        self.refused(entry, good, spoiled(good), "proposal: loc must be finite")
+
+    def test_unbounded_ratio(self, entry):
+        pairs = [
+            (recjax.Normal(0.0, 1.1), recjax.Normal(0.0, 1.0)),
+            (recjax.Normal(0.1, 1.0), recjax.Normal(0.0, 1.0)),
+            (recjax.Laplace(0.0, 1.1), recjax.Laplace(0.0, 1.0)),
+        ]
+        for target, proposal in pairs if entry.exact else ():
+            self.refused(entry, target, proposal, "target: the density ratio is unbounded")
+
+    def test_target_outside_the_proposal(self, entry):
+        for target in (recjax.Uniform(-0.1, 0.5), recjax.Uniform(0.5, 1.1), recjax.Uniform(2.0, 3.0)):
+            self.refused(entry, target, recjax.Uniform(0.0, 1.0), "target: .* within the proposal")
+
+    def test_pairs_without_a_density_ratio(self, entry):
+        message = "target: no pair of a Normal over a Laplace"
+        self.refused(entry, recjax.Normal(0.0, 0.1), recjax.Laplace(0.0, 1.0), message)
+
+    def test_event_shapes_that_differ(self, entry):
+        for target_shape, proposal_shape in [((3,), ()), ((), (3,)), ((3,), (4,)), ((1, 3), (3,))]:
+            target, proposal = (recjax.Normal(np.zeros(s), v) for s, v in ((target_shape, 0.5), (proposal_shape, 1.0)))
+            with pytest.raises(ValueError, match="target: its event shape"):
+                entry.coder.encode(jax.random.key(0), target, proposal)
+
+    def test_vectors_where_only_scalars_are_coded(self, entry):
+        if entry.vectors:
+            pytest.skip("codes vectors")
+        target, proposal = (recjax.Normal(np.zeros(3), scale) for scale in (0.5, 1.0))
+        self.refused(entry, target, proposal, "scalar")
+
+    def test_what_is_not_one_key(self, entry):
+        proposal = recjax.Normal(0.0, 1.0)
+        for key in (0, np.zeros(3, np.uint32), np.zeros(2, np.float32), jax.random.split(jax.random.key(0), 2)):
+            with pytest.raises(ValueError, match="key must be"):
+                entry.coder.encode(key, recjax.Normal(0.1, 0.5), proposal)
+            with pytest.raises(ValueError, match="key must be"):
+                entry.coder.decode(key, 0, proposal)
+
+
+def run_script(path, **environment):
+    """Runs this file in a fresh process; codes by coder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run([sys.executable, __file__, path], env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(path) as arrays:
+        return [[arrays[f"{i}.{j}"] for j in range(4)] for i in range(len(CODERS))]
+
+
+def script(path):
+    mesh = Mesh(np.array(jax.devices()), ("example",))
+    each, same = PartitionSpec("example"), PartitionSpec()
+    arrays = {}
+    for i, entry in enumerate(CODERS):
+
+        def encode(keys, targets, proposal, entry=entry):
+            codes = jax.vmap(entry.coder.encode, (0, 0, None))(keys, targets, proposal)
+            decoded = jax.vmap(entry.coder.decode, (0, 0, None))(keys, codes.index, proposal)
+            return codes, decoded
+
+        if mesh.size > 1:
+            encode = jax.shard_map(encode, mesh=mesh, in_specs=(each, each, same), out_specs=each)
+        codes, decoded = jax.jit(encode)(NORMAL.keys(), NORMAL.targets(entry), NORMAL.proposal(entry))
+        assert np.array_equal(codes.sample, decoded), f"{entry.coder} does not decode its own sample"
+        fields = (codes.index, codes.sample, codes.steps, codes.status)
+        arrays |= {f"{i}.{j}": np.asarray(field) for j, field in enumerate(fields)}
+    np.savez(path, **arrays)
+
+
+def test_eight_devices_give_the_bits_of_one(tmp_path):
+    codes = run_script(tmp_path / "codes.npz", XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    for entry, fields in zip(CODERS, codes, strict=True):
+        code = vmapped(entry)
+        assert_same(fields, [code.index, code.sample, code.steps, code.status])
+
+
+def test_double_precision(tmp_path):
+    codes = run_script(tmp_path / "codes.npz", JAX_ENABLE_X64="1")
+    for entry, (index, sample, steps, status) in zip(CODERS, codes, strict=True):
+        code = vmapped(entry)
+        assert (index.dtype, sample.dtype) == (code.index.dtype, np.float64)
+        assert (steps.dtype, status.dtype) == (np.int32, np.int32)
+        assert (status == Status.DONE).all()
+        # the same candidates and decisions, but for rare ties within rounding
+        same = index == np.asarray(code.index)
+        assert same.mean() > 0.99
+        np.testing.assert_allclose(sample[same], code.sample[same], rtol=0, atol=1e-5)
+        assert (sample != code.sample).any()
+
+
+if __name__ == "__main__":
+    script(sys.argv[1])
