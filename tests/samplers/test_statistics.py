@@ -133,6 +133,7 @@ def test_samples_follow_the_target(coder, family, i):
 @pytest.mark.parametrize("family,i", CASES)
 @pytest.mark.parametrize("coder", EXACT, ids=lambda coder: type(coder).__name__)
 def test_mean_steps_are_the_largest_density_ratio(coder, family, i):
+    # The steps of GPRS have infinite variance where the ratio has a cusp (Laplace): the mean log index says more there.
     code = codes_of(coder, family, i)
     beyond = 1 if isinstance(coder, recjax.AStar) else 0  # the arrival that ends the search
     assert mean_is(code.steps, law(family, i).peak + beyond)
