@@ -16,11 +16,14 @@ def check_output(path: str | os.PathLike, *, force: bool = False) -> Path:
         ``path`` as a ``Path``.
 
     Raises:
-        ValueError: if ``path`` is a folder, its folder is missing or read-only, or it exists and ``force`` is off.
+        ValueError: if ``path`` is a folder or a device, its folder is missing or read-only, or it exists and
+            ``force`` is off.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"output {path} is a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"output {path} is not a regular file")
     if path.exists() and not force:
         raise ValueError(f"output {path} exists (--force replaces it)")
     if not path.parent.is_dir():

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from recjax import __version__
 
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _usage() -> str:
     verbs = "\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items())
-    return f"usage: recjax VERB ...\n\n{verbs}\n\nrecjax VERB --help says more."
+    return f"usage: recjax VERB ...\n\n{verbs}\n\nrecjax VERB --help says more, recjax --version which release this is."
 
 
 def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
@@ -91,9 +92,15 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
     except SystemExit as end:
         if not end.code:
             return 0
-        # tyro draws a box around several lines
-        text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", messages.getvalue()).split())
-        return _fail(text, 2)
+        return _fail(f"{_reason(messages.getvalue())}; recjax {verb} --help says more", 2)
+
+
+def _reason(box: str) -> str:
+    """What is wrong, out of the box that tyro draws: a title, the reason and, behind a rule, help."""
+    text = "\n".join(line.strip("│ ") for line in box.splitlines()[1:])
+    reason = next(filter(str.strip, re.split(r"^[-─]{3}.*$", text, flags=re.MULTILINE)), text)
+    reason = " ".join(reason.replace("(required)", "").split())
+    return re.sub(r"^Error parsing [a-z.]+: ", "", reason).rstrip(".")
 
 
 def cache_compilations() -> None:
@@ -129,5 +136,13 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def run() -> NoReturn:
+    """The command: `main`, then the end of the process."""
+    code = main()
+    if code == 130:  # XLA may still be compiling, and would crash when Python takes itself down
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

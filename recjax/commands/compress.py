@@ -6,7 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from recjax.atomic import check_output, write_atomic
-from recjax.commands.shared import Quality, chosen_prior, progress_bar
+from recjax.commands.shared import Quality, check_distinct, chosen_prior, progress_bar
 from recjax.modalities import load
 
 
@@ -35,6 +35,7 @@ def compress(
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
     check_output(out, force=force)
+    check_distinct(image, out)
     signal = load(image)
 
     import jax

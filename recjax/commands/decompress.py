@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from recjax.commands.shared import naming, read_rec
+from recjax.commands.shared import check_distinct, naming, read_rec
 from recjax.modalities import save
 from recjax.modalities.image import check_save
 
@@ -19,6 +19,7 @@ def decompress(rec: Positional[Path], out: Positional[Path], *, prior: str | Non
         force: replace OUT if it exists.
     """
     check_save(out, force=force)
+    check_distinct(rec, out)
     blob = read_rec(rec)
 
     from recjax.codec import decompress_batch, load_prior

@@ -53,7 +53,7 @@ def eval(
     if json is not None:
         check_output(json, force=force)
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+        raise ValueError(f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1, got {limit}")

@@ -62,7 +62,7 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
         "patches": patches,
         "blocks": patches * prior.n_blocks,
         "index_bits": round(index_bits, 2),
-        "padding_bits": round(8 * len(payload) - index_bits, 2),
+        "rounding_bits": round(8 * len(payload) - index_bits, 2),
         "nominal_kl_bits": round(patches * prior.rate_bits, 2),
         "bpp": round(8 * len(blob) / math.prod(shape), 4),
     }

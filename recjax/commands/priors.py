@@ -30,5 +30,9 @@ def priors(*, json: bool = False) -> None:
         print(name)
         for key, value in entries.items():
             if isinstance(value, dict):  # the course of the training; --json has it whole
-                value = ", ".join(f"{k} {v}" for k, v in value.items() if not isinstance(v, list | dict))
+                value = ", ".join(
+                    f"{k} {v:.6g}" if isinstance(v, float) else f"{k} {v}"
+                    for k, v in value.items()
+                    if not isinstance(v, list | dict)
+                )
             print(f"  {key:<16} {value}")

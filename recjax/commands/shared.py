@@ -24,6 +24,12 @@ def chosen_prior(prior: str | None, quality: Quality) -> "Prior":
     return load_prior(prior if prior is not None else f"photo-{quality}")
 
 
+def check_distinct(source: Path, out: Path) -> None:
+    """Raises ValueError if a command would replace the file that it reads."""
+    if source.exists() and out.exists() and source.samefile(out):
+        raise ValueError(f"output {out} is the input")
+
+
 def read_rec(path: str | os.PathLike) -> bytes:
     """The bytes of a ``.rec`` file.
 

@@ -143,8 +143,8 @@ def test_info_adds_up(codec, folder, capsys):
     facts = json.loads(out)
     assert code == 0 and err == ""
     assert facts["bytes"] * 8 == facts["header_bits"] + facts["payload_bits"]
-    assert facts["payload_bits"] == pytest.approx(facts["index_bits"] + facts["padding_bits"])
-    assert facts["padding_bits"] < 8 and facts["header_bits"] == 8 * 12
+    assert facts["payload_bits"] == pytest.approx(facts["index_bits"] + facts["rounding_bits"])
+    assert facts["rounding_bits"] < 8 and facts["header_bits"] == 8 * 12
     assert facts["shape"] == [20, 30] and facts["patches"] == facts["blocks"] == 12
     assert run(capsys, "info", "photo.rec")[1].startswith(f"bytes            {facts['bytes']}\n")
 
@@ -296,3 +296,39 @@ def test_ctrl_c_is_not_lost_in_callbacks():
         Collected()
         for _ in range(100):
             time.sleep(0.05)
+
+
+def test_force_never_replaces_the_input_or_a_device(codec, folder, capsys):
+    photo = Path("photo.png").read_bytes()
+    Path("link.png").symlink_to("photo.png")
+    os.mkfifo("pipe")
+    for out, reason in [("photo.png", "is the input"), ("link.png", "is the input"), ("pipe", "not a regular file")]:
+        assert reason in refused(capsys, "compress", "photo.png", out, "--force")
+    assert Path("photo.png").read_bytes() == photo and Path("pipe").is_fifo()
+
+
+def test_bad_usage_names_the_option_and_no_more(folder, capsys):
+    for argv, reason in [
+        (
+            ["compress", "a", "b", "--effort", "x"],
+            "Error parsing --effort: invalid literal for int() with base 10: 'x'",
+        ),
+        (["compress", "a"], "Missing from recjax compress: OUT the .rec file to write;"),
+        (["compress", "a", "b", "--nonsense"], "Unrecognized options: --nonsense"),
+        (["train-prior", "a", "b", "--width", 0], "width must be at least 1, got 0"),
+        (["train-prior", "a", "b", "--features", 7], "features must be a multiple of 4, got 7"),
+        (["train-prior", "a", "b", "--latents", 3], "latents must be at most"),
+    ]:
+        assert refused(capsys, *argv, code=2).startswith(f"recjax: {reason}")
+    for argv, reason in [
+        (["--rate", "inf"], "rate must be positive and finite, got inf"),
+        (["--seed", -1], "seed must not be negative, got -1"),
+        (["--layers", 1, "--latents", 5], "latents are chosen after training, got (5,)"),
+    ]:
+        assert refused(capsys, "train-prior", "a", "b", *argv) == f"recjax: {reason}\n"
+
+
+def test_empty_checkpoints_do_not_let_a_run_replace_a_prior(folder, capsys):
+    Path("mine.safetensors").write_bytes(b"precious")
+    Path("points").mkdir()
+    assert "exists" in refused(capsys, "train-prior", ".", "mine.safetensors", "--checkpoints", "points")
