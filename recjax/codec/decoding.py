@@ -51,7 +51,9 @@ def _open(blob, priors):
     known = [*priors, *map(load_prior, embedded_priors())]
     matching = [prior for prior in known if prior.digest.startswith(header.digest_prefix)]
     if not matching:
-        raise FormatError(f"the prior {header.digest_prefix.hex()}... of this file is not known")
+        raise FormatError(
+            f"the prior {header.digest_prefix.hex()}... of this file is not known: it is neither embedded nor given"
+        )
     if header.scheme != randomness.SCHEME:
         raise FormatError(f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})")
     prior, payload = _verified(blob, matching)

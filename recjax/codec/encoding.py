@@ -134,6 +134,8 @@ def encode_batch(
     if not signals:
         return []
     prior = load_prior("photo-high") if prior is None else prior
+    if not isinstance(prior, Prior):
+        raise ValueError(f"prior must be a Prior (recjax.load_prior reads one), got {type(prior).__name__}")
     for signal in signals:
         _check(signal, prior)
     effort = effort if isinstance(effort, Effort) else effort_of(effort)
@@ -154,9 +156,13 @@ def encode_batch(
 
 
 def _check(signal, prior):
+    if not isinstance(signal, Signal):
+        raise ValueError(f"a signal must be a recjax.Signal (recjax.load reads one), got {type(signal).__name__}")
     values = signal.values
     if signal.modality != prior.modality:
         raise ValueError(f"a prior for {prior.modality} cannot code {signal.modality}")
+    if not isinstance(values, np.ndarray):
+        raise ValueError(f"the values of an image must be a NumPy array, got {type(values).__name__}")
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
         raise ValueError(f"the values of an image must be uint8[H, W, 3], got {values.dtype}{list(values.shape)}")
     if not (min(values.shape) >= 1 and max(values.shape) <= MAX_SIDE):

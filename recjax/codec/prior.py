@@ -151,20 +151,15 @@ def load_prior(name_or_path: str | os.PathLike) -> Prior:
         names = ", ".join(embedded) or "none"
         reason = error.strerror or error
         raise ValueError(f"prior {name_or_path} cannot be read: {reason} (embedded priors: {names})") from None
-    return _parse(blob, path.stem)
+    try:
+        return _parse(blob, path.stem)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"prior {name_or_path} is damaged or not a recjax prior: {error}") from None
 
 
 @functools.lru_cache(maxsize=8)
 def _parse(blob: bytes, name: str) -> Prior:
-    try:
-        return _decode(blob, name)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"prior {name} is damaged or not a recjax prior: {error}") from None
-
-
-def _decode(blob, name):
-    length = int.from_bytes(blob[:8], "little")
-    header = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["recjax"])
+    header = _header(blob)
     if header["format"] != FORMAT:
         raise ValueError(f"format {header['format']} is not known (this release reads {FORMAT})")
     if header["modality"] != "image" or not isinstance(header["metadata"], dict):
@@ -205,6 +200,14 @@ def _decode(blob, name):
         modality=header["modality"],
         metadata=header["metadata"],
     )
+
+
+def _header(blob):
+    length = int.from_bytes(blob[:8], "little")
+    try:
+        return json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["recjax"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError("it does not begin with the description of a prior") from None
 
 
 def _config(fields, n_bytes):

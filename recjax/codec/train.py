@@ -35,7 +35,7 @@ class TrainConfig:
 
     Attributes:
       rate: wanted KL in bits per grid cell (pixel), averaged over the training signals.
-      rounds: rounds of ``ROUND_STEPS`` gradient steps; the learning rate falls to zero at the end.
+      rounds: rounds of 50 gradient steps; the learning rate falls to zero at the end.
       batch: signals a round, a multiple of 128 (or fewer than 128).
       lr: Adam's learning rate for the posteriors (in units of the prior's standard deviation).
       lr_shared: Adam's learning rate for matrices and features.
@@ -43,6 +43,9 @@ class TrainConfig:
       budget: bits of KL a block.
       seed: of the initial network, the batches, the noise and the block partition.
       network: the architecture.
+
+    Raises:
+      ValueError: a number is out of its range.
     """
 
     rate: float = 1.0
@@ -57,10 +60,14 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ("rate", "rounds", "batch", "lr", "lr_shared", "steering"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if not 4 <= self.budget <= 20:
             raise ValueError(f"budget must be 4 to 20 bits, got {self.budget}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.network.latents is not None:
+            raise ValueError(f"latents are chosen after training, got {self.network.latents}")
 
 
 @struct.dataclass

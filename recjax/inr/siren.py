@@ -29,15 +29,19 @@ class SirenConfig:
     Attributes:
       grid: cells of a patch per axis, e.g. ``(32, 32)``.
       channels: output values a cell.
-      width, layers: hidden width, and number of linear layers including the last.
-      features: input features a cell.
-      max_frequency: highest Fourier frequency, see :func:`recjax.inr.fourier_features`.
+      width: outputs of every hidden layer.
+      layers: linear layers, including the last.
+      features: input features a cell, a multiple of twice the number of axes.
+      max_frequency: highest Fourier frequency, in half cycles per half a side of the grid.
       omega: frequency scale of the sine, w0 in SIREN.
       reparameterise: whether weights are latents times a learned matrix.
       learn_features: whether the (shared) input features are trained with the matrices, starting from the
         Fourier features. Neither paper does so; on 32x32 images it gains about 3 dB at equal rate.
-      latents: latents of each layer once those without information are dropped (see :func:`pruned`); None
-        while training, one for each weight.
+      latents: latents of each layer once those without information are dropped, after training; None means
+        one for each weight.
+
+    Raises:
+      ValueError: a number is out of its range.
     """
 
     grid: tuple[int, ...] = (32, 32)
@@ -60,6 +64,8 @@ class SirenConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not self.grid or min(self.grid) < 1:
             raise ValueError(f"grid must have positive sides, got {self.grid}")
+        if self.features % (2 * len(self.grid)):
+            raise ValueError(f"features must be a multiple of {2 * len(self.grid)}, got {self.features}")
         if self.latents is not None:
             sizes = self.layer_sizes
             if len(self.latents) != len(sizes) or not all(
