@@ -31,8 +31,10 @@ def load_training_images(
     try:
         with np.load(path, allow_pickle=False) as file:
             images = np.asarray(file["images"])
-    except Exception as error:  # NumPy, zipfile and zlib raise many kinds for damaged data
-        raise ValueError(f"{path} is neither a folder nor an .npz file with an array 'images': {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception:  # NumPy, zipfile and zlib raise many kinds for damaged data
+        raise ValueError(f"{path} is neither a folder nor a whole .npz file with an array 'images'") from None
     if images.dtype != np.uint8 or images.shape[1:] != (*grid, 3) or len(images) < 2:
         raise ValueError(f"{path}: images must be uint8[M, {grid[0]}, {grid[1]}, 3], got {images.dtype}{images.shape}")
     return images

@@ -29,6 +29,7 @@ def decompress(blob: bytes, *, priors: Sequence[Prior] = ()) -> Signal:
 
     Raises:
       FormatError: the file is damaged, of a newer version, or its prior is not at hand.
+      ValueError: ``blob`` is not bytes.
     """
     return decompress_batch([blob], priors=priors)[0]
 
@@ -36,7 +37,8 @@ def decompress(blob: bytes, *, priors: Sequence[Prior] = ()) -> Signal:
 def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) -> list[Signal]:
     """:func:`decompress` for many files at once."""
     groups: dict[tuple, list[int]] = {}
-    parsed = [_open(blob, priors) for blob in blobs]
+    known = [*priors, *map(load_prior, embedded_priors())]
+    parsed = [_open(blob, known) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
         groups.setdefault((prior.digest, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)
@@ -46,9 +48,11 @@ def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) ->
     return [signal for signal in out if signal is not None]
 
 
-def _open(blob, priors):
+def _open(blob, known):
+    if not isinstance(blob, bytes | bytearray | memoryview):
+        raise ValueError(f"blob must be the bytes of a .rec file, got {type(blob).__name__}")
+    blob = bytes(blob)
     header, _ = parse(blob)
-    known = [*priors, *map(load_prior, embedded_priors())]
     matching = [prior for prior in known if prior.digest.startswith(header.digest_prefix)]
     if not matching:
         raise FormatError(

@@ -17,6 +17,7 @@ import optax
 from flax import nnx, struct
 from jaxtyping import Array, Float
 
+from recjax.codec.fit import adam
 from recjax.codec.objective import Network, distortion
 from recjax.codec.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
 from recjax.codec.signals import Targets, make_targets
@@ -88,11 +89,6 @@ class RoundReport(NamedTuple):
 
     mse: Array
     kl_bits: Array
-
-
-def adam() -> optax.GradientTransformation:
-    """Adam's direction; gradients of a mean squared error are far below the default epsilon."""
-    return optax.scale_by_adam(eps=1e-15)
 
 
 def initial_state(config: TrainConfig, rows: int) -> TrainState:

@@ -39,7 +39,7 @@ class Checkpoints:
     """The latest state of a run in a folder, written by orbax: complete or not at all.
 
     Raises:
-      ValueError: the folder cannot be used, or holds a run with another configuration or other data.
+      ValueError: the folder cannot be used, or holds a damaged run or one with another configuration or other data.
     """
 
     folder: Path
@@ -57,7 +57,9 @@ class Checkpoints:
         if not run.exists():
             write_atomic(run, self.identity.encode())
         elif run.read_text() != self.identity:
-            raise ValueError(f"{self.folder} holds a run with other settings or data; choose another folder")
+            raise ValueError(
+                f"{self.folder} holds a run with other settings or data; remove it or choose another folder"
+            )
         self._manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
         self._args = ocp.args
 
@@ -66,8 +68,11 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return state, []
-        curve = json.loads((self.folder / "curve.json").read_text())
-        state = self._manager.restore(step, args=self._args.StandardRestore(state))
+        try:
+            curve = json.loads((self.folder / "curve.json").read_text())
+            state = self._manager.restore(step, args=self._args.StandardRestore(state))
+        except Exception:  # orbax and tensorstore raise many kinds for damaged data
+            raise ValueError(f"the checkpoint in {self.folder} is damaged; remove the folder to start anew") from None
         return state, [point for point in curve if point["step"] <= step * ROUND_STEPS]
 
     def save(self, state: TrainState, curve: list[dict[str, float]]) -> None:
