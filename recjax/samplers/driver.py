@@ -167,20 +167,26 @@ _put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].s
 def encode_lanes(rule: Rule, keys: Array, targets: Distribution, proposals: Distribution) -> Code:
     """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
 
-    All searches run for a few chunks, then those that have not ended for a few more, and so forth.
-    Lanes are gathered into slabs of few different sizes, so that few programs are compiled; a slab is filled up with
-    copies of one of its lanes.
+    All searches run for a few chunks, then those that have not ended for a few more, and so forth; the longer a
+    search has run, the wider its chunks. Lanes are gathered into slabs of few different sizes, so that few programs
+    are compiled; a slab is filled up with copies of one of its lanes.
     """
     progress = _begin_lanes(rule, keys, targets, proposals)
-    chunks = 1
+    chunk, spent = 16, 0
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
-        for slab in np.split(lanes, range(_SLAB, lanes.size, _SLAB)):
-            size = _SLAB
-            while size // 4 >= slab.size and size > 16:
-                size //= 4
-            slab = np.pad(slab, (0, size - slab.size), mode="edge")
-            chunk = min(max(_SLAB * 16 // size, 16), 256)
-            args = _take((targets, proposals, progress), slab)
-            progress = _put(progress, slab, _advance_lanes(rule, chunk, *args, chunks))
-        chunks *= 2
+        for slab in _slabs(lanes, _SLAB * 256 // (chunk * max(proposals.event_size // len(keys), 1))):
+            part = _take((targets, proposals, progress), slab)
+            progress = _put(progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1)))
+        spent += chunk
+        chunk = 16 if spent < 32 else 64 if spent < 512 else 256
     return _finish_lanes(keys, proposals, progress)
+
+
+def _slabs(lanes, largest):
+    """Cuts lane numbers into slabs of 32, 256, 2048 or 16384 lanes, the last one filled up with its last lane."""
+    size = _SLAB
+    while lanes.size:
+        while size > 32 and (size > largest or size >= 2 * lanes.size):
+            size //= 8
+        slab, lanes = lanes[:size], lanes[size:]
+        yield np.pad(slab, (0, size - slab.size), mode="edge")
