@@ -89,7 +89,7 @@ NORMAL = Case(recjax.Normal, (), "threefry2x32")
 CASES = [NORMAL, Case(recjax.Laplace, (3,), "rbg"), Case(recjax.Uniform, (), "raw")]
 
 each_entry = pytest.mark.parametrize("entry", CODERS, ids=lambda entry: type(entry.coder).__name__)
-QUICK = (recjax.AStar, recjax.GPRS)  # coders that try all but the last case whenever tests run
+QUICK = (recjax.AStar,)  # coders that try vectors whenever tests run, the others only with the slow tests
 each_setting = pytest.mark.parametrize(
     ("entry", "case"),
     [
