@@ -7,7 +7,7 @@ what is already coded stays fixed by a mask.
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class FitState:
     step: Int[Array, ""]
 
 
-def adam() -> optax.GradientTransformation:
+def adam() -> Any:  # the types of optax know no dataclasses
     """Adam's direction; gradients of a mean squared error are far below the default epsilon."""
     return optax.scale_by_adam(eps=1e-15)
 

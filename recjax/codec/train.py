@@ -214,7 +214,7 @@ def round_key(config: TrainConfig, round_number: int) -> Array:
 
 def select_targets(targets: Targets, rows: np.ndarray) -> Targets:
     """Targets of some rows."""
-    return targets.replace(values=targets.values[:, rows], weights=targets.weights[:, rows])
+    return dataclasses.replace(targets, values=targets.values[:, rows], weights=targets.weights[:, rows])
 
 
 def training_targets(images: np.ndarray, config: TrainConfig) -> Targets:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -70,10 +70,10 @@ class Checkpoints:
             return state, []
         try:
             curve = json.loads((self.folder / "curve.json").read_text())
-            state = self._manager.restore(step, args=self._args.StandardRestore(state))
+            restored = self._manager.restore(step, args=self._args.StandardRestore(state))
         except Exception:  # orbax and tensorstore raise many kinds for damaged data
             raise ValueError(f"the checkpoint in {self.folder} is damaged; remove the folder to start anew") from None
-        return state, [point for point in curve if point["step"] <= step * ROUND_STEPS]
+        return cast(TrainState, restored), [point for point in curve if point["step"] <= step * ROUND_STEPS]
 
     def save(self, state: TrainState, curve: list[dict[str, float]]) -> None:
         if int(state.round) != self._manager.latest_step():
