@@ -161,7 +161,7 @@ _begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums
 _advance_lanes = jax.jit(jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1))
 _finish_lanes = jax.jit(jax.vmap(_finish))
 _take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
-_put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part))
+_put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part), donate_argnums=0)
 
 
 def encode_lanes(rule: Rule, keys: Array, targets: Distribution, proposals: Distribution) -> Code:
@@ -174,7 +174,7 @@ def encode_lanes(rule: Rule, keys: Array, targets: Distribution, proposals: Dist
     progress = _begin_lanes(rule, keys, targets, proposals)
     chunk, spent = 16, 0
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
-        for slab in _slabs(lanes, _SLAB * 256 // (chunk * max(proposals.event_size // len(keys), 1))):
+        for slab in _slabs(lanes, _SLAB * 16 // (chunk * max(proposals.event_size // len(keys), 1))):
             part = _take((targets, proposals, progress), slab)
             progress = _put(progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1)))
         spent += chunk
