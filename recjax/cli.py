@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    process_arguments, sys.argv = sys.argv, ["recjax", *argv]  # what train-prior records
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(_usage())
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    finally:
+        sys.argv = process_arguments
 
 
 def _usage() -> str:

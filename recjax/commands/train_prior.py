@@ -51,7 +51,7 @@ def train_prior(
     provenance = {
         "data": data or images.name,
         "licence": licence or "not stated",
-        "command": shlex.join(["recjax", *sys.argv[1:]]),
+        "command": shlex.join(sys.argv),
     }
     codec.train_prior(
         config,

@@ -119,7 +119,10 @@ def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
     words = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
     status = jnp.where(any_violation(violations(pair, rule.bounded)), Status.INVALID, _RUNNING).astype(jnp.int32)
-    return Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
+    progress = Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
+    # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
+    zero = (words[0, 0].astype(jnp.int32) & 0) + (status & 0)
+    return jax.tree.map(lambda x: x + zero.astype(x.dtype), progress)
 
 
 def _advance(rule, size, target, proposal, progress, chunks):
