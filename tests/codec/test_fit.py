@@ -159,3 +159,18 @@ def test_two_halves_are_one_whole(problem):
     halves, _ = run(problem, 10, half)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(halves), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_price_of_a_coded_block_stays_finite(problem):
+    network, start, layout, targets = problem
+    # a coded block far over the budget, whose KL no price can lower any more
+    coded = start.replace(
+        posterior=start.posterior.replace(mean=start.posterior.mean + 20),
+        free=jnp.zeros_like(start.free),
+        log_beta=jnp.full_like(start.log_beta, 88.7),
+    )
+    state, _ = run(problem, 40, coded)
+    assert np.isfinite(np.exp(np.asarray(state.log_beta))).all()
+    assert (
+        np.isfinite(np.asarray(state.posterior.mean)).all() and np.isfinite(np.asarray(state.posterior.log_std)).all()
+    )
