@@ -26,11 +26,13 @@ class Uniform(Distribution):
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
+        half = float(jnp.finfo(self.dtype).max) / 2
         return [
             finite("low", self.low),
             finite("high", self.high),
             ("high must be greater than low", ~(self.high > self.low)),
-            finite("high - low", self.high - self.low),
+            ("high - low must be finite: both within half the range of numbers", ~(abs(self.low) <= half)),
+            ("high - low must be finite: both within half the range of numbers", ~(abs(self.high) <= half)),
         ]
 
     def log_prob(self, x):
