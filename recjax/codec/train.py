@@ -20,13 +20,13 @@ from jaxtyping import Array, Float
 from recjax.codec.fit import adam
 from recjax.codec.objective import Network, distortion
 from recjax.codec.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
-from recjax.codec.signals import Targets, make_targets
+from recjax.codec.signals import Targets, make_targets, take_subset
 from recjax.inr.siren import Siren, SirenConfig, initial_prior
 
 ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
 
-ROW_CHUNK = 128
+TRAINING_ROWS = 128
 """Rows at a time; larger than in a fit, because the gradient of a matrix is a product over rows."""
 
 
@@ -115,8 +115,8 @@ def learning_rate(config: TrainConfig, progress: Array) -> Array:
 def batch_rows(config: TrainConfig, rows: int, round_number: int) -> np.ndarray:
     """Signals of one round: consecutive slices of a fresh permutation every pass over the data."""
     size = min(config.batch, rows)
-    if size > ROW_CHUNK:
-        size -= size % ROW_CHUNK
+    if size > TRAINING_ROWS:
+        size -= size % TRAINING_ROWS
     per_pass = max(rows // size, 1)
     rng = np.random.default_rng([config.seed, round_number // per_pass])
     start = (round_number % per_pass) * size
@@ -144,7 +144,7 @@ def make_round(config: TrainConfig):
             return jax.tree.map(jnp.add, total, shared), (own, report)
 
         args = (posterior, noise, targets.values, targets.weights)
-        chunks = max(len(noise) // ROW_CHUNK, 1)
+        chunks = max(len(noise) // TRAINING_ROWS, 1)
         split = jax.tree.map(lambda leaf: leaf.reshape(chunks, -1, *leaf.shape[1:]), args)
         shared, (own, report) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
         own = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), own)
@@ -153,7 +153,7 @@ def make_round(config: TrainConfig):
     def step(carry, inputs):
         params, posterior, row_optimiser, shared_optimiser, log_beta, prior, targets, rate, steer = carry
         index, key = inputs
-        subset = jax.tree.map(lambda leaf: leaf[index % len(targets.points)], targets)
+        subset = take_subset(targets, index % len(targets.points))
         noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
         shared, own, (mse, kl) = gradients(params, prior, posterior, jnp.exp(log_beta), noise, subset)
         own, row_optimiser = jax.vmap(adam().update)(own, row_optimiser)
