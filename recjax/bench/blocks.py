@@ -181,11 +181,13 @@ def _numpy_fresh(mu, sigma, _) -> Contestant:
 
 
 def _products() -> dict[str, Contestant]:
-    """Bare products: squares, and the shape that the block coder uses, in JAX and in NumPy."""
+    """Bare products in JAX and in NumPy: squares, and shapes that the block coder could use, which write more."""
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST))
     rng = np.random.Generator(np.random.SFC64(1))
     found = {}
-    for rows, inner, columns in ((512,) * 3, (1024,) * 3, (2048,) * 3, (2048, COLUMNS, 512)):
+    shapes = [(size,) * 3 for size in (512, 1024, 2048)]
+    shapes += [(2048, COLUMNS, 1024), (4096, COLUMNS, 512), (8192, COLUMNS, 128)]
+    for rows, inner, columns in shapes:
         a, b = rng.standard_normal((rows, inner), np.float32), rng.standard_normal((inner, columns), np.float32)
         x, y, repeats = jnp.asarray(a), jnp.asarray(b), max(1, 2**28 // (rows * inner * columns))
         work, name = 2.0 * rows * inner * columns * repeats, f"{rows} x {inner} x {columns}"

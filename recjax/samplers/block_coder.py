@@ -26,9 +26,9 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.randomness import Stream, coordinate_bits, exponential, normal, stream_key, threefry2x32
 
-_TILE = 1024  # candidates a product
+_TILE = 2048  # candidates a product
 _LANES = 1024  # most blocks a product: with _TILE the fastest shape measured, on one core and on two
-_SLOT = 64  # candidates scored one by one at the end
+_SLOT = 32  # candidates scored one by one at the end
 _CHUNK = 1 << 14  # candidates generated at once for the table
 # Rounding moves a score by about 2^-24 of its largest term: 0.02 nats at this limit.
 _LARGEST_TERM = 2.0**18
@@ -47,7 +47,8 @@ class BlockCoder:
         table_bytes: the most memory for the features of the candidates, ``4 N (2 d + 1)`` bytes in float32. A larger
             table is not kept but generated tile by tile in every ``encode``, with equal results.
 
-    Beside the table, ``encode`` needs about ``30 d + 800`` bytes a block and ``128 (2 d + 1)`` for each of at most 512.
+    Beside the table, ``encode`` needs at most about ``4 d^2 + 1300`` bytes a block, and ``8192 + 128 (2 d + 1)`` for
+    each of at most 1,024.
 
     Raises:
         ValueError: if a setting is out of range.

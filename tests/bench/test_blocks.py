@@ -34,7 +34,7 @@ def test_reports_every_contestant(small, tmp_path, capsys):
     report = blocks.main(path, seconds=0.01)
     assert json.loads(path.read_text()) == report
     results = report["results"]
-    assert len(results["blocks"]) == 4 and len(results["products_gflops"]) == 8
+    assert len(results["blocks"]) == 4 and len(results["products_gflops"]) == 12
     printed = capsys.readouterr().out
     for row in results["blocks"]:
         assert f"{row['contestant']:<52}{row['microseconds_a_block']:>10.1f}" in printed
