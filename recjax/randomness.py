@@ -123,9 +123,7 @@ def exponential(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "
 def laplace(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
     """Standard Laplace (scale 1), accurate relative to its size at the median and in the tails (to 22.2)."""
     lower, tail = sign_and_tail(bits, dtype)
-    centre = _from_median(bits, dtype)
-    magnitude = jnp.where(centre < 0.25, -jnp.log1p(-2 * centre), -jnp.log(2 * tail))
-    return jnp.where(lower, -magnitude, magnitude)
+    return _laplace(lower, tail, _from_median(bits, dtype))
 
 
 def normal(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
@@ -140,12 +138,55 @@ def normal(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]
     0.0
     """
     lower, tail = sign_and_tail(bits, dtype)
-    q = _from_median(bits, dtype)
     # r = 0.425^2 - q^2 in integers: the square of a 31-bit number, of which the upper half counts
     distance = jnp.uint32(0x7FFFFFFF) - (bits & jnp.uint32(0x7FFFFFFF))
+    return _normal(lower, tail, _from_median(bits, dtype), _from_square(distance, dtype))
+
+
+def quantile_parts(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype):
+    """Of a uniform variable of 64 bits: whether it lies in the lower half, its distances from the nearer end and from
+    the median, each with full relative precision."""
+    below = (high >> 31) == 0
+    end, end_low = jnp.where(below, high, ~high), jnp.where(below, low, ~low)
+    centre, centre_low = jnp.uint32(0x7FFFFFFF) - end, ~end_low
+
+    def value(a, b):
+        return a.astype(jnp.int32).astype(dtype) * _INV_2_32 + (
+            (b >> 1).astype(jnp.int32).astype(dtype) + 0.5
+        ) * 2.0**-63
+
+    return below, value(end, end_low), value(centre, centre_low)
+
+
+def normal_quantile(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
+    """Standard normal from 64 bits, as ``normal``, out to 9.2 sigma."""
+    lower, tail, q = quantile_parts(high, low, dtype)
+    if jnp.finfo(dtype).bits == 64:
+        r = 0.425**2 - q * q
+    else:
+        distance = jnp.uint32(0x7FFFFFFF) - jnp.where(lower, high, ~high)
+        r = _from_square(distance, dtype)
+    return _normal(lower, tail, q, r)
+
+
+def laplace_quantile(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
+    """Standard Laplace from 64 bits, as ``laplace``, out to 43."""
+    return _laplace(*quantile_parts(high, low, dtype))
+
+
+def _from_square(distance, dtype):
+    """0.425^2 - (distance / 2^32)^2 from a 31-bit number."""
     high, low = distance >> 15, distance & jnp.uint32(0x7FFF)
     square = ((high * high) >> 2) + ((high * low) >> 16)
-    r = (jnp.int32(775778469) - square.astype(jnp.int32)).astype(dtype) * _INV_2_32
+    return (jnp.int32(775778469) - square.astype(jnp.int32)).astype(dtype) * _INV_2_32
+
+
+def _laplace(lower, tail, centre):
+    magnitude = jnp.where(centre < 0.25, -jnp.log1p(-2 * centre), -jnp.log(2 * tail))
+    return jnp.where(lower, -magnitude, magnitude)
+
+
+def _normal(lower, tail, q, r):
     central = q * (
         0.8797666049018631
         + 1.3395736074921316

@@ -69,6 +69,10 @@ class Distribution(abc.ABC):
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         """The event that 32 uniform bits per component stand for, in row-major order of the event."""
 
+    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
+        """The value of a scalar event at the 64-bit quantile (high 2^32 + low) / 2^64; grows with it."""
+        raise ValueError(f"proposal: a {type(self).__name__} has no quantile function that tree coders need")
+
     def _event(self, flat: Float[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return flat.reshape(*flat.shape[:-1], *self.event_shape)
 

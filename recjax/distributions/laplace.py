@@ -53,6 +53,9 @@ class Laplace(Distribution):
     def sample_from_bits(self, bits):
         return self._affine(self.loc, self.scale, randomness.laplace(bits, self.dtype))
 
+    def sample_from_quantile(self, high, low):
+        return self._affine(self.loc, self.scale, randomness.laplace_quantile(high, low, self.dtype)[..., None])
+
 
 @register_pair(Laplace, Laplace)
 class LaplacePair(Pair):
@@ -87,6 +90,16 @@ class LaplacePair(Pair):
     def kinks(self):
         m, b = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
         return (-m / b - jnp.log(b))[None]
+
+    def mode(self):
+        return self.target.loc
+
+    def level_set(self, log_h):
+        _, _, left, right = self._level_set(log_h)
+        towards = self.proposal.loc < self.target.loc  # the proposal's median is on the side of ``left``
+        shape, scale = self.proposal.event_shape, self.proposal.scale
+        left, right = left.reshape(shape) * scale, right.reshape(shape) * scale
+        return self.mode() - jnp.where(towards, left, right), self.mode() + jnp.where(towards, right, left)
 
     def kl(self):
         m, b = jnp.abs(self.shift), self.scale

@@ -55,6 +55,9 @@ class Normal(Distribution):
     def sample_from_bits(self, bits):
         return self._affine(self.loc, self.scale, randomness.normal(bits, self.dtype))
 
+    def sample_from_quantile(self, high, low):
+        return self._affine(self.loc, self.scale, randomness.normal_quantile(high, low, self.dtype)[..., None])
+
 
 @register_pair(Normal, Normal)
 class NormalPair(Pair):
@@ -108,6 +111,20 @@ class NormalPair(Pair):
         w_p, w_q = self.widths(log_h)
         smooth = (depth < 1.5) & (rho * (rho + centre) < 20)
         return jnp.where(smooth, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
+
+    def mode(self):
+        shrink = jnp.where(self.shrink > 0, self.shrink, 1)
+        return self.proposal.loc + self.proposal.scale * jnp.where(self.shrink > 0, self.shift / shrink, 0)
+
+    def level_set(self, log_h):
+        _, rho, _ = self._level_set(log_h)
+        centre, rho = self.mode(), self.proposal.scale * rho.reshape(self.proposal.event_shape)
+        return centre - rho, centre + rho
+
+    def masses(self, low, high):
+        low, high = (jnp.stack([self._scalar((x - d.loc) / d.scale) for d in (self.proposal, self.target)]) for x in (low, high))
+        p, q = _mass(low, high, 0.5 * (low + high), 0.5 * (high - low))
+        return p, q
 
     def kl(self):
         m, s = self.shift, self.scale

@@ -82,6 +82,29 @@ class Pair(abc.ABC):
         near = jnp.sum(inner * jnp.outer(length, weights))
         return jnp.where(depth < _NEAR, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
+    def mode(self) -> Float[Array, "*event"]:
+        """Where r is largest, for scalar pairs whose ratio is unimodal: it only falls on either side.
+
+        Raises:
+            ValueError: the ratio is not known to be unimodal.
+        """
+        raise ValueError(f"target: the density ratio of {self._name} is not known to be unimodal, as this coder needs")
+
+    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+        """The ends of the interval {r >= h} of a unimodal ratio."""
+        raise ValueError(f"target: {self._name} has no level sets, which this coder needs")
+
+    def masses(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """P[low, high] and Q[low, high]."""
+        p, q = (d.cdf(high) - d.cdf(low) for d in (self.proposal, self.target))
+        return p.reshape(()), q.reshape(())
+
+    def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
+        """ln of the largest r on [low, high], or an upper bound."""
+        return self.log_ratio(jnp.clip(self.mode(), low, high))
+
     def kinks(self) -> Float[Array, "k"]:
         """Values of ln h where the widths are not smooth."""
         return jnp.zeros(0, self.proposal.dtype)

@@ -52,6 +52,16 @@ class Uniform(Distribution):
         return jnp.clip(x, self.low, self.high)
 
 
+    def sample_from_quantile(self, high, low):
+        lower, tail, _ = randomness.quantile_parts(high, low, self.dtype)
+        return self._from_tail(lower[..., None], tail[..., None])
+
+    def _from_tail(self, lower, tail):
+        low, width = self.low, self.high - self.low
+        x = jnp.where(self._event(lower), self._affine(low, width, tail), self._affine(self.high, -width, tail))
+        return jnp.clip(x, self.low, self.high)
+
+
 @register_pair(Uniform, Uniform)
 class UniformPair(Pair):
     """r is constant on the target's interval, which lies in the proposal's."""
@@ -78,6 +88,12 @@ class UniformPair(Pair):
 
     def survival(self, log_h):
         return -jnp.expm1(jnp.minimum(log_h - self._scalar(self._log_ratios()), 0))
+
+    def mode(self):
+        return 0.5 * self.target.low + 0.5 * self.target.high
+
+    def level_set(self, log_h):
+        return self.target.low, self.target.high
 
     def kl(self):
         return self.log_ratio_max()
