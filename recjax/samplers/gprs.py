@@ -2,16 +2,13 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from recjax.distributions.pair import Pair
-from recjax.distributions.quadrature import gauss_legendre
 from recjax.randomness import Stream
 from recjax.samplers.arrivals import arrival_times, time_value, zero_time
 from recjax.samplers.driver import Verdict
 from recjax.samplers.global_coder import ExactCoder
+from recjax.samplers.stretch import stretch_between
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,25 +52,3 @@ class GPRS(ExactCoder):
         accepted = (reached > t) | (ratio >= jnp.log(t)) | (ratio >= pair.log_ratio_max())
         carry = time, jnp.where(found, ratio, log_h), jnp.where(found, reached, stretched)
         return Verdict(carry, used, found & accepted, chunk.index[last])
-
-
-def stretch_between(pair: Pair, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""]:
-    """sigma(high) - sigma(low) for low < high < max r, relative error about 1e-6.
-
-    Integrates over g = h / sqrt(1 - h / max r), in which sigma is nearly linear at both ends.
-    """
-    top = pair.log_ratio_max()
-    low, high = (jnp.exp(log_h - 0.5 * jnp.log(-jnp.expm1(log_h - top))) for log_h in (log_low, log_high))
-    nodes, weights = gauss_legendre(16, top.dtype)
-
-    def derivative(g):
-        g = jnp.maximum(g, jnp.finfo(g.dtype).tiny)
-        half = 0.5 * jnp.exp(jnp.log(g) - top)
-        ratio = 1 / (half + jnp.sqrt(1 + half * half))  # h / g
-        gap = ratio * ratio  # 1 - h / max r
-        log_h = jnp.where(gap < 0.5, top + jnp.log1p(-gap), jnp.log(g * ratio))
-        return ratio * 2 * gap / (1 + gap) / pair.survival(log_h)
-
-    # cubic spacing: sigma bends on the scale of g itself
-    values = jax.vmap(derivative)(low + (high - low) * nodes**3)
-    return (high - low) * jnp.sum(weights * 3 * nodes**2 * values)

@@ -1,0 +1,139 @@
+"""The loop of coders that follow one path down a tree, for one example or for thousands of lanes."""
+
+import abc
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
+
+from recjax import randomness
+from recjax.distributions.base import Distribution, any_violation
+from recjax.distributions.pair import Pair, pair_of, violations
+from recjax.randomness import Stream
+from recjax.samplers import interval, tree
+from recjax.samplers.base import Code, Status
+
+_RUNNING, _UNDECIDED = -1, -2
+_SLAB = 1 << 13  # lanes at a time in a batch
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """A node and its draw, as a coder sees them.
+
+    Attributes:
+        node: the node.
+        cut: where its children would meet.
+        x: the draw.
+        log_ratio: ln r(x).
+        draws: two more uniform words of the node.
+    """
+
+    node: tree.Node
+    cut: interval.Word
+    x: Float[Array, "*event"]
+    log_ratio: Float[Array, ""]
+    draws: interval.Word
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What a coder does at a node: accept its draw, or go on to a child; or it needs the exact computation first."""
+
+    carry: PyTree[Array]
+    accepted: Bool[Array, ""]
+    undecided: Bool[Array, ""]
+    right: Bool[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A search under way; its node is the one to visit next, or the last one of a search that has ended."""
+
+    keys: UInt32[Array, "2 2"]
+    node: tree.Node
+    carry: PyTree[Array]
+    steps: Int[Array, ""]
+    status: Int[Array, ""]
+
+
+class PathRule(abc.ABC):
+    """What the loop asks of a coder."""
+
+    split: tree.Split
+    max_steps: int
+
+    @abc.abstractmethod
+    def start(self, pair: Pair) -> PyTree[Array]:
+        """The coder's state at the root."""
+
+    @abc.abstractmethod
+    def decide(self, pair: Pair, carry: PyTree[Array], visit: Visit, exact: bool) -> Decision:
+        """What to do at a node. Unless ``exact``, it may be left undecided, with the state as it was."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode(rule: PathRule, key: Array, target: Any, proposal: Distribution) -> Code:
+    """Searches for one example."""
+
+    def body(walk):
+        walk = _step(rule, False, target, proposal, walk)
+        exact = functools.partial(_step, rule, True, target, proposal)
+        return jax.lax.cond(walk.status == _UNDECIDED, exact, lambda walk: walk, walk)
+
+    walk = _begin(rule, key, target, proposal)
+    return _finish(rule, proposal, jax.lax.while_loop(lambda walk: walk.status == _RUNNING, body, walk))
+
+
+def _begin(rule, key, target, proposal):
+    pair = pair_of(target, proposal)
+    keys = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL)])
+    status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
+    walk = Walk(keys, tree.root(), rule.start(pair), jnp.int32(0), status)
+    # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
+    zero = (keys[0, 0].astype(jnp.int32) & 0) + (status & 0)
+    return jax.tree.map(lambda x: x | (zero == 1) if x.dtype == bool else x + zero.astype(x.dtype), walk)
+
+
+def _step(rule, exact, target, proposal, walk):
+    """Visits a walk's node, unless the walk has ended."""
+    pair, node = pair_of(target, proposal), walk.node
+    point = node.point(walk.keys[0])
+    x = tree.sample_at(proposal, point)
+    log_ratio = jnp.minimum(pair.log_ratio(x), pair.log_ratio_max())  # against rounding
+    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, node.draws(walk.keys[1]))
+    decision = rule.decide(pair, walk.carry, visit, exact)
+    steps = walk.steps + 1
+    status = jnp.where(steps >= rule.max_steps, Status.MAX_STEPS, _RUNNING)
+    status = jnp.where(decision.accepted, Status.DONE, status).astype(jnp.int32)
+    moves = status == _RUNNING
+    child = node.child(decision.right, visit.cut)
+    node = jax.tree.map(lambda new, old: jnp.where(moves, new, old), child, node)
+    after = Walk(walk.keys, node, decision.carry, steps, status)
+    waiting = dataclasses.replace(walk, status=jnp.full_like(walk.status, _UNDECIDED))
+    after = jax.tree.map(lambda a, b: jnp.where(decision.undecided, a, b), waiting, after)
+    active = walk.status == (_UNDECIDED if exact else _RUNNING)
+    return jax.tree.map(lambda new, old: jnp.where(active, new, old), after, walk)
+
+
+def _finish(rule, proposal, walk):
+    sample = tree.sample_at(proposal, walk.node.point(walk.keys[0]))
+    return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _advance_lanes(rule, exact, count, targets, proposals, walks):
+    step = jax.vmap(functools.partial(_step, rule, exact))
+    walks = jax.lax.fori_loop(0, count, lambda _, walks: step(targets, proposals, walks), walks)
+    return walks
+
+
+_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums=0)
+_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0)), static_argnums=0)
