@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive
 from recjax.distributions.pair import Pair, register_pair
-from recjax.distributions.quadrature import gauss_legendre
+from recjax.distributions.quadrature import integral
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -94,20 +94,20 @@ class NormalPair(Pair):
     def widths(self, log_h):
         centre, rho, near = self._level_set(log_h)
         m, s = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
-        low, high, middle = (jnp.stack([z, (z - m) / s]) for z in (near, centre + rho, centre))
-        mass = _mass(low, high, middle, jnp.stack([rho, rho / s]))
-        w_p, w_q = jnp.where(log_h > self.log_ratio_max(), 0, mass)
-        return w_p, w_q
+        end, empty = centre + rho, log_h > self.log_ratio_max()
+        w_p = _mass(near, end, centre, rho)
+        w_q = _mass((near - m) / s, (end - m) / s, (centre - m) / s, rho / s)
+        return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
 
     def survival(self, log_h):
         depth = jnp.maximum(self.log_ratio_max() - log_h, 0)
         centre, rho, _ = self._level_set(log_h)
-        nodes, weights = gauss_legendre(12, depth.dtype)
-        tau = 2 * nodes - 1
-        excess = jnp.expm1(depth * (1 - tau) * (1 + tau)) * jnp.exp(
-            -0.5 * jnp.square(centre + rho * tau) - _LOG_SQRT_2PI
-        )
-        near = 2 * rho * jnp.exp(log_h) * jnp.sum(weights * excess)
+
+        def excess(node):
+            tau = 2 * node - 1
+            return jnp.expm1(depth * (1 - tau) * (1 + tau)) * jnp.exp(-0.5 * jnp.square(centre + rho * tau))
+
+        near = 2 * rho * jnp.exp(log_h - _LOG_SQRT_2PI) * integral(excess, 12, depth.dtype)
         w_p, w_q = self.widths(log_h)
         smooth = (depth < 1.5) & (rho * (rho + centre) < 20)
         return jnp.where(smooth, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
@@ -122,9 +122,11 @@ class NormalPair(Pair):
         return centre - rho, centre + rho
 
     def masses(self, low, high):
-        low, high = (jnp.stack([self._scalar((x - d.loc) / d.scale) for d in (self.proposal, self.target)]) for x in (low, high))
-        p, q = _mass(low, high, 0.5 * (low + high), 0.5 * (high - low))
-        return p, q
+        def mass(distribution):
+            a, b = (self._scalar((x - distribution.loc) / distribution.scale) for x in (low, high))
+            return _mass(a, b, 0.5 * (a + b), 0.5 * (b - a))
+
+        return mass(self.proposal), mass(self.target)
 
     def kl(self):
         m, s = self.shift, self.scale
@@ -146,14 +148,12 @@ class NormalPair(Pair):
 
 def _mass(low, high, centre, rho):
     """Standard normal probability of [low, high] = centre -+ rho, relatively accurate if narrow or in a tail."""
-    nodes, weights = gauss_legendre(6, rho.dtype)
     narrow = rho * (1 + jnp.abs(centre)) < 1
     half = jnp.where(narrow, rho, 0)
-    z = centre[:, None] + jnp.outer(half, 2 * nodes - 1)
-    inner = 2 * half * jnp.dot(jnp.exp(-0.5 * z * z - _LOG_SQRT_2PI), weights, precision="highest")
+    density = lambda t: jnp.exp(-0.5 * jnp.square(centre + half * (2 * t - 1)) - _LOG_SQRT_2PI)  # noqa: E731
     flip = low + high > 0  # take the difference of the smaller tails
-    tails = special.ndtr(jnp.stack([jnp.where(flip, -low, high), jnp.where(flip, -high, low)]))
-    return jnp.where(narrow, inner, tails[0] - tails[1])
+    tails = special.ndtr(jnp.where(flip, -low, high)) - special.ndtr(jnp.where(flip, -high, low))
+    return jnp.where(narrow, 2 * half * integral(density, 6, rho.dtype), tails)
 
 
 def _sqrt(x):

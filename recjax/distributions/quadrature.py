@@ -22,3 +22,13 @@ def gauss_legendre(n: int, dtype) -> tuple[Float[Array, "n"], Float[Array, "n"]]
 def _rule(n: int):
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return (nodes + 1) / 2, weights / 2
+
+
+def integral(f, n: int, dtype):
+    """Of ``f`` over [0, 1], by ``n`` nodes written out: a compiler fuses them into one loop over a batch.
+
+    >>> float(integral(lambda t: t**7, 4, jnp.float32).round(5))
+    0.125
+    """
+    nodes, weights = _rule(n)
+    return sum(jnp.asarray(w, dtype) * f(jnp.asarray(t, dtype)) for t, w in zip(nodes, weights, strict=True))

@@ -4,6 +4,7 @@ from recjax.samplers.a_star import AStar as AStar
 from recjax.samplers.base import Code as Code
 from recjax.samplers.base import Coder as Coder
 from recjax.samplers.base import Status as Status
+from recjax.samplers.branch_and_bound_gprs import BranchAndBoundGPRS as BranchAndBoundGPRS
 from recjax.samplers.gprs import GPRS as GPRS
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder

@@ -1,8 +1,10 @@
 """The loop of coders that follow one path down a tree, for one example or for thousands of lanes."""
 
 import abc
+import concurrent.futures
 import dataclasses
 import functools
+import os
 from typing import Any
 
 import jax
@@ -18,7 +20,8 @@ from recjax.samplers import interval, tree
 from recjax.samplers.base import Code, Status
 
 _RUNNING, _UNDECIDED = -1, -2
-_SLAB = 1 << 13  # lanes at a time in a batch
+_SLABS = (128, 512, 2048, 8192, 32768)  # lanes at a time in a batch
+_ROUND = 3  # levels that lanes descend before those that have ended are left out
 
 
 @jax.tree_util.register_dataclass
@@ -57,7 +60,7 @@ class Decision:
 class Walk:
     """A search under way; its node is the one to visit next, or the last one of a search that has ended."""
 
-    keys: UInt32[Array, "2 2"]
+    keys: tuple[interval.Word, interval.Word]
     node: tree.Node
     carry: PyTree[Array]
     steps: Int[Array, ""]
@@ -94,11 +97,12 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Distribution) -> C
 
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
-    keys = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL)])
+    words = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
+    keys = tuple((word[0], word[1]) for word in words)
     status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
     walk = Walk(keys, tree.root(), rule.start(pair), jnp.int32(0), status)
     # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
-    zero = (keys[0, 0].astype(jnp.int32) & 0) + (status & 0)
+    zero = (keys[0][0].astype(jnp.int32) & 0) + (status & 0)
     return jax.tree.map(lambda x: x | (zero == 1) if x.dtype == bool else x + zero.astype(x.dtype), walk)
 
 
@@ -128,12 +132,45 @@ def _finish(rule, proposal, walk):
     return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
 
 
+def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
+    """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
+
+    Slabs of lanes descend a few levels, those that are undecided take the exact step, and those that have not ended
+    are gathered and go on. On CPUs every core has slabs of its own: one slab's kernels are too small to share.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    size = _SLABS[-1] if on_cpu else len(keys)
+
+    def search(start):
+        return _search_slab(rule, *jax.tree.map(lambda x: x[start : start + size], (keys, targets, proposals)))
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool:
+        codes = list(pool.map(search, range(0, len(keys), size)))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *codes)
+
+
+def _search_slab(rule, keys, targets, proposals):
+    walks = _begin_lanes(rule, keys, targets, proposals)
+    while (status := np.asarray(walks.status)).min() < 0:
+        for waiting, exact, steps in ((_UNDECIDED, True, 1), (_RUNNING, False, _ROUND)):
+            lanes = np.flatnonzero(status == waiting)
+            # few different sizes, so that few programs are compiled; a part is filled up with its last lane
+            size = next((size for size in _SLABS if size >= lanes.size), status.size)
+            if lanes.size == 0:
+                continue
+            lanes = np.pad(lanes, (0, max(size - lanes.size, 0)), mode="edge")
+            part = _take((targets, proposals, walks), lanes)
+            walks = _put(walks, lanes, _advance_lanes(rule, exact, steps, *part))
+    return _finish_lanes(rule, proposals, walks)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _advance_lanes(rule, exact, count, targets, proposals, walks):
+def _advance_lanes(rule, exact, steps, targets, proposals, walks):
     step = jax.vmap(functools.partial(_step, rule, exact))
-    walks = jax.lax.fori_loop(0, count, lambda _, walks: step(targets, proposals, walks), walks)
-    return walks
+    return jax.lax.fori_loop(0, steps, lambda _, walks: step(targets, proposals, walks), walks)
 
 
 _begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums=0)
 _finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0)), static_argnums=0)
+_take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
+_put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part), donate_argnums=0)

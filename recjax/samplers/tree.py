@@ -39,14 +39,14 @@ class Node:
         """The probability of the interval under the proposal."""
         return interval.mass(self.low, self.high, dtype)
 
-    def point(self, key: UInt32[Array, "2"]) -> Word:
+    def point(self, key: Word) -> Word:
         """The quantile that the node draws, uniform on its interval; ``key`` is that of the candidates' stream."""
         draw = self.draws(key)
         return interval.add(self.low, interval.multiply_high(draw, interval.subtract(self.high, self.low)))
 
-    def draws(self, key: UInt32[Array, "2"]) -> Word:
+    def draws(self, key: Word) -> Word:
         """64 random bits of the node."""
-        upper = jnp.stack(threefry2x32(key, self.heap[0], self.heap[1]))
+        upper = threefry2x32(key, self.heap[0], self.heap[1])
         return threefry2x32(upper, self.heap[2], self.heap[3])
 
     def cut(self, point: Word, split: Split) -> Word:
@@ -69,7 +69,7 @@ def root() -> Node:
     return Node((zero, zero, zero, zero + 1), *interval.whole())
 
 
-def node_at(key: UInt32[Array, "2"], index: UInt32[Array, "4"], split: Split) -> Node:
+def node_at(key: Word, index: UInt32[Array, "4"], split: Split) -> Node:
     """The node of a heap index, by replaying the path to it."""
     depth = depth_of(index)
 
@@ -98,8 +98,9 @@ def sample_at(proposal: Distribution, quantile: Word) -> Float[Array, "*event"]:
     return proposal.sample_from_quantile(*quantile)
 
 
-def candidate_key(key: Array) -> UInt32[Array, "2"]:
-    return randomness.stream_key(key, Stream.CANDIDATE)
+def candidate_key(key: Array) -> Word:
+    words = randomness.stream_key(key, Stream.CANDIDATE)
+    return words[0], words[1]
 
 
 def checked_heap(index) -> UInt32[Array, "4"]:
