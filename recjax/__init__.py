@@ -19,6 +19,7 @@ _PUBLIC = {
         "BranchAndBoundGPRS",
         "Code",
         "GPRS",
+        "GreedyRejectionCoder",
         "MinimalRandomCoder",
         "OrderedRandomCoder",
         "RejectionSampler",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import AStar as AStar
     from recjax.samplers import BranchAndBoundGPRS as BranchAndBoundGPRS
     from recjax.samplers import Code as Code
+    from recjax.samplers import GreedyRejectionCoder as GreedyRejectionCoder
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import RejectionSampler as RejectionSampler

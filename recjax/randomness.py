@@ -99,7 +99,7 @@ def uniform(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."
     """Uniform on the open interval (0, 1): the centre of one of 2^23 cells (2^32 in float64)."""
     if jnp.finfo(dtype).bits == 64:
         return (bits.astype(dtype) + 0.5) * _INV_2_32
-    return ((bits >> 9).astype(jnp.int32).astype(dtype) + 0.5) * dtype(2.0**-23)
+    return ((bits >> 9).astype(jnp.int32).astype(dtype) + 0.5) * 2.0**-23
 
 
 def sign_and_tail(bits: UInt32[Array, "..."], dtype=jnp.float32) -> tuple[Bool[Array, "..."], Float[Array, "..."]]:

@@ -1,10 +1,12 @@
 """Greedy Poisson rejection sampling by branch and bound."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
 from recjax import randomness
+from recjax.samplers import tree
 from recjax.samplers.path_search import Decision
 from recjax.samplers.stretch import ground, raised, stretch_bounds
 from recjax.samplers.tree_coder import PathCoder
@@ -32,6 +34,8 @@ class BranchAndBoundGPRS(PathCoder):
     >>> bool(coder.decode(key, code.index, p) == code.sample)
     True
     """
+
+    split: ClassVar[tree.Split] = "sample"
 
     def start(self, pair):
         dtype = pair.proposal.dtype

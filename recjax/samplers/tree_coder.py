@@ -23,11 +23,9 @@ class PathCoder(Coder, path_search.PathRule):
     all together -log2 P(B) bits for a node B.
 
     Args:
-        split: where a node is cut: at its "sample", or in the middle of its quantiles ("dyadic").
         max_steps: cap on the nodes examined, at most 127.
     """
 
-    split: tree.Split = "sample"
     max_steps: int = tree.MAX_DEPTH
 
     def __post_init__(self):
