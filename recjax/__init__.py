@@ -16,6 +16,7 @@ _PUBLIC = {
     "modalities": ("Signal", "load", "save"),
     "samplers": (
         "AStar",
+        "AStarCoder",
         "BranchAndBoundGPRS",
         "Code",
         "GPRS",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.modalities import save as save
     from recjax.samplers import GPRS as GPRS
     from recjax.samplers import AStar as AStar
+    from recjax.samplers import AStarCoder as AStarCoder
     from recjax.samplers import BranchAndBoundGPRS as BranchAndBoundGPRS
     from recjax.samplers import Code as Code
     from recjax.samplers import GreedyRejectionCoder as GreedyRejectionCoder

@@ -1,6 +1,7 @@
 """Relative entropy coders: one algorithm a file."""
 
 from recjax.samplers.a_star import AStar as AStar
+from recjax.samplers.a_star_coder import AStarCoder as AStarCoder
 from recjax.samplers.base import Code as Code
 from recjax.samplers.base import Coder as Coder
 from recjax.samplers.base import Status as Status

@@ -20,6 +20,10 @@ class Status(enum.IntEnum):
     """The cap on steps came first; the sample is the best one found, not an exact sample."""
     INVALID = 2
     """Traced parameters turned out to be invalid (NaN, scale not positive, unbounded density ratio): no search."""
+    MAX_DEPTH = 3
+    """A limit on the depth of a tree cut off nodes that might have held the sample; it is the best one found."""
+    QUEUE_FULL = 4
+    """More nodes of a tree were open than are kept; the sample is the best one found, not an exact sample."""
 
 
 @jax.tree_util.register_dataclass

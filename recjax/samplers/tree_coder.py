@@ -1,8 +1,9 @@
 """Coders whose index is the heap index of a node in a tree over the proposal's quantiles."""
 
+import abc
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,38 +14,45 @@ from recjax.samplers import path_search, tree
 from recjax.samplers.base import Code, Coder, check_range
 from recjax.samplers.codelength import rate_value, zeta_bits
 
+_SLAB = 1 << 12  # lanes at a time in a batch
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PathCoder(Coder, path_search.PathRule):
-    """A coder that follows one path down a tree, towards the mode of a unimodal density ratio.
 
-    The index is a heap index, uint32[4] (`recjax.samplers.tree`); ``steps`` is its depth. In exact samplers the code
-    for it is a zeta code for the depth and, for every branch, the share of the child in its parent's probability:
-    all together -log2 P(B) bits for a node B.
+class TreeCoder(Coder):
+    """A coder whose index is a heap index, uint32[4] (`recjax.samplers.tree`).
 
-    Args:
-        max_steps: cap on the nodes examined, at most 127.
+    The code for it is a zeta code for the depth and, for every branch, the share of the child in its parent's
+    probability: all together -log2 P(B) bits for a node B.
     """
 
-    max_steps: int = tree.MAX_DEPTH
+    split: ClassVar[tree.Split]
+    max_steps: ClassVar[int]
+
+    @staticmethod
+    @abc.abstractmethod
+    def search(rule: Any, key: Array, target: Any, proposal: Any) -> Code:
+        """Searches for one example."""
+
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
+        """Searches for many examples, outside of transformations."""
+        return _in_slabs(self, keys, targets, proposals)
 
     def __post_init__(self):
         if self.split not in ("sample", "dyadic"):
             raise ValueError(f"split must be 'sample' or 'dyadic', got {self.split!r}")
-        check_range("max_steps", self.max_steps, 1, tree.MAX_DEPTH)
+        check_range("max_steps", self.max_steps, 1, (1 << 31) - 1)
 
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
         self._check(target, proposal)
-        return path_search.encode(self, key, target, proposal)
+        return self.search(self, key, target, proposal)
 
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
         if proposal.event_shape != targets.event_shape:
             proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
         self._check(targets, proposal)
         try:
-            return path_search.encode_lanes(self, keys, targets, proposal)
+            return self.search_lanes(keys, targets, proposal)
         except jax.errors.TracerArrayConversionError:  # under a transformation
-            return jax.vmap(functools.partial(path_search.encode, self))(keys, targets, proposal)
+            return jax.vmap(functools.partial(self.search, self))(keys, targets, proposal)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         return _decode(key, tree.checked_heap(index), proposal, self.split)
@@ -55,6 +63,40 @@ class PathCoder(Coder, path_search.PathRule):
 
     def _check(self, target, proposal):
         check_pair(target, proposal, bounded=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PathCoder(TreeCoder, path_search.PathRule):
+    """A tree coder that follows one path, towards the mode of a unimodal density ratio; ``steps`` is the depth.
+
+    Args:
+        max_steps: cap on the nodes examined, at most 127.
+    """
+
+    max_steps: int = tree.MAX_DEPTH
+
+    search = staticmethod(path_search.encode)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("max_steps", self.max_steps, 1, tree.MAX_DEPTH)
+
+    def search_lanes(self, keys, targets, proposals):
+        return path_search.encode_lanes(self, keys, targets, proposals)
+
+
+def _in_slabs(coder, keys, targets, proposals):
+    """One slab of lanes after the other, so that few wait for the longest search."""
+    slabs = [
+        _search_slab(coder, *jax.tree.map(lambda x: x[start : start + _SLAB], (keys, targets, proposals)))
+        for start in range(0, len(keys), _SLAB)
+    ]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *slabs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _search_slab(coder, keys, targets, proposals):
+    return jax.vmap(functools.partial(coder.search, coder))(keys, targets, proposals)
 
 
 @functools.partial(jax.jit, static_argnums=3)

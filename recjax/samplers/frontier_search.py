@@ -1,0 +1,158 @@
+"""The loop of coders that keep several open nodes of a tree, each with the arrival time of its draw.
+
+The root's time is Exp(1), a child's its parent's plus Exp(1) / P(child): the arrivals of a Poisson process with unit
+rate over the proposal, found by branching (Maddison et al., *A* sampling*, 2014, in times T = exp(-G) instead of
+Gumbel variables G).
+"""
+
+import abc
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from recjax import randomness
+from recjax.distributions.base import Distribution, any_violation
+from recjax.distributions.pair import Pair, pair_of, violations
+from recjax.randomness import Stream
+from recjax.samplers import interval, tree
+from recjax.samplers.base import Code, Status
+
+CAPACITY = 64
+"""Nodes that may be open at a time."""
+
+_RUNNING = -1
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An open node, its arrival time and the largest ln r in its interval."""
+
+    node: tree.Node
+    time: Float[Array, ""]
+    log_bound: Float[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Ruling:
+    """What a coder makes of an open node: the best so far, worth a look at all, the last one."""
+
+    carry: PyTree[Array]
+    chosen: Bool[Array, ""]
+    examined: Bool[Array, ""]
+    stopped: Bool[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    keys: tuple[interval.Word, interval.Word]
+    frontier: Entry
+    priority: Float[Array, "capacity"]
+    chosen: tree.Node
+    carry: PyTree[Array]
+    steps: Int[Array, ""]
+    clipped: Bool[Array, ""]
+    status: Int[Array, ""]
+
+
+class FrontierRule(abc.ABC):
+    """What the loop asks of a coder."""
+
+    split: tree.Split
+    max_steps: int
+    max_depth: int
+
+    @abc.abstractmethod
+    def start(self, pair: Pair) -> PyTree[Array]:
+        """The coder's state at the root."""
+
+    @abc.abstractmethod
+    def priority(self, time: Float[Array, ""], log_bound: Float[Array, ""]) -> Float[Array, ""]:
+        """Open nodes are taken from the largest one down."""
+
+    @abc.abstractmethod
+    def rule(self, pair: Pair, carry: PyTree[Array], entry: Entry, log_ratio: Float[Array, ""]) -> Ruling:
+        """Judges the open node of the highest priority, whose draw has ``log_ratio``."""
+
+    @abc.abstractmethod
+    def keeps(self, carry: PyTree[Array], entry: Entry) -> Bool[Array, ""]:
+        """Whether a new node may hold the sample."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode(rule: FrontierRule, key: Array, target: Any, proposal: Distribution) -> Code:
+    """Searches for one example."""
+    search = _begin(rule, key, target, proposal)
+    body = functools.partial(_step, rule, pair_of(target, proposal))
+    search = jax.lax.while_loop(lambda search: search.status == _RUNNING, body, search)
+    sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
+    return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
+
+
+def _begin(rule, key, target, proposal):
+    pair = pair_of(target, proposal)
+    words = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
+    keys = tuple((word[0], word[1]) for word in words)
+    status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
+    root, zero = tree.root(), jnp.zeros((), proposal.dtype)
+    first = _entry(pair, keys, root, zero)
+    frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (CAPACITY,)), first)
+    priority = jnp.full(CAPACITY, -jnp.inf, proposal.dtype).at[0].set(rule.priority(first.time, first.log_bound))
+    search = _Search(
+        keys, frontier, priority, root, rule.start(pair), jnp.int32(0), jnp.zeros((), bool), status
+    )
+    # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
+    varying = (keys[0][0].astype(jnp.int32) & 0) + (status & 0)
+    return jax.tree.map(lambda x: x | (varying == 1) if x.dtype == bool else x + varying.astype(x.dtype), search)
+
+
+def _step(rule, pair, search):
+    slot = jnp.argmax(search.priority)
+    entry = jax.tree.map(lambda x: x[slot], search.frontier)
+    point = entry.node.point(search.keys[0])
+    log_ratio = jnp.minimum(pair.log_ratio(tree.sample_at(pair.proposal, point)), pair.log_ratio_max())
+    ruling = rule.rule(pair, search.carry, entry, log_ratio)
+    chosen = jax.tree.map(lambda new, old: jnp.where(ruling.chosen, new, old), entry.node, search.chosen)
+    steps = search.steps + ruling.examined
+
+    # children take the places of their parent and of a closed node
+    cut = entry.node.cut(point, rule.split)
+    places, priority, frontier = jnp.arange(CAPACITY), search.priority.at[slot].set(-jnp.inf), search.frontier
+    deep = entry.node.heap[rule_word(rule.max_depth)] >> ((rule.max_depth - 1) % 32) > 0
+    full, lost = jnp.zeros((), bool), jnp.zeros((), bool)
+    for right in (False, True):
+        child = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
+        wanted = ruling.examined & ~ruling.stopped & rule.keeps(ruling.carry, child)
+        lost |= wanted & deep
+        wanted &= ~deep
+        place = jnp.argmin(priority)
+        full |= wanted & (priority[place] > -jnp.inf)
+        here = wanted & (places == place)
+        frontier = jax.tree.map(lambda all_, one, here=here: jnp.where(here, one, all_), frontier, child)
+        priority = jnp.where(here, rule.priority(child.time, child.log_bound), priority)
+
+    clipped = search.clipped | lost
+    ended = ruling.stopped | ~jnp.any(priority > -jnp.inf)
+    status = jnp.where(steps >= rule.max_steps, Status.MAX_STEPS, _RUNNING)
+    status = jnp.where(full, Status.QUEUE_FULL, status)
+    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, Status.DONE), status).astype(jnp.int32)
+    return _Search(search.keys, frontier, priority, chosen, ruling.carry, steps, clipped, status)
+
+
+def rule_word(max_depth):
+    """The word of a heap index that holds the leading bit of nodes at ``max_depth``."""
+    return 3 - (max_depth - 1) // 32
+
+
+def _entry(pair, keys, node, parent_time):
+    """A node with its time; an empty interval has none."""
+    dtype = pair.proposal.dtype
+    time = parent_time + randomness.exponential(node.draws(keys[1])[0], dtype) / node.mass(dtype)
+    low, high = (tree.sample_at(pair.proposal, quantile) for quantile in (node.low, node.high))
+    return Entry(node, time, jnp.minimum(pair.log_ratio_max_on(low, high), pair.log_ratio_max()))
