@@ -3,19 +3,26 @@
 The stream is that of a range coder with a 64-bit state, 32-bit words and 24-bit probabilities (Martin, *Range
 encoding*, 1979; Pasco, *Source coding algorithms for fast data compression*, 1976), as `constriction` implements
 it. It holds first the bin of every index, support by support from the smallest (file order within one), then, in
-file order, the place inside the bin of every index whose bin has more than one member. The last words are cut to
-the fewest bytes which, followed by zeros, still decode: each list of indices has exactly one byte string.
+file order, the place inside the bin of every index whose bin has more than one member. In a support above 2^24 some
+bins have more members than a uniform model of 24 bits can tell apart: of a place in a bin of more than 2^16 only the
+part above its low 16 bits is written there, and the low bits follow after all places, again in file order. The last
+words are cut to the fewest bytes which, followed by zeros, still decode: each list of indices has exactly one byte
+string.
 """
 
 import constriction
 import numpy as np
 from jaxtyping import Int
 
-from recjax.bits.zipf import bin_edges, bin_frequencies, check_indices
+from recjax.bits.zipf import MAX_LOG2_SIZE, PRECISION, bin_edges, bin_frequencies, check_indices, zeta_exponent
 from recjax.errors import FormatError
 
 _queue = constriction.stream.queue  # pyright: ignore[reportAttributeAccessIssue]
 _model = constriction.stream.model  # pyright: ignore[reportAttributeAccessIssue]
+
+_LOW_BITS = 16
+_UNIFORM = _model.Uniform()
+_LOW_PART = _model.Uniform(2**_LOW_BITS)
 
 
 def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> bytes:
@@ -23,7 +30,7 @@ def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, "
 
     Args:
         indices: 0-based candidate numbers.
-        log2_sizes: log2 of the number of candidates of each, 1 .. 24.
+        log2_sizes: log2 of the number of candidates of each, 1 .. 31.
         a: the Zipf exponent in units of 1/64.
 
     Raises:
@@ -36,16 +43,20 @@ def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, "
     indices, log2_sizes = np.asarray(indices), np.asarray(log2_sizes)
     check_indices(indices, log2_sizes)
     encoder = _queue.RangeEncoder()
-    counts, places = np.ones(indices.shape, np.int32), np.zeros(indices.shape, np.int32)
+    counts, places = np.ones(indices.shape, np.int64), np.zeros(indices.shape, np.int64)
     for size in np.unique(log2_sizes):
         where = log2_sizes == size
         edges = np.array(bin_edges(int(size)))
         bins = np.searchsorted(edges, indices[where], side="right") - 1
         encoder.encode(bins.astype(np.int32), _bin_model(int(size), a))
         counts[where], places[where] = np.diff(edges)[bins], indices[where] - edges[bins]
-    wide = counts > 1
+    split = _split(counts, log2_sizes)
+    radices = _radices(counts, split)
+    wide = radices > 1
     if wide.any():
-        encoder.encode(places[wide], _model.Uniform(), counts[wide])
+        encoder.encode(np.where(split, places >> _LOW_BITS, places)[wide].astype(np.int32), _UNIFORM, radices[wide])
+    if split.any():
+        encoder.encode((places[split] % 2**_LOW_BITS).astype(np.int32), _LOW_PART)
     return _shortest(encoder)
 
 
@@ -66,21 +77,64 @@ def decode_indices(data: bytes, log2_sizes: Int[np.ndarray, " n"], a: int) -> In
     log2_sizes = np.asarray(log2_sizes)
     check_indices(np.zeros_like(log2_sizes), log2_sizes)
     decoder = _queue.RangeDecoder(np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32))
-    starts, counts = np.zeros(log2_sizes.shape, np.int64), np.ones(log2_sizes.shape, np.int32)
+    starts, counts = np.zeros(log2_sizes.shape, np.int64), np.ones(log2_sizes.shape, np.int64)
     try:
         for size in np.unique(log2_sizes):
             where = log2_sizes == size
             edges = np.array(bin_edges(int(size)))
             bins = decoder.decode(_bin_model(int(size), a), int(where.sum()))
             starts[where], counts[where] = edges[bins], np.diff(edges)[bins]
-        wide = counts > 1
+        split = _split(counts, log2_sizes)
+        radices, places = _radices(counts, split), np.zeros_like(counts)
+        wide = radices > 1
         if wide.any():
-            starts[wide] += decoder.decode(_model.Uniform(), counts[wide])
+            places[wide] = decoder.decode(_UNIFORM, radices[wide])
+        if split.any():
+            places[split] = (places[split] << _LOW_BITS) + decoder.decode(_LOW_PART, int(split.sum()))
     except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
-    if encode_indices(starts, log2_sizes, a) != data:
+    indices = starts + places
+    if encode_indices(indices, log2_sizes, a) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
-    return starts
+    return indices
+
+
+def encode_zeta(indices: Int[np.ndarray, " n"], rate_bits: float) -> bytes:
+    """Range-codes the global indices of coders at ``rate_bits``, at the cost that their ``codelength`` reports.
+
+    Args:
+        indices: 0-based candidate numbers, less than 2^31.
+        rate_bits: the expected divergence of targets from the proposal, in bits; the decoder must know it too.
+
+    Raises:
+        ValueError: if an index is negative or too large, or the rate negative or not finite.
+
+    >>> data = encode_zeta(np.array([0, 5, 2**30]), 8.0)
+    >>> len(data), decode_zeta(data, 3, 8.0)
+    (6, array([         0,          5, 1073741824]))
+    """
+    indices = np.asarray(indices)
+    return encode_indices(indices, np.full(indices.shape, MAX_LOG2_SIZE), zeta_exponent(rate_bits))
+
+
+def decode_zeta(data: bytes, n: int, rate_bits: float) -> Int[np.ndarray, " n"]:
+    """The ``n`` int64 indices that `encode_zeta` wrote at the same ``rate_bits``.
+
+    Raises:
+        FormatError: if no list of ``n`` indices has the code ``data``.
+        ValueError: if the rate is negative or not finite.
+    """
+    return decode_indices(data, np.full(n, MAX_LOG2_SIZE), zeta_exponent(rate_bits))
+
+
+def _split(counts, log2_sizes):
+    """Whether each place is written in two parts; never in supports which files had before there were parts."""
+    return (log2_sizes > PRECISION) & (counts > 2**_LOW_BITS)
+
+
+def _radices(counts, split):
+    """Number of values of each place, of its high part if it is split; bins have a power of two members."""
+    return np.where(split, counts >> _LOW_BITS, counts).astype(np.int32)
 
 
 def _bin_model(log2_size: int, a: int):
