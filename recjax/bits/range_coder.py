@@ -87,12 +87,23 @@ def decode_zeta(data: bytes, n: int, rate_bits: float) -> Int[np.ndarray, " n"]:
     Raises:
         FormatError: if no list of ``n`` indices has the code ``data``.
         ValueError: if the rate is negative or not finite.
+
+    >>> decode_zeta(b"", 2, 8.0)
+    array([0, 0])
     """
     return decode_indices(data, np.full(n, MAX_LOG2_SIZE), zeta_exponent(rate_bits))
 
 
 def put_indices(encoder, indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> None:
-    """Encodes what `encode_indices` does, as a part of a longer stream; same arguments and errors."""
+    """Encodes what `encode_indices` does, as a part of a longer stream; same arguments and errors.
+
+    >>> encoder = stream.queue.RangeEncoder()
+    >>> put_indices(encoder, np.array([0, 3]), np.array([4, 4]), 64)
+    >>> put_indices(encoder, np.array([70]), np.array([8]), 0)
+    >>> decoder = stream.reader(stream.shortest(encoder))
+    >>> take_indices(decoder, np.array([4, 4]), 64), take_indices(decoder, np.array([8]), 0)
+    (array([0, 3]), array([70]))
+    """
     indices, log2_sizes = np.asarray(indices), np.asarray(log2_sizes)
     check_indices(indices, log2_sizes)
     counts, places = np.ones(indices.shape, np.int64), np.zeros(indices.shape, np.int64)

@@ -150,7 +150,7 @@ def zeta_exponent(rate_bits: float) -> int:
     """
     if not 0 <= rate_bits < math.inf:
         raise ValueError(f"rate_bits must be one non-negative number, got {rate_bits!r}")
-    return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, float(np.float32(rate_bits)))
+    return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, float(np.float32(min(rate_bits, RATE_BOUNDS[-1] + 1))))
 
 
 def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"]) -> int:
