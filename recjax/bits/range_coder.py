@@ -1,21 +1,23 @@
 """All indices of a file as one range-coded byte string.
 
-The stream is that of a range coder with a 64-bit state, 32-bit words and 24-bit probabilities (Martin, *Range
-encoding*, 1979; Pasco, *Source coding algorithms for fast data compression*, 1976), as `constriction` implements
-it. It holds first the bin of every index, support by support from the smallest (file order within one), then, in
-file order, the place inside the bin of every index whose bin has more than one member. The last words are cut to
-the fewest bytes which, followed by zeros, still decode: each list of indices has exactly one byte string.
+The stream, that of the range coder of `recjax.bits.stream`, holds first the bin of every index, support by support
+from the smallest (file order within one), then, in file order, the place inside the bin of every index whose bin has
+more than one member. In a support above 2^24 some bins have more members than a uniform model of 24 bits can tell
+apart: of a place in a bin of more than 2^16 only the part above its low 16 bits is written there, and the low bits
+follow after all places, again in file order. The last words are cut to the fewest bytes which, followed by zeros,
+still decode: each list of indices has exactly one byte string.
 """
 
-import constriction
 import numpy as np
 from jaxtyping import Int
 
-from recjax.bits.zipf import bin_edges, bin_frequencies, check_indices
+from recjax.bits import stream
+from recjax.bits.zipf import MAX_LOG2_SIZE, PRECISION, bin_edges, bin_frequencies, check_indices, zeta_exponent
 from recjax.errors import FormatError
 
-_queue = constriction.stream.queue  # pyright: ignore[reportAttributeAccessIssue]
-_model = constriction.stream.model  # pyright: ignore[reportAttributeAccessIssue]
+_LOW_BITS = 16
+_UNIFORM = stream.model.Uniform()
+_LOW_PART = stream.model.Uniform(2**_LOW_BITS)
 
 
 def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> bytes:
@@ -23,7 +25,7 @@ def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, "
 
     Args:
         indices: 0-based candidate numbers.
-        log2_sizes: log2 of the number of candidates of each, 1 .. 24.
+        log2_sizes: log2 of the number of candidates of each, 1 .. 31.
         a: the Zipf exponent in units of 1/64.
 
     Raises:
@@ -33,20 +35,9 @@ def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, "
     >>> len(data), decode_indices(data, np.array([4, 4, 8]), 64)
     (2, array([ 0,  3, 70]))
     """
-    indices, log2_sizes = np.asarray(indices), np.asarray(log2_sizes)
-    check_indices(indices, log2_sizes)
-    encoder = _queue.RangeEncoder()
-    counts, places = np.ones(indices.shape, np.int32), np.zeros(indices.shape, np.int32)
-    for size in np.unique(log2_sizes):
-        where = log2_sizes == size
-        edges = np.array(bin_edges(int(size)))
-        bins = np.searchsorted(edges, indices[where], side="right") - 1
-        encoder.encode(bins.astype(np.int32), _bin_model(int(size), a))
-        counts[where], places[where] = np.diff(edges)[bins], indices[where] - edges[bins]
-    wide = counts > 1
-    if wide.any():
-        encoder.encode(places[wide], _model.Uniform(), counts[wide])
-    return _shortest(encoder)
+    encoder = stream.queue.RangeEncoder()
+    put_indices(encoder, indices, log2_sizes, a)
+    return stream.shortest(encoder)
 
 
 def decode_indices(data: bytes, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.ndarray, " n"]:
@@ -63,46 +54,107 @@ def decode_indices(data: bytes, log2_sizes: Int[np.ndarray, " n"], a: int) -> In
     Raises:
         FormatError: if no list of indices has the code ``data``.
     """
-    log2_sizes = np.asarray(log2_sizes)
-    check_indices(np.zeros_like(log2_sizes), log2_sizes)
-    decoder = _queue.RangeDecoder(np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32))
-    starts, counts = np.zeros(log2_sizes.shape, np.int64), np.ones(log2_sizes.shape, np.int32)
     try:
-        for size in np.unique(log2_sizes):
-            where = log2_sizes == size
-            edges = np.array(bin_edges(int(size)))
-            bins = decoder.decode(_bin_model(int(size), a), int(where.sum()))
-            starts[where], counts[where] = edges[bins], np.diff(edges)[bins]
-        wide = counts > 1
-        if wide.any():
-            starts[wide] += decoder.decode(_model.Uniform(), counts[wide])
+        indices = take_indices(stream.reader(data), log2_sizes, a)
     except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
-    if encode_indices(starts, log2_sizes, a) != data:
+    if encode_indices(indices, log2_sizes, a) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
-    return starts
+    return indices
 
 
-def _bin_model(log2_size: int, a: int):
-    # The coder gives symbol i the integer frequency 1 + trunc(s cdf(i+1)) - trunc(s cdf(i)), s = (2^24 - n) / sum(p).
-    # With p = frequency - 1 the scale s is 1 and every operation exact: the frequencies are ours, on any machine.
-    return _model.Categorical(np.array(bin_frequencies(log2_size, a), np.float64) - 1, perfect=False)
+def encode_zeta(indices: Int[np.ndarray, " n"], rate_bits: float) -> bytes:
+    """Range-codes the global indices of coders at ``rate_bits``, at the cost that their ``codelength`` reports.
+
+    Args:
+        indices: 0-based candidate numbers, less than 2^31.
+        rate_bits: the expected divergence of targets from the proposal, in bits; the decoder must know it too.
+
+    Raises:
+        ValueError: if an index is negative or too large, or the rate negative or not finite.
+
+    >>> data = encode_zeta(np.array([0, 5, 2**30]), 8.0)
+    >>> len(data), decode_zeta(data, 3, 8.0)
+    (6, array([         0,          5, 1073741824]))
+    """
+    indices = np.asarray(indices)
+    return encode_indices(indices, np.full(indices.shape, MAX_LOG2_SIZE), zeta_exponent(rate_bits))
 
 
-def _shortest(encoder) -> bytes:
-    """The fewest bytes whose value, continued by zeros, lies in the coder's final interval."""
-    words, (lower, width) = encoder.pos()
-    sealed = encoder.get_compressed()
-    if sealed.size == 0:
-        return b""
-    # The interval [low, low + width) in units of the last bit of `words + 2` words. The sealed words are its lower
-    # end plus less than 2^32, which settles the carries that were still pending.
-    sealed_value = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << 32 * (words + 2 - sealed.size)
-    low = sealed_value - ((sealed_value - lower) % 2**64)
-    total = 4 * (words + 2)
-    for length in range(max(0, total - 9), total + 1):
-        shift = 8 * (total - length)
-        value = -(-low >> shift)
-        if value << shift < low + width:
-            return value.to_bytes(length, "big")
-    raise AssertionError("an interval of at least 2^32 holds a multiple of 2^32")
+def decode_zeta(data: bytes, n: int, rate_bits: float) -> Int[np.ndarray, " n"]:
+    """The ``n`` int64 indices that `encode_zeta` wrote at the same ``rate_bits``.
+
+    Raises:
+        FormatError: if no list of ``n`` indices has the code ``data``.
+        ValueError: if the rate is negative or not finite.
+
+    >>> decode_zeta(b"", 2, 8.0)
+    array([0, 0])
+    """
+    return decode_indices(data, np.full(n, MAX_LOG2_SIZE), zeta_exponent(rate_bits))
+
+
+def put_indices(encoder, indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> None:
+    """Encodes what `encode_indices` does, as a part of a longer stream; same arguments and errors.
+
+    >>> encoder = stream.queue.RangeEncoder()
+    >>> put_indices(encoder, np.array([0, 3]), np.array([4, 4]), 64)
+    >>> put_indices(encoder, np.array([70]), np.array([8]), 0)
+    >>> decoder = stream.reader(stream.shortest(encoder))
+    >>> take_indices(decoder, np.array([4, 4]), 64), take_indices(decoder, np.array([8]), 0)
+    (array([0, 3]), array([70]))
+    """
+    indices, log2_sizes = np.asarray(indices), np.asarray(log2_sizes)
+    check_indices(indices, log2_sizes)
+    counts, places = np.ones(indices.shape, np.int64), np.zeros(indices.shape, np.int64)
+    for size in np.unique(log2_sizes):
+        where = log2_sizes == size
+        edges = np.array(bin_edges(int(size)))
+        bins = np.searchsorted(edges, indices[where], side="right") - 1
+        encoder.encode(bins.astype(np.int32), _bin_model(int(size), a))
+        counts[where], places[where] = np.diff(edges)[bins], indices[where] - edges[bins]
+    split = _split(counts, log2_sizes)
+    radices = _radices(counts, split)
+    wide = radices > 1
+    if wide.any():
+        encoder.encode(np.where(split, places >> _LOW_BITS, places)[wide].astype(np.int32), _UNIFORM, radices[wide])
+    if split.any():
+        encoder.encode((places[split] % 2**_LOW_BITS).astype(np.int32), _LOW_PART)
+
+
+def take_indices(decoder, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.ndarray, " n"]:
+    """Decodes what `put_indices` encoded.
+
+    Raises:
+        AssertionError: if the stream is at a point outside every symbol's interval.
+    """
+    log2_sizes = np.asarray(log2_sizes)
+    check_indices(np.zeros_like(log2_sizes), log2_sizes)
+    starts, counts = np.zeros(log2_sizes.shape, np.int64), np.ones(log2_sizes.shape, np.int64)
+    for size in np.unique(log2_sizes):
+        where = log2_sizes == size
+        edges = np.array(bin_edges(int(size)))
+        bins = decoder.decode(_bin_model(int(size), a), int(where.sum()))
+        starts[where], counts[where] = edges[bins], np.diff(edges)[bins]
+    split = _split(counts, log2_sizes)
+    radices, places = _radices(counts, split), np.zeros_like(counts)
+    wide = radices > 1
+    if wide.any():
+        places[wide] = decoder.decode(_UNIFORM, radices[wide])
+    if split.any():
+        places[split] = (places[split] << _LOW_BITS) + decoder.decode(_LOW_PART, int(split.sum()))
+    return starts + places
+
+
+def _split(counts, log2_sizes):
+    """Whether each place is written in two parts; never in supports which files had before there were parts."""
+    return (log2_sizes > PRECISION) & (counts > 2**_LOW_BITS)
+
+
+def _radices(counts, split):
+    """Number of values of each place, of its high part if it is split; bins have a power of two members."""
+    return np.where(split, counts >> _LOW_BITS, counts).astype(np.int32)
+
+
+def _bin_model(log2_size, a):
+    return stream.model.Categorical(stream.weights(np.array(bin_frequencies(log2_size, a))), perfect=False)

@@ -5,22 +5,35 @@ unlike a zeta code it wastes nothing beyond. The ranks are cut into bins: every 
 least four ranks into four equal parts, every rank below 4, and ``N`` itself, alone. A bin is coded with an integer
 frequency out of ``2^24``, the place in it uniformly. Encoder and decoder on any machine build equal tables,
 because only Python integers enter them.
+
+With the largest support and an exponent above 1 it stands for the zeta code, whose support has no end.
 """
 
+import bisect
 import functools
 import itertools
 import math
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 PRECISION = 24
-"""The frequencies of a table sum to ``2**PRECISION``; also the largest log2 of a support."""
+"""The frequencies of a table sum to ``2**PRECISION``."""
+
+MAX_LOG2_SIZE = 31
+"""The largest log2 of a support."""
 
 MAX_EXPONENT = 255
 """Exponents are ``a / 64`` with ``0 <= a <= MAX_EXPONENT``, one byte in a file."""
 
-_ROOT_BITS = 128  # bits after the point of a bin's weight; the smallest weight is about 2^-100
+_ROOT_BITS = 128  # bits after the point of a bin's weight; the smallest weight is about 2^-127
+
+_LEAST_ZETA, _LAST_ZETA = 65, 128  # exponents of the zeta code: those above 1 and at most 2
+
+# 64 (1 + 1 / (rate + 1)) is at least a - 1/2 up to the rate 64 / (a - 64.5) - 1, here for a = 128, 127, ..., 66. Rates
+# are compared with this table, in float32, and not divided, because compiled code may round a quotient in another way.
+RATE_BOUNDS = tuple(float(np.float32(64 / (a - 64.5) - 1)) for a in range(_LAST_ZETA, _LEAST_ZETA, -1))
+"""``RATE_BOUNDS[i]`` is the largest rate, in bits, whose zeta code has the exponent ``(128 - i) / 64``."""
 
 
 @functools.cache
@@ -28,13 +41,13 @@ def bin_edges(log2_size: int) -> tuple[int, ...]:
     """First index of each bin of the support ``0 .. 2**log2_size - 1``, then the end of the support.
 
     Raises:
-        ValueError: if ``log2_size`` is not in 1 .. 24.
+        ValueError: if ``log2_size`` is not in 1 .. 31.
 
     >>> bin_edges(4)
     (0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 16)
     """
-    if not 1 <= log2_size <= PRECISION:
-        raise ValueError(f"log2_size must be in 1..{PRECISION}, got {log2_size}")
+    if not 1 <= log2_size <= MAX_LOG2_SIZE:
+        raise ValueError(f"log2_size must be in 1..{MAX_LOG2_SIZE}, got {log2_size}")
     edges = [0] if log2_size == 1 else [0, 1, 2]
     for octave in range(2, log2_size):
         edges += [2**octave - 1 + part * 2 ** (octave - 2) for part in range(4)]
@@ -55,7 +68,7 @@ def bin_frequencies(log2_size: int, a: int) -> tuple[int, ...]:
     """Integer frequency of each bin: positive, with sum ``2**24``.
 
     Args:
-        log2_size: log2 of the support, 1 .. 24.
+        log2_size: log2 of the support, 1 .. 31.
         a: exponent in units of 1/64, 0 .. 255.
 
     Raises:
@@ -95,11 +108,49 @@ def codelength_bits(
     check_indices(indices, log2_sizes)
     bits = np.zeros(indices.shape)
     for size in np.unique(log2_sizes):
-        edges, frequencies = np.array(bin_edges(int(size))), np.array(bin_frequencies(int(size), a))
-        table = PRECISION - np.log2(frequencies) + np.log2(np.diff(edges))
         where = log2_sizes == size
-        bits[where] = table[np.searchsorted(edges, indices[where], side="right") - 1]
+        bins = np.searchsorted(bin_edges(int(size)), indices[where], side="right") - 1
+        bits[where] = bin_bits(int(size), a)[bins]
     return bits
+
+
+def bin_bits(log2_size: int, a: int) -> Float[np.ndarray, " bins"]:
+    """Bits that any index of each bin costs, its place in the bin included.
+
+    Args:
+        log2_size: log2 of the support, 1 .. 31.
+        a: exponent in units of 1/64, 0 .. 255.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    >>> bin_bits(1, 64).round(3).tolist()  # ranks 1 and 2 with probabilities 2/3 and 1/3
+    [0.585, 1.585]
+    """
+    return PRECISION - np.log2(bin_frequencies(log2_size, a)) + np.log2(np.diff(bin_edges(log2_size)))
+
+
+def zeta_exponent(rate_bits: float) -> int:
+    """The exponent ``a`` of the zeta code for indices of coders at ``rate_bits``, in units of 1/64.
+
+    It is ``64 (1 + 1 / (rate_bits + 1))`` rounded, halves up, and at least 65: the exponent of theorem 4.2.7 (greedy
+    Poisson rejection sampling) of G. Flamich, *Data Compression with Relative Entropy Coding*.
+
+    Args:
+        rate_bits: the expected divergence of targets from the proposal, in bits.
+
+    Returns:
+        ``a`` in 65 .. 128.
+
+    Raises:
+        ValueError: if the rate is negative or not finite.
+
+    >>> zeta_exponent(0.0), zeta_exponent(1.0), zeta_exponent(1000.0)
+    (128, 96, 65)
+    """
+    if not 0 <= rate_bits < math.inf:
+        raise ValueError(f"rate_bits must be one non-negative number, got {rate_bits!r}")
+    return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, float(np.float32(min(rate_bits, RATE_BOUNDS[-1] + 1))))
 
 
 def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"]) -> int:
@@ -127,12 +178,12 @@ def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " 
 
 
 def check_indices(indices: Int[np.ndarray, "..."], log2_sizes: Int[np.ndarray, "..."]) -> None:
-    """Raises ValueError unless every size is in 1 .. 24 and every index in ``0 .. 2**log2_size - 1``."""
+    """Raises ValueError unless every size is in 1 .. 31 and every index in ``0 .. 2**log2_size - 1``."""
     if not (np.issubdtype(indices.dtype, np.integer) and np.issubdtype(log2_sizes.dtype, np.integer)):
         raise ValueError(f"indices and log2_sizes must be integers, got {indices.dtype} and {log2_sizes.dtype}")
     if indices.shape != log2_sizes.shape:
         raise ValueError(f"indices and log2_sizes differ in shape: {indices.shape} and {log2_sizes.shape}")
-    if np.any((log2_sizes < 1) | (log2_sizes > PRECISION)):
-        raise ValueError(f"log2_sizes must be in 1..{PRECISION}")
+    if np.any((log2_sizes < 1) | (log2_sizes > MAX_LOG2_SIZE)):
+        raise ValueError(f"log2_sizes must be in 1..{MAX_LOG2_SIZE}")
     if np.any((indices < 0) | (indices >> log2_sizes != 0)):
         raise ValueError("indices must be in 0..2**log2_size - 1")

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy import special
 from jaxtyping import Array, Float, UInt32
 
+from recjax.bits import zipf
 from recjax.distributions.base import concrete
 
 
@@ -25,14 +25,24 @@ def rate_value(rate_bits: Any, dtype) -> Float[Array, ""]:
 
 @jax.jit
 def zeta_bits(index: UInt32[Array, ""], rate_bits: Float[Array, ""]) -> Float[Array, ""]:
-    """log2 zeta(a) + a log2(index + 1) with a = 1 + 1 / (rate + 1), the zeta code of Poisson rejection coders.
+    """Bits of ``index``, less than 2^31, in the zeta code that `recjax.bits.range_coder.encode_zeta` writes.
 
-    >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 4)  # a = 2: log2(pi^2 / 6)
-    0.718
+    The probability of ``index`` is about (index + 1)^-a with a = 1 + 1 / (rate + 1), rounded to 1/64: the exponent of
+    theorem 4.2.7 (greedy Poisson rejection sampling) of G. Flamich, *Data Compression with Relative Entropy Coding*.
+
+    >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 3)  # a = 2: nearly log2(pi^2 / 6) = 0.718
+    0.717
     """
-    excess = 1 / (rate_bits + 1)
-    log_n = jnp.log2(index.astype(excess.dtype) + 1)
-    return jnp.log2(special.zeta(1 + excess, jnp.ones_like(excess))) + (1 + excess) * log_n
+    bins = jnp.searchsorted(jnp.asarray(zipf.bin_edges(zipf.MAX_LOG2_SIZE), jnp.uint32), index, side="right") - 1
+    row = jnp.searchsorted(jnp.asarray(zipf.RATE_BOUNDS, jnp.float32), rate_bits.astype(jnp.float32))
+    return jnp.asarray(_zeta_table(), rate_bits.dtype)[row, bins]
+
+
+@functools.cache
+def _zeta_table() -> Float[np.ndarray, "exponents bins"]:
+    """Bits of an index in each bin of the zeta code, a row for each interval of the rate, lowest rates first."""
+    exponents = [zipf.zeta_exponent(bound) for bound in zipf.RATE_BOUNDS]
+    return np.stack([zipf.bin_bits(zipf.MAX_LOG2_SIZE, a) for a in (*exponents, exponents[-1] - 1)])
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -73,7 +73,7 @@ class ExactCoder(GlobalCoder):
         return jnp.int32(Status.MAX_STEPS)
 
     def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
-        """Bits of the zeta code for ``index`` + 1 with exponent 1 + 1 / (``rate_bits`` + 1)."""
+        """Bits of ``index`` in the zeta code of coders at ``rate_bits``, as `recjax.bits.range_coder` writes it."""
         return zeta_bits(checked_index(index, self.limit), rate_value(rate_bits, proposal.dtype))
 
 

@@ -1,0 +1,137 @@
+"""Paths from the root of binary trees, as a heap numbers their nodes, in one range-coded byte string.
+
+A path has a depth ``D``, 1 at the root, and ``D - 1`` branches. ``D - 1`` is written as an index of the Zipf code of
+support 2^7 (`recjax.bits.zipf`), then level by level the branches of all paths that go on there. The probability that
+a branch goes left is an integer frequency out of 2^24, its own for every branch; the decoder computes it from the path
+so far.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from recjax.bits import stream
+from recjax.bits.range_coder import put_indices, take_indices
+from recjax.bits.zipf import PRECISION, codelength_bits
+from recjax.errors import FormatError
+
+LOG2_DEPTHS = 7
+MAX_DEPTH = 2**LOG2_DEPTHS
+
+
+def encode_paths(
+    depths: Int[np.ndarray, " n"], branches: Bool[np.ndarray, "n L"], left_frequencies: Int[np.ndarray, "n L"], a: int
+) -> bytes:
+    """Range-codes paths; they cost `path_lengths` and less than 8 bits more in all.
+
+    Args:
+        depths: nodes on each path, the root included, 1 .. 128; at most ``L + 1``.
+        branches: whether each path goes right, level by level; ignored beyond a path's end.
+        left_frequencies: probability of going left there, in units of 2^-24; moved into 1 .. 2^24 - 1, so that every
+            branch can be written; ignored beyond a path's end.
+        a: exponent of the depths' code in units of 1/64, 0 .. 255.
+
+    Raises:
+        ValueError: if shapes or types differ from these, or a depth or the exponent is outside its range.
+
+    >>> data = encode_paths(np.array([1, 3]), np.array([[0, 0], [1, 0]], bool), np.full((2, 2), 2**23), 64)
+    >>> data.hex()
+    '0f'
+    >>> decode_paths(data, 2, 64, lambda level, so_far: np.full(2, 2**23))
+    (array([1, 3]), array([[False, False], [ True, False]]))
+    """
+    depths, branches, left = _checked(depths, branches, left_frequencies)
+    encoder = stream.queue.RangeEncoder()
+    put_indices(encoder, depths - 1, np.full(depths.shape, LOG2_DEPTHS), a)
+    for level in range(branches.shape[1]):
+        goes_on = depths - 1 > level
+        if goes_on.any():
+            encoder.encode(branches[goes_on, level].astype(np.int32), stream.PAIRS, _weights(left[goes_on, level]))
+    return stream.shortest(encoder)
+
+
+def decode_paths(
+    data: bytes,
+    n: int,
+    a: int,
+    next_frequencies: Callable[[int, Bool[np.ndarray, "n level"]], Int[np.ndarray, " n"]],
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, "n L"]]:
+    """The paths that `encode_paths` wrote.
+
+    Args:
+        data: the byte string, exactly.
+        n: number of paths.
+        a: as given to the encoder.
+        next_frequencies: called with each ``level`` from 0 to the deepest, at most 126, and the branches at the levels
+            before it (False beyond a path's end); gives the encoder's ``left_frequencies`` at that level, anything
+            for paths that have ended.
+
+    Returns:
+        Depths, int64, and branches up to the deepest path's end, False beyond a path's own.
+
+    Raises:
+        FormatError: if no list of ``n`` paths has the code ``data``.
+        ValueError: if ``next_frequencies`` gives anything but ``n`` integers, or the exponent is outside its range.
+    """
+    decoder = stream.reader(data)
+    depths = 1 + _take(take_indices, decoder, np.full(n, LOG2_DEPTHS), a)
+    levels = int(depths.max(initial=1)) - 1
+    branches, left = np.zeros((n, levels), bool), np.zeros((n, levels), np.int64)
+    for level in range(levels):
+        frequencies = np.asarray(next_frequencies(level, branches[:, :level]))
+        if frequencies.shape != (n,) or not np.issubdtype(frequencies.dtype, np.integer):
+            raise ValueError(f"next_frequencies must give {n} integers, got {frequencies.dtype}{frequencies.shape}")
+        goes_on = depths - 1 > level
+        left[:, level] = _possible(frequencies)
+        branches[goes_on, level] = _take(decoder.decode, stream.PAIRS, _weights(left[goes_on, level]))
+    if encode_paths(depths, branches, left, a) != data:
+        raise FormatError("the path stream is damaged or has bytes left over")
+    return depths, branches
+
+
+def path_lengths(
+    depths: Int[np.ndarray, " n"], branches: Bool[np.ndarray, "n L"], left_frequencies: Int[np.ndarray, "n L"], a: int
+) -> Float[np.ndarray, " n"]:
+    """Bits that each path costs in the stream of `encode_paths`, which has the same arguments and errors.
+
+    >>> path_lengths(np.array([3]), np.array([[True, False]]), np.array([[2**22, 2**22]]), 0).round(3)  # 7 for D
+    array([9.415])
+    """
+    depths, branches, left = _checked(depths, branches, left_frequencies)
+    bits = PRECISION - np.log2(np.where(branches, 2**PRECISION - left, left))
+    on_path = np.arange(branches.shape[1]) < depths[:, None] - 1
+    return codelength_bits(depths - 1, LOG2_DEPTHS, a) + np.sum(bits, axis=1, where=on_path)
+
+
+def _checked(depths, branches, left_frequencies):
+    depths, branches, left = np.asarray(depths), np.asarray(branches), np.asarray(left_frequencies)
+    if depths.ndim != 1 or branches.ndim != 2 or len(branches) != len(depths) or left.shape != branches.shape:
+        raise ValueError(
+            f"depths, branches and left_frequencies must have the shapes n, (n, L) and (n, L), "
+            f"got {depths.shape}, {branches.shape} and {left.shape}"
+        )
+    if branches.dtype != bool:
+        raise ValueError(f"branches must be booleans, got {branches.dtype}")
+    if not (np.issubdtype(depths.dtype, np.integer) and np.issubdtype(left.dtype, np.integer)):
+        raise ValueError(f"depths and left_frequencies must be integers, got {depths.dtype} and {left.dtype}")
+    deepest = min(MAX_DEPTH, branches.shape[1] + 1)
+    if np.any((depths < 1) | (depths > deepest)):
+        raise ValueError(f"depths must be in 1..{deepest}")
+    return depths.astype(np.int64), branches, _possible(left)
+
+
+def _possible(left):
+    """Frequencies with which both branches can be written."""
+    return np.clip(left, 1, 2**PRECISION - 1).astype(np.int64)
+
+
+def _weights(left):
+    return stream.weights(np.stack([left, 2**PRECISION - left], -1))
+
+
+def _take(decode, *arguments):
+    try:
+        return decode(*arguments)
+    except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
+        raise FormatError("the path stream is damaged") from error
