@@ -1,31 +1,37 @@
 """Greedy Poisson rejection sampling by branch and bound."""
 
 import dataclasses
-from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 
 from recjax import randomness
-from recjax.samplers import tree
+from recjax.samplers import frontier_search, path_search, tree
+from recjax.samplers.frontier_search import Ruling
 from recjax.samplers.path_search import Decision
 from recjax.samplers.stretch import ground, raised, stretch_bounds
-from recjax.samplers.tree_coder import PathCoder
+from recjax.samplers.tree_coder import TreeCoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BranchAndBoundGPRS(PathCoder):
-    """Greedy Poisson rejection sampling that follows the mode of a unimodal density ratio down a tree.
+class BranchAndBoundGPRS(TreeCoder):
+    """Greedy Poisson rejection sampling that searches a tree for the first arrival with T < sigma(r(X)).
 
-    A node B at depth D holds the D-th arrival of the Poisson process thinned to the intervals on the path: its time
-    exceeds the parent's by Exp(1) / P(B), its place is a draw from P restricted to B. The first arrival with
-    T < sigma(r(X)) is the sample; otherwise all that can still be accepted lies on the mode's side of X (Flamich,
-    *Greedy Poisson rejection sampling*, NeurIPS 2023; thesis, theorem 5.2.5). Exact. E[steps], the mean depth, is at
-    most (D_KL + 2 + (1 + gamma) log2 e) / (log2 e - 1) < 2.26 D_KL + 9.66 with D_KL in bits, whatever D_inf is.
+    Split on sample: a node B at depth D holds the D-th arrival on the way to the mode of a unimodal ratio: its time
+    exceeds the parent's by Exp(1) / P(B), its place is a draw from P restricted to B. What can still be accepted after
+    X lies on the mode's side of X, so that one path is followed (Flamich, *Greedy Poisson rejection sampling*,
+    NeurIPS 2023; thesis, theorem 5.2.5). E[steps], the mean depth, is at most
+    (D_KL + 2 + (1 + gamma) log2 e) / (log2 e - 1) < 2.26 D_KL + 9.66 with D_KL in bits, whatever D_inf is.
 
-    Split on sample only: halves of an interval may both hold acceptable points.
+    Dyadic split: nodes are halves of halves, examined in the order of their times; those on whose interval sigma(r)
+    does not reach their time are left out. ``steps`` counts the nodes examined. Ratios need not be unimodal if the
+    pair bounds them on intervals.
+
+    Exact, for scalar pairs with width functions.
 
     Args:
-        max_steps: cap on the nodes examined, at most 127.
+        split: where a node is cut: at its "sample", or in the middle of its quantiles ("dyadic").
+        max_steps: cap on the nodes examined; also 127 when split on sample, the depth of the deepest nodes.
 
     >>> import jax, recjax
     >>> q, p = recjax.Normal(1.0, 0.25), recjax.Normal(0.0, 1.0)
@@ -35,7 +41,25 @@ class BranchAndBoundGPRS(PathCoder):
     True
     """
 
-    split: ClassVar[tree.Split] = "sample"
+    split: tree.Split = "sample"
+    max_steps: int = 1 << 14
+
+    @staticmethod
+    def search(rule, key, target, proposal):
+        if rule.split == "sample":
+            return path_search.encode(_OnPath(max_steps=rule.max_steps), key, target, proposal)
+        return frontier_search.encode(_InTimeOrder(max_steps=rule.max_steps), key, target, proposal)
+
+    def search_lanes(self, keys, targets, proposals):
+        if self.split == "sample":
+            return path_search.encode_lanes(_OnPath(max_steps=self.max_steps), keys, targets, proposals)
+        return super().search_lanes(keys, targets, proposals)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _OnPath(path_search.PathRule):
+    max_steps: int
+    split = "sample"
 
     def start(self, pair):
         dtype = pair.proposal.dtype
@@ -59,3 +83,36 @@ class BranchAndBoundGPRS(PathCoder):
         accepted = ~seen & (sure | (below > time))
         undecided = ~accepted & ~seen & ~(above <= time)
         return Decision((time, jnp.maximum(rejected, log_h), level), accepted, undecided, right)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _InTimeOrder(frontier_search.FrontierRule):
+    max_steps: int
+    max_depth: int = tree.MAX_DEPTH
+    split = "dyadic"
+
+    def start(self, pair):
+        return jnp.full((), -jnp.inf, pair.proposal.dtype), ground(pair.proposal.dtype)
+
+    def priority(self, time, log_bound):
+        return jnp.where(log_bound > -jnp.inf, -time, -jnp.inf)
+
+    def keeps(self, carry, entry):
+        return entry.log_bound > carry[0]
+
+    def rule(self, pair, carry, entry, log_ratio):
+        carry, examined = _reaches(pair, carry, entry.log_bound, entry.time)
+        after, accepted = _reaches(pair, carry, log_ratio, entry.time)
+        accepted &= examined
+        return Ruling(after, accepted, examined, accepted)
+
+
+def _reaches(pair, carry, log_h, time):
+    """Whether sigma(h) > time; the highest level known not to reach is kept, with sigma there."""
+    rejected, level = carry
+    seen = log_h <= rejected
+    new = raised(pair, level, jnp.minimum(log_h, pair.log_ratio_max()))
+    reaches = ~seen & ((log_h >= pair.log_ratio_max()) | (log_h >= jnp.log(time)) | (new.stretched > time))
+    keep = seen | reaches
+    level = jax.tree.map(lambda old, new: jnp.where(keep, old, new), level, new)
+    return (jnp.where(keep, rejected, log_h), level), reaches

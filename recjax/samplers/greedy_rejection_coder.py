@@ -5,13 +5,13 @@ import dataclasses
 import jax.numpy as jnp
 
 from recjax import randomness
-from recjax.samplers import tree
+from recjax.samplers import path_search, tree
 from recjax.samplers.path_search import Decision
-from recjax.samplers.tree_coder import PathCoder
+from recjax.samplers.tree_coder import TreeCoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GreedyRejectionCoder(PathCoder):
+class GreedyRejectionCoder(TreeCoder, path_search.PathRule):
     """Greedy rejection coding (GRC): greedy rejection sampling that branches with the mass that is left to code.
 
     At a node B with level L and residual mass R, the draw X from P restricted to B is accepted with probability
@@ -34,6 +34,12 @@ class GreedyRejectionCoder(PathCoder):
     """
 
     split: tree.Split = "sample"
+    max_steps: int = tree.MAX_DEPTH
+
+    search = staticmethod(path_search.encode)
+
+    def search_lanes(self, keys, targets, proposals):
+        return path_search.encode_lanes(self, keys, targets, proposals)
 
     def start(self, pair):
         dtype = pair.proposal.dtype

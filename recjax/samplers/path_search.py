@@ -115,7 +115,7 @@ def _step(rule, exact, target, proposal, walk):
     visit = Visit(node, node.cut(point, rule.split), x, log_ratio, node.draws(walk.keys[1]))
     decision = rule.decide(pair, walk.carry, visit, exact)
     steps = walk.steps + 1
-    status = jnp.where(steps >= rule.max_steps, Status.MAX_STEPS, _RUNNING)
+    status = jnp.where(steps >= min(rule.max_steps, tree.MAX_DEPTH), Status.MAX_STEPS, _RUNNING)
     status = jnp.where(decision.accepted, Status.DONE, status).astype(jnp.int32)
     moves = status == _RUNNING
     child = node.child(decision.right, visit.cut)

@@ -1,7 +1,6 @@
 """Coders whose index is the heap index of a node in a tree over the proposal's quantiles."""
 
 import abc
-import dataclasses
 import functools
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from recjax.distributions.pair import check_pair
-from recjax.samplers import path_search, tree
+from recjax.samplers import tree
 from recjax.samplers.base import Code, Coder, check_range
 from recjax.samplers.codelength import rate_value, zeta_bits
 
@@ -63,26 +62,6 @@ class TreeCoder(Coder):
 
     def _check(self, target, proposal):
         check_pair(target, proposal, bounded=True)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PathCoder(TreeCoder, path_search.PathRule):
-    """A tree coder that follows one path, towards the mode of a unimodal density ratio; ``steps`` is the depth.
-
-    Args:
-        max_steps: cap on the nodes examined, at most 127.
-    """
-
-    max_steps: int = tree.MAX_DEPTH
-
-    search = staticmethod(path_search.encode)
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_range("max_steps", self.max_steps, 1, tree.MAX_DEPTH)
-
-    def search_lanes(self, keys, targets, proposals):
-        return path_search.encode_lanes(self, keys, targets, proposals)
 
 
 def _in_slabs(coder, keys, targets, proposals):
