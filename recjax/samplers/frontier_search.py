@@ -118,13 +118,16 @@ def _step(rule, pair, search):
     point = entry.node.point(search.keys[0])
     log_ratio = jnp.minimum(pair.log_ratio(tree.sample_at(pair.proposal, point)), pair.log_ratio_max())
     ruling = rule.rule(pair, search.carry, entry, log_ratio)
-    chosen = jax.tree.map(lambda new, old: jnp.where(ruling.chosen, new, old), entry.node, search.chosen)
-    steps = search.steps + ruling.examined
+    capped = ruling.examined & (search.steps >= rule.max_steps)
+    better = ruling.chosen & ~capped
+    chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), entry.node, search.chosen)
+    steps = search.steps + (ruling.examined & ~capped)
 
     # children take the places of their parent and of a closed node
     cut = entry.node.cut(point, rule.split)
     places, priority, frontier = jnp.arange(CAPACITY), search.priority.at[slot].set(-jnp.inf), search.frontier
-    deep = entry.node.heap[rule_word(rule.max_depth)] >> ((rule.max_depth - 1) % 32) > 0
+    word, bit = divmod(rule.max_depth - 1, 32)  # the leading bit of nodes at the largest depth
+    deep = entry.node.heap[3 - word] >> bit > 0
     full, lost = jnp.zeros((), bool), jnp.zeros((), bool)
     for right in (False, True):
         child = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
@@ -139,15 +142,10 @@ def _step(rule, pair, search):
 
     clipped = search.clipped | lost
     ended = ruling.stopped | ~jnp.any(priority > -jnp.inf)
-    status = jnp.where(steps >= rule.max_steps, Status.MAX_STEPS, _RUNNING)
-    status = jnp.where(full, Status.QUEUE_FULL, status)
-    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, Status.DONE), status).astype(jnp.int32)
+    status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
+    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, Status.DONE), status)
+    status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
     return _Search(search.keys, frontier, priority, chosen, ruling.carry, steps, clipped, status)
-
-
-def rule_word(max_depth):
-    """The word of a heap index that holds the leading bit of nodes at ``max_depth``."""
-    return 3 - (max_depth - 1) // 32
 
 
 def _entry(pair, keys, node, parent_time):
