@@ -18,6 +18,7 @@ _PUBLIC = {
         "AStar",
         "Code",
         "GPRS",
+        "GreedyRejectionSampler",
         "MinimalRandomCoder",
         "OrderedRandomCoder",
         "RejectionSampler",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import GPRS as GPRS
     from recjax.samplers import AStar as AStar
     from recjax.samplers import Code as Code
+    from recjax.samplers import GreedyRejectionSampler as GreedyRejectionSampler
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import RejectionSampler as RejectionSampler

@@ -5,6 +5,7 @@ from recjax.samplers.base import Code as Code
 from recjax.samplers.base import Coder as Coder
 from recjax.samplers.base import Status as Status
 from recjax.samplers.gprs import GPRS as GPRS
+from recjax.samplers.greedy_rejection import GreedyRejectionSampler as GreedyRejectionSampler
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
