@@ -21,6 +21,7 @@ _PUBLIC = {
         "GreedyRejectionSampler",
         "MinimalRandomCoder",
         "OrderedRandomCoder",
+        "ParallelGPRS",
         "RejectionSampler",
         "Status",
     ),
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import GreedyRejectionSampler as GreedyRejectionSampler
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
+    from recjax.samplers import ParallelGPRS as ParallelGPRS
     from recjax.samplers import RejectionSampler as RejectionSampler
     from recjax.samplers import Status as Status
 

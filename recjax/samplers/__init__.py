@@ -8,4 +8,5 @@ from recjax.samplers.gprs import GPRS as GPRS
 from recjax.samplers.greedy_rejection import GreedyRejectionSampler as GreedyRejectionSampler
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
+from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
