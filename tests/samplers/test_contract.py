@@ -46,12 +46,15 @@ CODERS = [
     Entry(recjax.RejectionSampler()),
     Entry(recjax.AStar()),
     Entry(recjax.GPRS(), vectors=False),
+    Entry(recjax.GreedyRejectionSampler(), vectors=False),
+    Entry(recjax.ParallelGPRS(n_processes=4), vectors=False),
     Entry(recjax.MinimalRandomCoder(budget_bits=8), exact=False),
     Entry(recjax.OrderedRandomCoder(budget_bits=8), exact=False),
 ]
 BAD_OPTIONS = {
     "max_steps": [0, -1, 2**31 + 1, 8.0, True, "8", None],
     "budget_bits": [-1, 32, 8.0, True, "8", None],
+    "n_processes": [0, -1, 4097, 8.0, True, "8", None],
 }
 LANES = 1000
 
