@@ -27,7 +27,7 @@ class ParallelGPRS(ExactCoder):
 
     Process j owns the candidates j, J + j, 2 J + j, ...; ``index`` is local number * J + process. Every process goes
     on to its own first acceptance, or to its first arrival later than the best accepted one (Flamich, *Greedy Poisson
-    rejection sampling*, NeurIPS 2023, algorithm 5). Exact, for scalar pairs with width functions; one process is GPRS.
+    rejection sampling*, NeurIPS 2023). Exact, for scalar pairs with width functions; one process is GPRS.
 
     ``steps`` is the total over processes when they are advanced in the order of time: the accepted process's arrivals
     and, for every other, those before the accepted time and the one beyond. Its mean is 2^{D_inf} + J - 1. Arrivals
