@@ -21,8 +21,10 @@ _PUBLIC = {
         "Code",
         "GPRS",
         "GreedyRejectionCoder",
+        "GreedyRejectionSampler",
         "MinimalRandomCoder",
         "OrderedRandomCoder",
+        "ParallelGPRS",
         "RejectionSampler",
         "Status",
     ),
@@ -54,8 +56,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import BranchAndBoundGPRS as BranchAndBoundGPRS
     from recjax.samplers import Code as Code
     from recjax.samplers import GreedyRejectionCoder as GreedyRejectionCoder
+    from recjax.samplers import GreedyRejectionSampler as GreedyRejectionSampler
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
+    from recjax.samplers import ParallelGPRS as ParallelGPRS
     from recjax.samplers import RejectionSampler as RejectionSampler
     from recjax.samplers import Status as Status
 

@@ -1,6 +1,6 @@
 """The one loop of all global samplers: search the shared list of candidates X_0, X_1, ... drawn from the proposal.
 
-Candidates are evaluated in chunks. A coder adds only its rule: how it looks at a chunk, and when it stops.
+Candidates are evaluated in chunks. A coder adds only its rule: what it looks at, how it judges a chunk, when it stops.
 Rules treat candidates one by one in order and all sums are exact, so results do not depend on the chunk size.
 """
 
@@ -27,7 +27,7 @@ _SLAB = 1 << 14  # lanes at a time in a batch
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Consecutive candidates.
+    """The candidates that a rule looks at next.
 
     Attributes:
         index: their numbers.
@@ -86,6 +86,19 @@ class Rule(Protocol):
         """The number of candidates, below 2^31."""
         ...
 
+    @property
+    def cap(self) -> int:
+        """The most steps that a search may take."""
+        ...
+
+    def width(self, size: int) -> int:
+        """The number of candidates in a chunk when ``size`` are asked for."""
+        ...
+
+    def candidates(self, carry: PyTree[Array], steps: UInt32[Array, ""], size: int) -> UInt32[Array, "n"]:
+        """The numbers of the ``width(size)`` candidates to look at next, after ``steps`` of them."""
+        ...
+
     def start(self, pair: Pair) -> PyTree[Array]:
         """The rule's state before the first candidate."""
         ...
@@ -136,14 +149,14 @@ def _advance(rule, size, target, proposal, progress, chunks):
 
     def step(state):
         progress, chunks = state
-        index = progress.steps + jnp.arange(size, dtype=jnp.uint32)
+        index = rule.candidates(progress.carry, progress.steps, size)
         ratios = jnp.minimum(jax.vmap(log_ratio)(index), pair.log_ratio_max())  # against rounding
         ratios = jax.lax.optimization_barrier(jnp.where(index < rule.limit, ratios, -jnp.inf))
         verdict = rule.examine(pair, progress.carry, Chunk(index, ratios, words))
         steps = progress.steps + verdict.used.astype(jnp.uint32)
-        status = jnp.where(steps < rule.limit, _RUNNING, rule.exhausted(verdict.carry))
-        status = jnp.where(verdict.stopped & (steps <= rule.limit), Status.DONE, status).astype(jnp.int32)
-        steps, index = jnp.minimum(steps, rule.limit), jnp.minimum(verdict.index, rule.limit - 1)
+        status = jnp.where(steps < rule.cap, _RUNNING, rule.exhausted(verdict.carry))
+        status = jnp.where(verdict.stopped & (steps <= rule.cap), Status.DONE, status).astype(jnp.int32)
+        steps, index = jnp.minimum(steps, rule.cap), jnp.minimum(verdict.index, rule.limit - 1)
         progress = Progress(words, verdict.carry, steps, index, status)
         return progress, None if chunks is None else chunks - 1
 
@@ -177,7 +190,7 @@ def encode_lanes(rule: Rule, keys: Array, targets: Distribution, proposals: Dist
     progress = _begin_lanes(rule, keys, targets, proposals)
     chunk, spent = 16, 0
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
-        for slab in _slabs(lanes, _SLAB * 16 // (chunk * max(proposals.event_size // len(keys), 1))):
+        for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * max(proposals.event_size // len(keys), 1))):
             part = _take((targets, proposals, progress), slab)
             progress = _put(progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1)))
         spent += chunk

@@ -24,6 +24,16 @@ class GlobalCoder(Coder):
     @abc.abstractmethod
     def limit(self) -> int: ...
 
+    @property
+    def cap(self) -> int:
+        return self.limit
+
+    def width(self, size: int) -> int:
+        return size
+
+    def candidates(self, carry: Any, steps: Array, size: int) -> Array:
+        return steps + jnp.arange(size, dtype=jnp.uint32)
+
     @abc.abstractmethod
     def start(self, pair: Pair) -> Any: ...
 

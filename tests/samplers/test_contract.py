@@ -60,6 +60,8 @@ CODERS = [
     Entry(recjax.GreedyRejectionCoder(split="dyadic"), vectors=False),
     Entry(recjax.AStarCoder(), vectors=False),
     Entry(recjax.AStarCoder(split="dyadic"), vectors=False),
+    Entry(recjax.GreedyRejectionSampler(), vectors=False),
+    Entry(recjax.ParallelGPRS(n_processes=4), vectors=False),
     Entry(recjax.MinimalRandomCoder(budget_bits=8), exact=False),
     Entry(recjax.OrderedRandomCoder(budget_bits=8), exact=False),
 ]
@@ -68,6 +70,7 @@ BAD_OPTIONS = {
     "max_depth": [0, -1, 128, 8.0, True, "8", None],
     "split": ["", "halves", None, 2],
     "budget_bits": [-1, 32, 8.0, True, "8", None],
+    "n_processes": [0, -1, 4097, 8.0, True, "8", None],
 }
 LANES = 1000
 

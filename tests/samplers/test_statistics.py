@@ -12,8 +12,8 @@ from reference_law import ReferenceLaw
 from scipy import stats
 
 import recjax
-from recjax.samplers import a_star, gprs, ordered_random
-from recjax.samplers.arrivals import arrival_times, zero_time
+from recjax.samplers import a_star, gprs, ordered_random, parallel_gprs
+from recjax.samplers.arrivals import arrival_times, time_value, zero_time
 from recjax.samplers.driver import Verdict
 
 N = 20_000  # samples a pair
@@ -340,3 +340,106 @@ def test_noise_that_does_not_add_up_is_caught(monkeypatch):
 
 def test_noise_that_ignores_the_budget_is_caught():
     assert not agrees_with_simulation(normal_codes(UnlimitedOrdered(budget_bits=BUDGET)), ordered=True)
+
+
+# Greedy rejection, and GPRS by several processes.
+
+GREEDY = recjax.GreedyRejectionSampler()
+GREEDY_CASES = [
+    pytest.param(
+        *case.values, marks=() if case.values in {("Normal", 0), ("Normal", 1)} else pytest.mark.slow, id=case.id
+    )
+    for case in CASES
+]
+BY_PROCESSES = [
+    pytest.param(
+        coder, i, marks=() if quick else pytest.mark.slow, id=f"{coder.n_processes}-Normal{PAIRS['Normal'][i]}"
+    )
+    for coder, i, quick in [
+        *((recjax.ParallelGPRS(n_processes=8), i, i == 1) for i in range(len(PAIRS["Normal"]))),
+        *((recjax.ParallelGPRS(n_processes=n), 1, False) for n in (2, 32, 128)),
+    ]
+]
+LOCAL_BITS = {2: 4.97, 8: 5.34, 32: 6.12, 128: 7.41}
+
+
+@functools.cache
+def batch_codes(coder, family, i, count=N):
+    """Codes of examples of a pair by ``encode_batch``, which spends no time on searches that have ended."""
+    make = getattr(recjax, family)
+    q, p = PAIRS[family][i]
+    targets = make(*(jnp.full(count, value, jnp.float32) for value in q))
+    proposal = make(*(jnp.float32(value) for value in p))
+    return jax.tree.map(np.asarray, coder.encode_batch(keys(count, i), targets, proposal))
+
+
+@pytest.mark.parametrize("family,i", GREEDY_CASES)
+def test_greedy_rejection(family, i):
+    code, exact = batch_codes(GREEDY, family, i), law(family, i)
+    assert (code.status == recjax.Status.DONE).all()
+    assert follows(code.sample, frozen(family, *PAIRS[family][i][0]))
+    assert mean_is(code.steps, exact.peak)
+    np.testing.assert_array_equal(code.steps, code.index + 1)
+    values = log2_steps(code)
+    assert values.mean() - SIGMAS * error(values) <= exact.kl_bits() + 1
+    assert mean_is(1 + values, 1 + greedy_log2_steps(exact))
+
+
+def greedy_log2_steps(exact, longest=5000):
+    """E[log2 K] from the levels: P(K > k) is what k candidates left."""
+    level, left = 0.0, [1.0]
+    while left[-1] > 1e-9 and len(left) < longest:
+        level += left[-1]
+        left.append(max(float(exact.survival(level)), 0) if level < exact.peak else 0.0)
+    left = np.array(left)
+    return np.sum(left[1:] * np.diff(np.log2(np.arange(1, left.size + 1))))
+
+
+@pytest.mark.parametrize("coder,i", BY_PROCESSES)
+def test_several_processes(coder, i):
+    n = coder.n_processes
+    code, exact = batch_codes(coder, "Normal", i), law("Normal", i)
+    assert (code.status == recjax.Status.DONE).all()
+    assert follows(code.sample, frozen("Normal", *PAIRS["Normal"][i][0]))
+    assert mean_is(code.steps, exact.peak + n - 1)
+    local = np.log2(code.index // n + 1.0)
+    divergence = exact.kl_bits()
+    lengths = jax.vmap(lambda k: coder.codelength(None, k, recjax.Normal(0.0, 1.0), rate_bits=divergence))(code.index)
+    # a theorem on the code, where the process takes fewer bits than the divergence
+    assert lengths.mean() <= max(divergence, np.log2(n)) + np.log2(max(divergence - np.log2(n), 0) + 1) + 8
+    process = np.bincount(code.index % n, minlength=n)
+    assert stats.chisquare(process).pvalue > LEAST_P
+    if i == 1:  # simulated with 6,000 samples or more
+        assert abs(np.log2(n) + local.mean() - LOCAL_BITS[n]) <= SIGMAS * np.hypot(
+            error(local), local.std() / 6000**0.5
+        )
+
+
+def test_one_process_is_gprs():
+    q, p = recjax.Normal(2.0, 0.1), recjax.Normal(0.0, 1.0)
+    coders = recjax.ParallelGPRS(n_processes=1), recjax.GPRS()
+    one, plain = (jax.jit(jax.vmap(c.encode, (0, None, None)))(keys(500, 103), q, p) for c in coders)
+    for field in dataclasses.fields(plain):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(plain, field.name))
+
+
+class FaultyGreedy(recjax.GreedyRejectionSampler):
+    """Greedy rejection that forgets its levels between chunks, and with them the mass that is gone."""
+
+    def examine(self, pair, carry, chunk):
+        return dataclasses.replace(super().examine(pair, carry, chunk), carry=carry)
+
+
+class FaultyParallelGPRS(recjax.ParallelGPRS):
+    """As ``FaultyAStar``."""
+
+
+def test_forgotten_levels_are_caught():
+    code = batch_codes(FaultyGreedy(), "Normal", 1)
+    assert not follows(code.sample, stats.norm(2, 0.1)) or not mean_is(code.steps, law("Normal", 1).peak)
+
+
+def test_processes_out_of_step_are_caught(monkeypatch):
+    monkeypatch.setattr(parallel_gprs, "time_value", lambda time, dtype: 0.125 * time_value(time, dtype))
+    code = batch_codes(FaultyParallelGPRS(), "Normal", 0)
+    assert not follows(code.sample, stats.norm(1, 0.25))
