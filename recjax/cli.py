@@ -22,7 +22,7 @@ VERBS = {
     "priors": "the priors that come with recjax",
     "train-prior": "learn a prior from images",
     "eval": "rate and PSNR of a folder of images, beside JPEG and WebP",
-    "bench": "speed of the block coder beside NumPy",
+    "bench": "speed of the coders beside NumPy",
 }
 
 

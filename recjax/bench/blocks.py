@@ -7,10 +7,6 @@ fast the machine multiplies matrices. All run in turn, several times over; media
 
 import concurrent.futures
 import json
-import os
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from recjax.atomic import check_output, write_atomic
+from recjax.bench.timing import Contestant, core_count, interleaved, timed
 from recjax.samplers.block_coder import BlockCoder
 
 BUDGET, WIDTH, BLOCKS = 16, 25, 1024
 CANDIDATES, COLUMNS = 2**BUDGET, 2 * WIDTH + 1
 _FLOP = 2 * CANDIDATES * COLUMNS  # of one block's product
-
-Contestant = tuple[Callable[[], Any], float]
-"""What to run once, and how many blocks, or floating-point operations of a bare product, that makes."""
 
 
 def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> dict[str, Any]:
@@ -44,18 +38,18 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         raise ValueError(f"seconds must be positive, got {seconds}")
     if json_path is not None:
         check_output(json_path, force=force)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = core_count()
     problem = _problem()
     coder, compile_seconds = _recjax(*problem)
     shared = {f"NumPy, shared table, {name}": run for name, run in _numpy_shared(*problem, cores).items()}
-    pace = {name: min(_timed(run) for _ in range(2)) / work for name, (run, work) in shared.items()}
+    pace = {name: min(timed(run) for _ in range(2)) / work for name, (run, work) in shared.items()}
     best = sorted(pace, key=pace.__getitem__)[:2]
     blocks = {
         f"recjax BlockCoder.encode, {BLOCKS} blocks": coder,
         **{name: shared[name] for name in best},
         "NumPy, fresh candidates (SFC64)": _numpy_fresh(*problem),
     }
-    times = _interleaved(blocks | (products := _products()), seconds)
+    times = interleaved(blocks | (products := _products()), seconds)
     rate = {name: products[name][1] / times[name] for name in products}
     fastest = max(rate, key=rate.__getitem__)
     rows = []
@@ -127,7 +121,7 @@ def _recjax(mu, sigma, _) -> tuple[Contestant, float]:
     def run():
         return jax.block_until_ready(coder.encode(*args))
 
-    return (run, BLOCKS), _timed(run) - _timed(run)
+    return (run, BLOCKS), timed(run) - timed(run)
 
 
 def _numpy_shared(mu, sigma, features, cores: int) -> dict[str, Contestant]:
@@ -198,25 +192,3 @@ def _products() -> dict[str, Contestant]:
         )
         found[f"NumPy {name}"] = (lambda a=a, b=b, o=out, n=repeats: [np.matmul(a, b, out=o) for _ in range(n)], work)
     return found
-
-
-RUNS_A_TURN = 5
-"""The first runs of a turn find another library's data in the caches and its threads still busy: the best counts."""
-
-
-def _interleaved(contestants: dict[str, Contestant], seconds: float) -> dict[str, float]:
-    """Median over turns of the seconds of each, all in turn until the time is over, at least three times."""
-    for run, _ in contestants.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or min(map(len, times.values())) < 3:
-        for name, (run, _) in contestants.items():
-            times[name].append(min(_timed(run) for _ in range(RUNS_A_TURN)))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _timed(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start

@@ -7,20 +7,20 @@ from tyro.conf import Positional
 
 
 def bench(
-    what: Positional[Literal["blocks"]] = "blocks",
+    what: Positional[Literal["blocks", "samplers"]] = "blocks",
     *,
     seconds: float = 30.0,
     json: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Measure the speed of the block coder beside NumPy and the machine's matrix products.
+    """Measure speed: the block coder beside NumPy and bare matrix products, or the exact coders beside plain loops.
 
     Args:
-        what: blocks: blocks of 25 weights at 16 bits.
-        seconds: time for the repeats; setting up takes about 10 more.
+        what: blocks: blocks of 25 weights at 16 bits; samplers: samples a second of the exact coders.
+        seconds: time for the repeats; setting up takes longer, and samplers need some minutes at least.
         json: also write the results to this file.
         force: replace the file of --json if it exists.
     """
-    from recjax.bench import blocks
+    from recjax.bench import blocks, samplers
 
-    blocks.main(json, seconds=seconds, force=force)
+    (blocks if what == "blocks" else samplers).main(json, seconds=seconds, force=force)

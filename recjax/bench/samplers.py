@@ -1,0 +1,123 @@
+"""Samples a second of the exact coders on scalar Gaussians, beside loops of the same algorithm in NumPy and Numba.
+
+Every lane has its own target over N(0, 1): scale 2^-K within 2 %, and the mean that makes the divergence K bits.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import recjax
+from recjax.atomic import check_output, write_atomic
+from recjax.bench import numba_loops, numpy_loops
+from recjax.bench.timing import Contestant, core_count, interleaved, timed
+
+CODERS = (
+    ("RejectionSampler", {}, "rejection", 8),
+    ("AStar", {}, "a_star", 8),
+    ("GPRS", {}, "gprs", 8),
+)
+"""Name, arguments, the rivals' algorithm or None, and the largest divergence: global coders take 2^D_inf steps."""
+BITS = (1, 2, 4, 8, 12)
+SECONDS_A_RUN = 0.3
+LARGEST = 1 << 17
+"""The most samples a run."""
+
+
+def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> dict[str, Any]:
+    """Measures, prints a table and returns the results.
+
+    Args:
+        json_path: also write the results to this file.
+        seconds: time for the repeats; setting up and three turns at least may take longer.
+        force: replace ``json_path`` if it exists.
+
+    Raises:
+        ValueError: if the file cannot be written, or ``seconds`` is not positive.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    if json_path is not None:
+        check_output(json_path, force=force)
+    cores = core_count()
+    rivals = {"numpy": numpy_loops.LOOPS}
+    if numba_loops.available():
+        rivals["numba"] = numba_loops.loops(cores)
+    cells = [(coder, bits) for coder in CODERS for bits in BITS if bits <= coder[3]]
+    description = f"N(0, 1), {cores} core{'s' * (cores > 1)}, {jax.default_backend()}, jax {jax.__version__}"
+    print(f"{description}\n\n{'coder':<34}{'KL':>4}{'samples/s':>12}{'steps':>8}{'compile s':>10}", end="")
+    print(f"{'NumPy/s':>11}{'numba/s':>11}{'x NumPy':>9}{'x numba':>9}")
+    rows = []
+    for coder, bits in cells:
+        rows.append(_measure(coder, bits, rivals, seconds / len(cells)))
+        _print(rows[-1])
+    print(f"\nglobal coders need 2^D_inf steps: above {min(c[3] for c in CODERS)} bits they are left out")
+    report = {"name": "recjax bench samplers", "description": description, "results": rows}
+    if json_path is not None:
+        write_atomic(json_path, (json.dumps(report, indent=2) + "\n").encode(), force=force)
+    return report
+
+
+def _print(row: dict[str, Any]) -> None:
+    print(f"{row['coder']:<34}{row['bits']:>4}{row['recjax']:>12.0f}{row['steps']:>8.1f}", end="")
+    print(f"{row['compile_seconds']:>10.2f}", end="")
+    for name in ("numpy", "numba"):
+        print(f"{row[name]:>11.0f}" if name in row else f"{'-':>11}", end="")
+    for name in ("numpy", "numba"):
+        print(f"{row['recjax'] / row[name]:>9.2f}" if name in row else f"{'-':>9}", end="")
+    print(flush=True)
+
+
+def _measure(coder, bits, rivals, seconds) -> dict[str, Any]:
+    name, arguments, algorithm, _ = coder
+    run, size, steps, compiling = _recjax(getattr(recjax, name)(**arguments), bits)
+    contestants: dict[str, Contestant] = {"recjax": (run, size)}
+    if algorithm is not None:
+        contestants |= {rival: _rival(loops[algorithm], bits) for rival, loops in rivals.items()}
+    times = interleaved(contestants, seconds, runs=2)
+    label = name + "".join(f", {key}={value}" for key, value in arguments.items())
+    rates = {rival: work / times[rival] for rival, (_, work) in contestants.items()}
+    return {"coder": label, "bits": bits, "steps": steps, "batch": size, "compile_seconds": compiling, **rates}
+
+
+def targets(size: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means and scales of targets at that many bits from N(0, 1)."""
+    rng = np.random.Generator(np.random.SFC64(0))
+    jitter = rng.uniform(0.98, 1.02, size)
+    s = 2.0**-bits * jitter
+    return np.sqrt(1 - s * s + 2 * np.log(jitter)) * rng.choice([-1.0, 1.0], size), s
+
+
+def _grown(size: int, seconds: float) -> int:
+    """The power of two nearest to what fills a run."""
+    return min(max(2 ** round(math.log2(size * SECONDS_A_RUN / seconds)), 1), LARGEST)
+
+
+def _recjax(coder, bits):
+    """A run, its samples, mean steps and seconds of compilation."""
+
+    def setting(size):
+        m, s = targets(size, bits)
+        batch = recjax.Normal(m.astype(np.float32), s.astype(np.float32))
+        keys, proposal = jax.random.split(jax.random.key(0), size), recjax.Normal(0.0, 1.0)
+        return lambda: jax.block_until_ready(coder.encode_batch(keys, batch, proposal))
+
+    size = min(2048, LARGEST)
+    run = setting(size)
+    compiling = timed(run) - (again := timed(run))
+    size = _grown(size, again)
+    run = setting(size)
+    return run, size, float(np.asarray(run().steps).mean()), compiling
+
+
+def _rival(loop, bits) -> Contestant:
+    rng = np.random.Generator(np.random.SFC64(0))
+    size = min(256, LARGEST)
+    loop(rng, *targets(size, bits))  # compiles
+    size = _grown(size, timed(lambda: loop(rng, *targets(size, bits))))
+    m, s = targets(size, bits)
+    return lambda: loop(rng, m, s), size
