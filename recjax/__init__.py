@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
-    "distributions": ("Laplace", "Normal", "Pair", "Uniform", "register_pair"),
+    "distributions": ("Categorical", "Laplace", "Normal", "Pair", "Uniform", "register_pair"),
     "errors": ("FormatError",),
     "limits": ("channel_simulation_bits", "kl_bits", "renyi_inf_bits", "width_function"),
     "modalities": ("Signal", "load", "save"),
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import decompress as decompress
     from recjax.codec import decompress_batch as decompress_batch
     from recjax.codec import load_prior as load_prior
+    from recjax.distributions import Categorical as Categorical
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
     from recjax.distributions import Pair as Pair

@@ -1,6 +1,7 @@
 """Coding distributions, targets, and what samplers and limits ask of a pair of them."""
 
 from recjax.distributions.base import Distribution as Distribution
+from recjax.distributions.categorical import Categorical as Categorical
 from recjax.distributions.laplace import Laplace as Laplace
 from recjax.distributions.normal import Normal as Normal
 from recjax.distributions.pair import Pair as Pair
