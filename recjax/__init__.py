@@ -10,9 +10,32 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
-    "distributions": ("Laplace", "Normal", "Pair", "Uniform", "register_pair"),
+    "distributions": (
+        "Categorical",
+        "Laplace",
+        "Normal",
+        "Pair",
+        "Triangular",
+        "Uniform",
+        "UniformMixture",
+        "register_pair",
+    ),
     "errors": ("FormatError",),
-    "limits": ("channel_simulation_bits", "kl_bits", "renyi_inf_bits", "width_function"),
+    "limits": (
+        "a_star_log_index_bound_bits",
+        "branch_and_bound_steps_bound",
+        "channel_simulation_bits",
+        "channel_simulation_bounds_bits",
+        "expected_steps",
+        "gprs_log_index_bound_bits",
+        "gprs_rate_bound_bits",
+        "greedy_rejection_coder_steps_bound",
+        "greedy_rejection_entropy_bound_bits",
+        "hockey_stick",
+        "kl_bits",
+        "renyi_inf_bits",
+        "width_function",
+    ),
     "modalities": ("Signal", "load", "save"),
     "samplers": (
         "AStar",
@@ -37,13 +60,25 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import decompress as decompress
     from recjax.codec import decompress_batch as decompress_batch
     from recjax.codec import load_prior as load_prior
+    from recjax.distributions import Categorical as Categorical
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
     from recjax.distributions import Pair as Pair
+    from recjax.distributions import Triangular as Triangular
     from recjax.distributions import Uniform as Uniform
+    from recjax.distributions import UniformMixture as UniformMixture
     from recjax.distributions import register_pair as register_pair
     from recjax.errors import FormatError as FormatError
+    from recjax.limits import a_star_log_index_bound_bits as a_star_log_index_bound_bits
+    from recjax.limits import branch_and_bound_steps_bound as branch_and_bound_steps_bound
     from recjax.limits import channel_simulation_bits as channel_simulation_bits
+    from recjax.limits import channel_simulation_bounds_bits as channel_simulation_bounds_bits
+    from recjax.limits import expected_steps as expected_steps
+    from recjax.limits import gprs_log_index_bound_bits as gprs_log_index_bound_bits
+    from recjax.limits import gprs_rate_bound_bits as gprs_rate_bound_bits
+    from recjax.limits import greedy_rejection_coder_steps_bound as greedy_rejection_coder_steps_bound
+    from recjax.limits import greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits
+    from recjax.limits import hockey_stick as hockey_stick
     from recjax.limits import kl_bits as kl_bits
     from recjax.limits import renyi_inf_bits as renyi_inf_bits
     from recjax.limits import width_function as width_function

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive
+from recjax.distributions.isotropic import isotropic_widths, isotropy_violations
 from recjax.distributions.pair import Pair, register_pair
 from recjax.distributions.quadrature import integral
 
@@ -91,7 +92,12 @@ class NormalPair(Pair):
             (f"{message} (or both distributions equal)", (q.scale > p.scale) | (q.scale == p.scale) & (q.loc != p.loc))
         ]
 
+    def width_violations(self) -> Violations:
+        return isotropy_violations(self.scale) if self.proposal.event_size > 1 else []
+
     def widths(self, log_h):
+        if self.proposal.event_size > 1:
+            return isotropic_widths(self.shift, self.scale, self.shrink, log_h, self.log_ratio_max())
         centre, rho, near = self._level_set(log_h)
         m, s = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
         end, empty = centre + rho, log_h > self.log_ratio_max()
@@ -100,6 +106,8 @@ class NormalPair(Pair):
         return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
 
     def survival(self, log_h):
+        if self.proposal.event_size > 1:
+            return super().survival(log_h)
         depth = jnp.maximum(self.log_ratio_max() - log_h, 0)
         centre, rho, _ = self._level_set(log_h)
 

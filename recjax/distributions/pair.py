@@ -130,6 +130,10 @@ class Pair(abc.ABC):
         """What makes the ratio unbounded, which exact samplers cannot code."""
         return [(f"target: the density ratio of {self._name} is unbounded", ~(self.log_ratio_max() < math.inf))]
 
+    def width_violations(self) -> Violations:
+        """What keeps a pair with ``widths`` from having them for these parameters."""
+        return []
+
     def _scalar(self, parameter: Float[Array, "*event"]) -> Float[Array, ""]:
         if self.proposal.event_size != 1:
             raise ValueError(f"{self._name}: width functions exist for scalar pairs only")
@@ -174,16 +178,18 @@ def pair_of(target: Any, proposal: Any) -> Pair:
     raise ValueError(f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} is registered")
 
 
-def violations(pair: Pair, bounded: bool) -> Violations:
-    """What is wrong with a pair, an unbounded density ratio included if it has to be bounded."""
-    return pair.violations() + (pair.bound_violations() if bounded else [])
+def violations(pair: Pair, bounded: bool, widths: bool = False) -> Violations:
+    """What is wrong with a pair whose ratio may have to be bounded, or to have width functions."""
+    return (
+        pair.violations() + (pair.bound_violations() if bounded else []) + (pair.width_violations() if widths else [])
+    )
 
 
-def check_pair(target: Any, proposal: Any, bounded: bool) -> None:
+def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) -> None:
     """Raises a ValueError for what is wrong with concrete parameters; does nothing on traced ones."""
     values = concrete((target, proposal))
     if values is not None:
-        raise_first(violations(pair_of(*values), bounded))
+        raise_first(violations(pair_of(*values), bounded, widths))
 
 
 def _cast(target: Distribution, dtype) -> Distribution:

@@ -1,5 +1,14 @@
 """What is possible: divergences of a target Q from a proposal P that bound the rate and the work of any coder."""
 
+from recjax.limits.bounds import a_star_log_index_bound_bits as a_star_log_index_bound_bits
+from recjax.limits.bounds import branch_and_bound_steps_bound as branch_and_bound_steps_bound
+from recjax.limits.bounds import channel_simulation_bounds_bits as channel_simulation_bounds_bits
+from recjax.limits.bounds import expected_steps as expected_steps
+from recjax.limits.bounds import gprs_log_index_bound_bits as gprs_log_index_bound_bits
+from recjax.limits.bounds import gprs_rate_bound_bits as gprs_rate_bound_bits
+from recjax.limits.bounds import greedy_rejection_coder_steps_bound as greedy_rejection_coder_steps_bound
+from recjax.limits.bounds import greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits
+from recjax.limits.bounds import hockey_stick as hockey_stick
 from recjax.limits.divergences import channel_simulation_bits as channel_simulation_bits
 from recjax.limits.divergences import kl_bits as kl_bits
 from recjax.limits.divergences import renyi_inf_bits as renyi_inf_bits

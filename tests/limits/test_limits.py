@@ -57,17 +57,25 @@ def test_known_values_of_normal_pairs(m, s, expected):
         np.testing.assert_allclose([f(q, p) for f in SCALARS], expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("d,kl", [(1, 1.1803), (2, 2.3607), (5, 5.9017), (10, 11.8034), (20, 23.6067), (32, 37.7708)])
-def test_divergences_of_vectors_add_up(d, kl):
-    q, p = Normal(jnp.ones(d), 0.5), Normal(jnp.zeros(d), 1.0)
-    assert abs(recjax.kl_bits(q, p) - kl) < 1e-4
-    assert abs(recjax.renyi_inf_bits(q, p) - d * (1 + 2 / (3 * math.log(2)))) < 1e-4 * d
-    if d == 1:
-        assert abs(recjax.channel_simulation_bits(q, p) - 1.73438) < 1e-4
-    else:
-        for function in (recjax.channel_simulation_bits, functools.partial(recjax.width_function, h=jnp.ones(3))):
-            with pytest.raises(ValueError, match="scalar"):
-                function(q, p)
+VECTORS = [
+    (1, 1.1803, 1.7344),
+    (2, 2.3607, 3.2372),
+    (5, 5.9017, 7.3122),
+    (10, 11.8034, 13.6661),
+    (20, 23.6067, 25.9436),
+    (32, 37.7708, 40.4366),
+]
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("d,kl,cs", VECTORS)
+def test_known_values_of_normal_vectors(d, kl, cs, x64):
+    with jax.enable_x64(x64):
+        dtype = np.float64 if x64 else np.float32
+        q, p = Normal(np.ones(d, dtype), 0.5), Normal(np.zeros(d, dtype), 1.0)
+        assert abs(recjax.kl_bits(q, p) - kl) < 1e-4
+        assert abs(recjax.renyi_inf_bits(q, p) - d * (1 + 2 / (3 * math.log(2)))) < 1e-4 * d
+        assert abs(recjax.channel_simulation_bits(q, p) - cs) < 1e-4
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 4.0, 1000.0])

@@ -1,0 +1,127 @@
+"""Published bounds on the rate and the work of samplers, as functions of divergences in bits.
+
+Plain arithmetic on scalars or arrays, for use under ``jax.jit``. K is the 1-based index that a sampler sends.
+"""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from recjax.distributions import Distribution, pair_of
+from recjax.distributions.base import any_violation, concrete
+from recjax.distributions.pair import check_pair, violations
+
+_LOG2_E = math.log2(math.e)
+
+
+def gprs_rate_bound_bits(mutual_information: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """I + log2(I + 2) + 3: bits of GPRS with a zeta code, in the mean over targets with information I in bits.
+
+    Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023.
+
+    >>> float(gprs_rate_bound_bits(2.0))
+    7.0
+    """
+    return mutual_information + jnp.log2(mutual_information + 2) + 3
+
+
+def gprs_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """E[log2 K] <= D_KL + 1 for GPRS. Source: as for ``gprs_rate_bound_bits``.
+
+    >>> gprs_log_index_bound_bits(2.0)
+    3.0
+    """
+    return kl + 1
+
+
+def a_star_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """E[log2 K] <= D_KL + log2(e) / e + 1 for A* coding, the Poisson functional representation.
+
+    Source: Li and El Gamal, *Strong functional representation lemma*, IEEE Trans. Inf. Theory 64, 2018.
+
+    >>> round(a_star_log_index_bound_bits(2.0), 4)
+    3.5307
+    """
+    return kl + _LOG2_E / math.e + 1
+
+
+def greedy_rejection_entropy_bound_bits(channel_simulation: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """H[K] <= D_CS + log2(e + 1) for greedy rejection sampling.
+
+    Source: Goc and Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024.
+
+    >>> round(greedy_rejection_entropy_bound_bits(2.0), 4)
+    3.8946
+    """
+    return channel_simulation + math.log2(math.e + 1)
+
+
+def channel_simulation_bounds_bits(kl: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1: both ends.
+
+    Source: as for ``greedy_rejection_entropy_bound_bits``.
+
+    >>> [float(end) for end in channel_simulation_bounds_bits(3.0)]
+    [3.0, 6.0]
+    """
+    return kl, kl + jnp.log2(kl + 1) + 1
+
+
+def expected_steps(renyi_inf: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """2^D_inf: the mean number of candidates of rejection sampling, greedy rejection sampling and global GPRS.
+
+    No exact causal sampler needs fewer in the mean (source: as for ``greedy_rejection_entropy_bound_bits``).
+
+    >>> float(expected_steps(3.0))
+    8.0
+    """
+    return jnp.exp2(renyi_inf)
+
+
+def branch_and_bound_steps_bound(kl: Float[Array, "*n"], gamma: Float[Array, "*n"] = 0.0) -> Float[Array, "*n"]:
+    """(D_KL + 2 + (1 + gamma) log2 e) / (log2 e - 1): the mean steps of branch-and-bound GPRS on unimodal ratios.
+
+    Args:
+        kl: D_KL in bits.
+        gamma: the slack of the bound, not negative.
+
+    Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023, on its branch-and-bound variant.
+
+    >>> round(branch_and_bound_steps_bound(0.0), 4)
+    7.7767
+    """
+    return (kl + 2 + (1 + gamma) * _LOG2_E) / (_LOG2_E - 1)
+
+
+def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """4.82 D_KL: the published growth of the mean steps of the greedy rejection coder with space partitioning.
+
+    The slope for large D_KL; an additive constant belongs to it. Source: Flamich, Markou and Hernández-Lobato, *Faster
+    relative entropy coding with greedy rejection coding*, NeurIPS 2023.
+
+    >>> round(greedy_rejection_coder_steps_bound(10.0), 4)
+    48.2
+    """
+    return 4.82 * kl
+
+
+def hockey_stick(q: Distribution, p: Distribution, h: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
+    """The hockey-stick divergence E_P[(r - h)^+] = w_Q(h) - h w_P(h), from 1 at h = 0 to 0 at the largest ratio.
+
+    At h = 1 it is the total variation distance. Also the probability that the width density exceeds h.
+
+    Raises:
+        ValueError: h is negative, or as for ``channel_simulation_bits``; on traced values the result is NaN.
+
+    >>> import recjax
+    >>> float(hockey_stick(recjax.Uniform(0.0, 0.25), recjax.Uniform(0.0, 1.0), 1.0))
+    0.75
+    """
+    levels = concrete(h)
+    if levels is not None and not (levels >= 0).all():
+        raise ValueError("h must not be negative")
+    check_pair(q, p, bounded=True, widths=True)
+    pair = pair_of(q, p)
+    values = jnp.vectorize(pair.survival)(jnp.log(jnp.asarray(h, p.dtype)))
+    return jnp.where(any_violation(violations(pair, bounded=True, widths=True)), jnp.nan, values)
