@@ -151,9 +151,9 @@ def quantile_parts(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype)
     centre, centre_low = jnp.uint32(0x7FFFFFFF) - end, ~end_low
 
     def value(a, b):
-        return a.astype(jnp.int32).astype(dtype) * _INV_2_32 + (
-            (b >> 1).astype(jnp.int32).astype(dtype) + 0.5
-        ) * 2.0**-63
+        return (
+            a.astype(jnp.int32).astype(dtype) * _INV_2_32 + ((b >> 1).astype(jnp.int32).astype(dtype) + 0.5) * 2.0**-63
+        )
 
     return below, value(end, end_low), value(centre, centre_low)
 

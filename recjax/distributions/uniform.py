@@ -51,7 +51,6 @@ class Uniform(Distribution):
         x = jnp.where(self._event(lower), self._affine(low, width, tail), self._affine(self.high, -width, tail))
         return jnp.clip(x, self.low, self.high)
 
-
     def sample_from_quantile(self, high, low):
         lower, tail, _ = randomness.quantile_parts(high, low, self.dtype)
         return self._from_tail(lower[..., None], tail[..., None])

@@ -7,8 +7,8 @@ from recjax.samplers.base import Coder as Coder
 from recjax.samplers.base import Status as Status
 from recjax.samplers.branch_and_bound_gprs import BranchAndBoundGPRS as BranchAndBoundGPRS
 from recjax.samplers.gprs import GPRS as GPRS
-from recjax.samplers.greedy_rejection_coder import GreedyRejectionCoder as GreedyRejectionCoder
 from recjax.samplers.greedy_rejection import GreedyRejectionSampler as GreedyRejectionSampler
+from recjax.samplers.greedy_rejection_coder import GreedyRejectionCoder as GreedyRejectionCoder
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS

@@ -104,9 +104,7 @@ def _begin(rule, key, target, proposal):
     first = _entry(pair, keys, root, zero)
     frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (CAPACITY,)), first)
     priority = jnp.full(CAPACITY, -jnp.inf, proposal.dtype).at[0].set(rule.priority(first.time, first.log_bound))
-    search = _Search(
-        keys, frontier, priority, root, rule.start(pair), jnp.int32(0), jnp.zeros((), bool), status
-    )
+    search = _Search(keys, frontier, priority, root, rule.start(pair), jnp.int32(0), jnp.zeros((), bool), status)
     # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
     varying = (keys[0][0].astype(jnp.int32) & 0) + (status & 0)
     return jax.tree.map(lambda x: x | (varying == 1) if x.dtype == bool else x + varying.astype(x.dtype), search)
@@ -121,7 +119,7 @@ def _step(rule, pair, search):
     capped = ruling.examined & (search.steps >= rule.max_steps)
     better = ruling.chosen & ~capped
     chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), entry.node, search.chosen)
-    steps = search.steps + (ruling.examined & ~capped)
+    steps = search.steps + (ruling.examined & ~capped).astype(jnp.int32)
 
     # children take the places of their parent and of a closed node
     cut = entry.node.cut(point, rule.split)

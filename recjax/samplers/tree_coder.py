@@ -66,10 +66,12 @@ class TreeCoder(Coder):
 
 def _in_slabs(coder, keys, targets, proposals):
     """One slab of lanes after the other, so that few wait for the longest search."""
-    slabs = [
-        _search_slab(coder, *jax.tree.map(lambda x: x[start : start + _SLAB], (keys, targets, proposals)))
-        for start in range(0, len(keys), _SLAB)
-    ]
+
+    def search(start):
+        part = jax.tree.map(lambda x: x[start : start + _SLAB], (keys, targets, proposals))
+        return _search_slab(coder, *part)
+
+    slabs = [search(start) for start in range(0, len(keys), _SLAB)]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *slabs)
 
 

@@ -162,7 +162,7 @@ def test_two_halves_are_one_whole(problem):
 
 
 def test_the_price_of_a_coded_block_stays_finite(problem):
-    network, start, layout, targets = problem
+    _, start, _, _ = problem
     # a coded block far over the budget, whose KL no price can lower any more
     coded = start.replace(
         posterior=start.posterior.replace(mean=start.posterior.mean + 20),

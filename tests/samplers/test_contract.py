@@ -335,7 +335,6 @@ class TestDecode:
         for hostile, clamped in [(jnp.int32(-7), 0), (jnp.uint32(2**32 - 1), last), (jnp.int32(2**31 - 1), last)]:
             assert_same(decode(key, hostile, proposal), entry.coder.decode(key, clamped, proposal))
 
-
     def test_hostile_heap_indices(self, entry):
         if not entry.tree:
             pytest.skip("its index is a number")

@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from laws import PAIRS, SIGMAS, N, error, follows, frozen, keys, law
 from scipy import stats
-from test_statistics import PAIRS, SIGMAS, error, follows, frozen, keys, law
 
 import recjax
 from recjax.samplers import branch_and_bound_gprs, frontier_search, stretch
 from recjax.samplers.tree import depth_of
 
-N = 20_000
 CODERS = {
     "GPRS on sample": recjax.BranchAndBoundGPRS(),
     "GPRS dyadic": recjax.BranchAndBoundGPRS(split="dyadic"),
