@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from recjax.distributions.base import Distribution, Violations, concrete, raise_first
@@ -190,6 +191,21 @@ def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) 
     values = concrete((target, proposal))
     if values is not None:
         raise_first(violations(pair_of(*values), bounded, widths))
+
+
+def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = False) -> None:
+    """As ``check_pair`` for many examples, whose parameters have leading batch axes."""
+    check_pair(targets, proposals, bounded)
+    if widths and concrete((targets, proposals)) is not None:
+        names: list[str] = []
+
+        def bad(target, proposal):
+            found = pair_of(target, proposal).width_violations()
+            names[:] = [message for message, _ in found]
+            return [jnp.any(value) for _, value in found]
+
+        values = jax.vmap(bad)(targets, proposals)
+        raise_first([(name, np.asarray(value)) for name, value in zip(names, values, strict=True)])
 
 
 def _cast(target: Distribution, dtype) -> Distribution:

@@ -9,6 +9,8 @@ from recjax.samplers.branch_and_bound_gprs import BranchAndBoundGPRS as BranchAn
 from recjax.samplers.gprs import GPRS as GPRS
 from recjax.samplers.greedy_rejection import GreedyRejectionSampler as GreedyRejectionSampler
 from recjax.samplers.greedy_rejection_coder import GreedyRejectionCoder as GreedyRejectionCoder
+from recjax.samplers.index_stream import read_indices as read_indices
+from recjax.samplers.index_stream import write_indices as write_indices
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS

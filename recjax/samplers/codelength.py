@@ -23,9 +23,17 @@ def rate_value(rate_bits: Any, dtype) -> Float[Array, ""]:
     return jnp.asarray(rate_bits, dtype)
 
 
-@jax.jit
-def zeta_bits(index: UInt32[Array, ""], rate_bits: Float[Array, ""]) -> Float[Array, ""]:
-    """Bits of ``index``, less than 2^31, in the zeta code that `recjax.bits.range_coder.encode_zeta` writes.
+def depth_rate(rate_bits):
+    """The rate that a zeta code for the depth in a tree is tuned for: log2 of a bound on its mean, theorem 5.2.5 of
+    G. Flamich, *Data Compression with Relative Entropy Coding*."""
+    return jnp.log2(2.26 * rate_bits + 9.66)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def zeta_bits(
+    index: UInt32[Array, ""], rate_bits: Float[Array, ""], log2_size: int = zipf.MAX_LOG2_SIZE
+) -> Float[Array, ""]:
+    """Bits of ``index``, less than 2^log2_size, in the zeta code that `recjax.bits.range_coder.encode_zeta` writes.
 
     The probability of ``index`` is about (index + 1)^-a with a = 1 + 1 / (rate + 1), rounded to 1/64: the exponent of
     theorem 4.2.7 (greedy Poisson rejection sampling) of G. Flamich, *Data Compression with Relative Entropy Coding*.
@@ -33,16 +41,16 @@ def zeta_bits(index: UInt32[Array, ""], rate_bits: Float[Array, ""]) -> Float[Ar
     >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 3)  # a = 2: nearly log2(pi^2 / 6) = 0.718
     0.717
     """
-    bins = jnp.searchsorted(jnp.asarray(zipf.bin_edges(zipf.MAX_LOG2_SIZE), jnp.uint32), index, side="right") - 1
+    bins = jnp.searchsorted(jnp.asarray(zipf.bin_edges(log2_size), jnp.uint32), index, side="right") - 1
     row = jnp.searchsorted(jnp.asarray(zipf.RATE_BOUNDS, jnp.float32), rate_bits.astype(jnp.float32))
-    return jnp.asarray(_zeta_table(), rate_bits.dtype)[row, bins]
+    return jnp.asarray(_zeta_table(log2_size), rate_bits.dtype)[row, bins]
 
 
 @functools.cache
-def _zeta_table() -> Float[np.ndarray, "exponents bins"]:
+def _zeta_table(log2_size: int) -> Float[np.ndarray, "exponents bins"]:
     """Bits of an index in each bin of the zeta code, a row for each interval of the rate, lowest rates first."""
     exponents = [zipf.zeta_exponent(bound) for bound in zipf.RATE_BOUNDS]
-    return np.stack([zipf.bin_bits(zipf.MAX_LOG2_SIZE, a) for a in (*exponents, exponents[-1] - 1)])
+    return np.stack([zipf.bin_bits(log2_size, a) for a in (*exponents, exponents[-1] - 1)])
 
 
 @functools.partial(jax.jit, static_argnums=1)

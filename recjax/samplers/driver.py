@@ -81,6 +81,9 @@ class Rule(Protocol):
     bounded: ClassVar[bool]
     """Whether the density ratio has to be bounded."""
 
+    widths: ClassVar[bool]
+    """Whether the pair has to have width functions."""
+
     @property
     def limit(self) -> int:
         """The number of candidates, below 2^31."""
@@ -131,7 +134,9 @@ def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution)
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
     words = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
-    status = jnp.where(any_violation(violations(pair, rule.bounded)), Status.INVALID, _RUNNING).astype(jnp.int32)
+    status = jnp.where(any_violation(violations(pair, rule.bounded, rule.widths)), Status.INVALID, _RUNNING).astype(
+        jnp.int32
+    )
     progress = Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
     # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
     zero = (words[0, 0].astype(jnp.int32) & 0) + (status & 0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recjax.distributions.pair import Pair, check_pair
+from recjax.distributions.pair import Pair, check_pair, check_pairs
 from recjax.samplers import driver
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
 from recjax.samplers.codelength import rate_value, zeta_bits
@@ -19,6 +19,7 @@ class GlobalCoder(Coder):
     """A coder whose index is the 0-based number of a candidate (uint32); itself the driver's ``Rule``."""
 
     bounded: ClassVar[bool]
+    widths: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -44,13 +45,13 @@ class GlobalCoder(Coder):
     def exhausted(self, carry: Any) -> Array: ...
 
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
-        check_pair(target, proposal, self.bounded)
+        check_pair(target, proposal, self.bounded, self.widths)
         return driver.encode(self, key, target, proposal)
 
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
         if proposal.event_shape != targets.event_shape:
             proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
-        check_pair(targets, proposal, self.bounded)
+        check_pairs(targets, proposal, self.bounded, self.widths)
         try:
             return driver.encode_lanes(self, keys, targets, proposal)
         except jax.errors.TracerArrayConversionError:  # under a transformation

@@ -1,6 +1,7 @@
 """Greedy Poisson rejection sampling."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -32,6 +33,8 @@ class GPRS(ExactCoder):
     >>> int(code.steps) == int(code.index) + 1
     True
     """
+
+    widths: ClassVar[bool] = True
 
     def start(self, pair):
         dtype = pair.proposal.dtype

@@ -1,6 +1,7 @@
 """Greedy rejection sampling."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,8 @@ class GreedyRejectionSampler(ExactCoder):
     >>> int(code.steps) == int(code.index) + 1
     True
     """
+
+    widths: ClassVar[bool] = True
 
     def start(self, pair):
         return (jnp.uint32(_ONE), jnp.uint32(0)), jnp.exp(-pair.log_ratio_max())

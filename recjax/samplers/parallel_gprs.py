@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,8 @@ class ParallelGPRS(ExactCoder):
     >>> int(code.steps) >= local + 1 + 3
     True
     """
+
+    widths: ClassVar[bool] = True
 
     n_processes: int = 8
 

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from recjax.bits.heap_path import LOG2_DEPTHS
 from recjax.distributions.pair import check_pair
+from recjax.randomness import key_words
 from recjax.samplers import tree
 from recjax.samplers.base import Code, Coder, check_range
-from recjax.samplers.codelength import rate_value, zeta_bits
+from recjax.samplers.codelength import depth_rate, rate_value, zeta_bits
 
 _SLAB = 1 << 12  # lanes at a time in a batch
 
@@ -54,11 +56,12 @@ class TreeCoder(Coder):
             return jax.vmap(functools.partial(self.search, self))(keys, targets, proposal)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        return _decode(key, tree.checked_heap(index), proposal, self.split)
+        return _decode(key_words(key), tree.checked_heap(index), proposal, self.split)
 
     def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
         """Bits of a zeta code for the depth, tuned for ``rate_bits``, and of the branches to the node."""
-        return _codelength(key, tree.checked_heap(index), rate_value(rate_bits, proposal.dtype), self.split)
+        rate = rate_value(rate_bits, proposal.dtype)
+        return _codelength(key_words(key), tree.checked_heap(index), rate, self.split)
 
     def _check(self, target, proposal):
         check_pair(target, proposal, bounded=True)
@@ -90,4 +93,4 @@ def _decode(key, index, proposal, split):
 def _codelength(key, index, rate, split):
     node = tree.node_at(tree.candidate_key(key), index, split)
     depth = tree.depth_of(index)
-    return zeta_bits((depth - 1).astype(jnp.uint32), jnp.log2(2.26 * rate + 9.66)) - jnp.log2(node.mass(rate.dtype))
+    return zeta_bits((depth - 1).astype(jnp.uint32), depth_rate(rate), LOG2_DEPTHS) - jnp.log2(node.mass(rate.dtype))

@@ -10,7 +10,7 @@ from scipy import stats
 
 import recjax
 from recjax.distributions import pair_of
-from recjax.samplers.gprs import stretch_between
+from recjax.samplers.stretch import stretch_between
 
 N = 20_000
 

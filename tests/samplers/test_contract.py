@@ -46,6 +46,11 @@ class Entry:
         """The index is a heap index, uint32[4]."""
         return hasattr(self.coder, "split")
 
+    @property
+    def first(self):
+        """The first index."""
+        return np.array([0, 0, 0, 1], np.uint32) if self.tree else 0
+
     def __str__(self):
         return type(self.coder).__name__ + getattr(self.coder, "split", "")
 
@@ -366,7 +371,7 @@ class TestCodelength:
         if isinstance(entry.coder, recjax.MinimalRandomCoder):
             pytest.skip("its codes do not depend on the rate")
         with pytest.raises(ValueError, match="rate_bits"):
-            entry.coder.codelength(jax.random.key(0), 0, NORMAL.proposal(entry), rate_bits=rate_bits)
+            entry.coder.codelength(jax.random.key(0), entry.first, NORMAL.proposal(entry), rate_bits=rate_bits)
 
 
 @pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
@@ -491,8 +496,8 @@ class TestRefusals:
     def test_vectors_where_only_scalars_are_coded(self, entry):
         if entry.vectors:
             pytest.skip("codes vectors")
-        target, proposal = (recjax.Normal(np.zeros(3), scale) for scale in (0.5, 1.0))
-        self.refused(entry, target, proposal, "scalar")
+        target, proposal = (recjax.Normal(np.zeros(3), scale) for scale in ([0.5, 0.4, 0.3], 1.0))
+        self.refused(entry, target, proposal, "scalar|isotropic")
 
     def test_what_is_not_one_key(self, entry):
         proposal = recjax.Normal(0.0, 1.0)
@@ -500,7 +505,7 @@ class TestRefusals:
             with pytest.raises(ValueError, match="key must be"):
                 entry.coder.encode(key, recjax.Normal(0.1, 0.5), proposal)
             with pytest.raises(ValueError, match="key must be"):
-                entry.coder.decode(key, 0, proposal)
+                entry.coder.decode(key, entry.first, proposal)
 
 
 def run_script(path, **environment):

@@ -1,0 +1,114 @@
+"""Many coded samples as one range-coded byte string, and back."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, UInt32
+
+from recjax.bits import heap_path, range_coder, zipf
+from recjax.samplers import interval, tree
+from recjax.samplers.base import Coder
+from recjax.samplers.codelength import depth_rate
+from recjax.samplers.global_coder import ExactCoder
+from recjax.samplers.parallel_gprs import ParallelGPRS
+from recjax.samplers.tree_coder import TreeCoder
+
+
+def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, rate_bits: float) -> bytes:
+    """The indices of ``coder`` as bytes: the sum of their ``codelength`` and a few bits for all of them together.
+
+    Args:
+        coder: an exact coder, global (but not parallel) or over trees.
+        keys: the keys of the samples, known to the reader.
+        index: the indices, in a batch.
+        rate_bits: the divergence in bits that the code is tuned for, known to the reader.
+
+    Raises:
+        ValueError: the coder's indices have no such code.
+
+    >>> import jax, recjax
+    >>> coder, keys = recjax.BranchAndBoundGPRS(), jax.random.split(jax.random.key(0), 100)
+    >>> q, p = recjax.Normal(jnp.full(100, 1.0), jnp.full(100, 0.25)), recjax.Normal(0.0, 1.0)
+    >>> index = coder.encode_batch(keys, q, p).index
+    >>> data = write_indices(coder, keys, index, rate_bits=2.0)
+    >>> bool((read_indices(coder, data, keys, rate_bits=2.0) == index).all())
+    True
+    """
+    if not _is_tree(coder):
+        return range_coder.encode_zeta(np.asarray(index, np.int64), rate_bits)
+    bits = np.unpackbits(np.asarray(index).astype(">u4").view(np.uint8), axis=1).astype(bool)
+    first = bits.argmax(axis=1)
+    depths = bits.shape[1] - first
+    levels = depths.max(initial=1) - 1
+    branches = np.take_along_axis(
+        np.pad(bits, ((0, 0), (0, bits.shape[1]))), first[:, None] + 1 + np.arange(levels), axis=1
+    )
+    frequencies = np.zeros((len(depths), levels), np.int64)
+    nodes = _roots(keys)
+    for level in range(levels):
+        frequency, cut = _cut(coder.split, nodes)
+        frequencies[:, level] = frequency
+        nodes = _descend(nodes, cut, branches[:, level])
+    return heap_path.encode_paths(depths, branches, frequencies, _exponent(rate_bits))
+
+
+def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float) -> UInt32[np.ndarray, "n ..."]:
+    """The indices that `write_indices` wrote with the same coder, keys and rate.
+
+    Raises:
+        FormatError: if no such indices have the code ``data``.
+        ValueError: as `write_indices`.
+    """
+    if not _is_tree(coder):
+        return range_coder.decode_zeta(data, len(keys), rate_bits).astype(np.uint32)
+    state = {"nodes": _roots(keys), "cut": None}
+
+    def next_frequencies(level, branches):
+        if level:
+            state["nodes"] = _descend(state["nodes"], state["cut"], branches[:, -1])
+        frequency, state["cut"] = _cut(coder.split, state["nodes"])
+        return np.asarray(frequency, np.int64)
+
+    depths, branches = heap_path.decode_paths(data, len(keys), _exponent(rate_bits), next_frequencies)
+    bits = np.zeros((len(depths), 128), np.uint8)
+    rows = np.arange(len(depths))
+    bits[rows, 128 - depths] = 1
+    places = 129 - depths[:, None] + np.arange(branches.shape[1])
+    row, level = np.nonzero(branches & (places < 128))
+    bits[row, places[row, level]] = 1
+    return np.packbits(bits, axis=1).view(">u4").astype(np.uint32)
+
+
+def _is_tree(coder):
+    if isinstance(coder, TreeCoder):
+        return True
+    if isinstance(coder, ExactCoder) and not isinstance(coder, ParallelGPRS):
+        return False
+    raise ValueError(f"coder: the indices of a {type(coder).__name__} have no code for many samples")
+
+
+def _exponent(rate_bits):
+    return zipf.zeta_exponent(float(depth_rate(np.float32(rate_bits))))
+
+
+@jax.jit
+def _roots(keys):
+    words = jax.vmap(tree.candidate_key)(keys)
+    return words, jax.tree.map(lambda x: jnp.broadcast_to(x, len(keys)), tree.root())
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _cut(split, state):
+    def one(key, node):
+        cut = node.cut(node.point(key), split)
+        return interval.left_frequency(node.low, cut, node.high, zipf.PRECISION), cut
+
+    return jax.vmap(one)(*state)
+
+
+@jax.jit
+def _descend(state, cut, right):
+    keys, nodes = state
+    return keys, jax.vmap(lambda node, cut, right: node.child(right, cut))(nodes, cut, right)
