@@ -20,6 +20,14 @@ CODERS = (
     ("RejectionSampler", {}, "rejection", 8),
     ("AStar", {}, "a_star", 8),
     ("GPRS", {}, "gprs", 8),
+    ("GreedyRejectionSampler", {}, None, 8),
+    ("ParallelGPRS", {}, "gprs", 8),
+    ("BranchAndBoundGPRS", {"split": "sample"}, "branch_and_bound", 12),
+    ("BranchAndBoundGPRS", {"split": "dyadic"}, None, 12),
+    ("GreedyRejectionCoder", {"split": "sample"}, None, 12),
+    ("GreedyRejectionCoder", {"split": "dyadic"}, None, 12),
+    ("AStarCoder", {"split": "sample"}, None, 12),
+    ("AStarCoder", {"split": "dyadic"}, None, 12),
 )
 """Name, arguments, the rivals' algorithm or None, and the largest divergence: global coders take 2^D_inf steps."""
 BITS = (1, 2, 4, 8, 12)

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from recjax.bits.heap_path import LOG2_DEPTHS
 from recjax.distributions.pair import check_pair
-from recjax.randomness import key_words
 from recjax.samplers import tree
 from recjax.samplers.base import Code, Coder, check_range
 from recjax.samplers.codelength import depth_rate, rate_value, zeta_bits
@@ -50,18 +49,18 @@ class TreeCoder(Coder):
         if proposal.event_shape != targets.event_shape:
             proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
         self._check(targets, proposal)
-        try:
-            return self.search_lanes(keys, targets, proposal)
-        except jax.errors.TracerArrayConversionError:  # under a transformation
+        leaves = jax.tree.leaves((keys, targets, proposal))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # under a transformation
             return jax.vmap(functools.partial(self.search, self))(keys, targets, proposal)
+        return self.search_lanes(keys, targets, proposal)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        return _decode(key_words(key), tree.checked_heap(index), proposal, self.split)
+        return _decode(key, tree.checked_heap(index), proposal, self.split)
 
     def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
         """Bits of a zeta code for the depth, tuned for ``rate_bits``, and of the branches to the node."""
         rate = rate_value(rate_bits, proposal.dtype)
-        return _codelength(key_words(key), tree.checked_heap(index), rate, self.split)
+        return _codelength(key, tree.checked_heap(index), rate, self.split)
 
     def _check(self, target, proposal):
         check_pair(target, proposal, bounded=True)
