@@ -89,7 +89,8 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Distribution) -> C
     def body(walk):
         walk = _step(rule, False, target, proposal, walk)
         exact = functools.partial(_step, rule, True, target, proposal)
-        return jax.lax.cond(walk.status == _UNDECIDED, exact, lambda walk: walk, walk)
+        # at most once; shard_map accepts a loop where it rejects a conditional
+        return jax.lax.while_loop(lambda walk: walk.status == _UNDECIDED, exact, walk)
 
     walk = _begin(rule, key, target, proposal)
     return _finish(rule, proposal, jax.lax.while_loop(lambda walk: walk.status == _RUNNING, body, walk))

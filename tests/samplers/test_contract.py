@@ -402,7 +402,7 @@ def test_codelengths_of_trees_keep_the_kraft_inequality(coder):
     # the nodes of a level share what the code for its depth leaves them
     depth = np.floor(np.log2(heap[:, 3])).astype(int)
     by_depth = np.bincount(depth, shares)
-    assert (np.diff(by_depth) < 0).all()
+    assert (np.diff(by_depth) < 1e-6).all()
 
 
 @each_entry
@@ -410,7 +410,7 @@ class TestStatus:
     def test_cap_on_steps(self, entry):
         if not entry.exact:
             pytest.skip("always examines its whole budget")
-        cap, code = 8, vmapped(entry)
+        cap, code = 4 if entry.tree else 8, vmapped(entry)
         keys, targets, proposal = NORMAL.keys(), NORMAL.targets(entry), NORMAL.proposal(entry)
         coder = dataclasses.replace(entry.coder, max_steps=cap)
         capped = jax.vmap(coder.encode, (0, 0, None))(keys, targets, proposal)
