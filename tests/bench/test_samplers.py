@@ -36,7 +36,7 @@ def test_reports_every_contestant(monkeypatch, tmp_path, capsys):
     path = tmp_path / "samplers.json"
     report = samplers.main(path, seconds=0.01)
     assert json.loads(path.read_text()) == report
-    names = [row["coder"].split("(")[0].split()[0] for row in report["results"]]
+    names = [row["coder"].split(",")[0] for row in report["results"]]
     assert sorted(names) == ["BranchAndBoundGPRS", "BranchAndBoundGPRS", "GPRS"]
     assert all(row["recjax"] > 0 and row["numpy"] > 0 for row in report["results"])
     assert "left out" in capsys.readouterr().out
