@@ -6,7 +6,6 @@ fast the machine multiplies matrices. All run in turn, several times over; media
 """
 
 import concurrent.futures
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recjax.atomic import check_output, write_atomic
+from recjax.bench.report import check_arguments, write_report
 from recjax.bench.timing import Contestant, core_count, interleaved, timed
 from recjax.samplers.block_coder import BlockCoder
 
@@ -34,10 +33,7 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
     Raises:
         ValueError: if the file cannot be written, or ``seconds`` is not positive.
     """
-    if not seconds > 0:
-        raise ValueError(f"seconds must be positive, got {seconds}")
-    if json_path is not None:
-        check_output(json_path, force=force)
+    check_arguments(json_path, seconds, force)
     cores = core_count()
     problem = _problem()
     coder, compile_seconds = _recjax(*problem)
@@ -72,8 +68,7 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         },
     }
     _print(report, fastest)
-    if json_path is not None:
-        write_atomic(json_path, (json.dumps(report, indent=2) + "\n").encode(), force=force)
+    write_report(report, json_path, force)
     return report
 
 

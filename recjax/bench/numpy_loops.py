@@ -1,7 +1,7 @@
-"""Exact coders of a Gaussian as plain NumPy: a Python loop over samples, candidates of one sample as arrays.
+"""Exact coders of a Gaussian without JAX: a Python loop over samples.
 
-The proposal is N(0, 1), the target N(m, s^2) with s < 1, so that ln r(x) = top - a (x - c)^2. Every loop maps
-a generator, means and scales to samples and steps.
+Global coders take the candidates of a sample as NumPy arrays, the others (`scalar_loops`) one at a time. Every loop
+maps a generator, means and scales to samples and steps.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
+
+from recjax.bench.scalar_loops import Table, log_stretch, loops, shape
 
 Loop = Callable[[np.random.Generator, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -18,14 +20,8 @@ REACH = 1e-3, 100.0
 """The first point, and the last one over max r."""
 
 
-def shape(m: float, s: float) -> tuple[float, float, float]:
-    """a, c and top."""
-    rest = (1 - s) * (1 + s)
-    return 0.5 * rest / (s * s), m / rest, 0.5 * m * m / rest - math.log(s)
-
-
-def stretch_table(m: float, s: float) -> tuple[np.ndarray, np.ndarray]:
-    """ln sigma at equal steps of ln g, where g = h / sqrt(1 - h / max r) and sigma is nearly linear in g."""
+def stretch_table(m: float, s: float) -> Table:
+    """The stretch function of a target."""
     a, c, top = shape(m, s)
     log_g = np.linspace(math.log(REACH[0]), math.log(REACH[1]) + top, TABLE)
     g = np.exp(log_g)
@@ -38,20 +34,12 @@ def stretch_table(m: float, s: float) -> tuple[np.ndarray, np.ndarray]:
     slope = ratio * 2 * gap / (1 + gap) / (high_q - low_q - g * ratio * (high_p - low_p))
     # exact if the slope is a power of g between two points
     power = np.diff(np.log(slope)) / (log_g[1] - log_g[0]) + 1
-    return log_g, np.log(np.cumsum(np.concatenate([g[:1], np.diff(slope * g) / power])))
+    sigma = np.cumsum(np.concatenate([g[:1], np.diff(slope * g) / power]))
+    return log_g[0], log_g[1] - log_g[0], np.log(sigma)
 
 
 def _tail(z):
     return 0.5 * np.array(list(map(math.erfc, (z.ravel() * math.sqrt(0.5)).tolist()))).reshape(z.shape)
-
-
-def _log_stretch(table, top, log_ratio):
-    log_g, log_sigma = table
-    at = log_ratio - 0.5 * math.log(max(-math.expm1(log_ratio - top), 1e-300))
-    if not log_g[0] < at < log_g[-1]:  # sigma is proportional to g out there
-        end = 0 if at <= log_g[0] else -1
-        return log_sigma[end] + at - log_g[end]
-    return np.interp(at, log_g, log_sigma)
 
 
 def _chunk(top):
@@ -99,23 +87,9 @@ def _gprs(rng, m, s):
         best = np.maximum.accumulate(log_ratio)
         # sigma grows and times do too: only a record can be accepted
         for k in np.flatnonzero((log_ratio == best) & (log_ratio > record)):
-            if math.log(times[k]) < _log_stretch(table, top, log_ratio[k]):
+            if math.log(times[k]) < log_stretch(table, top, log_ratio[k]):
                 return x[k], steps + k + 1
         steps, time, record = steps + size, times[-1], max(record, best[-1])
-
-
-def _branch_and_bound(rng, m, s):
-    a, c, top = shape(m, s)
-    table, quantile = stretch_table(m, s), NormalDist().inv_cdf
-    low, high, time, steps = 0.0, 1.0, 0.0, 0
-    while True:
-        steps += 1
-        time += rng.standard_exponential() / (high - low)
-        u = low + (high - low) * rng.random()
-        x = quantile(u)
-        if math.log(time) < _log_stretch(table, top, top - a * (x - c) ** 2):
-            return x, steps
-        low, high = (u, high) if x < c else (low, u)
 
 
 def _loop(one) -> Loop:
@@ -129,8 +103,11 @@ def _loop(one) -> Loop:
 
 
 LOOPS: dict[str, Loop] = {
-    "rejection": _loop(_rejection),
-    "a_star": _loop(_a_star),
-    "gprs": _loop(_gprs),
-    "branch_and_bound": _loop(_branch_and_bound),
+    name: _loop(one)
+    for name, one in {
+        **loops(lambda function: function, stretch_table, NormalDist().inv_cdf),
+        "rejection": _rejection,
+        "a_star": _a_star,
+        "gprs": _gprs,
+    }.items()
 }

@@ -3,7 +3,6 @@
 Every lane has its own target over N(0, 1): scale 2^-K within 2 %, and the mean that makes the divergence K bits.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,24 @@ import jax
 import numpy as np
 
 import recjax
-from recjax.atomic import check_output, write_atomic
 from recjax.bench import numba_loops, numpy_loops
+from recjax.bench.report import check_arguments, write_report
 from recjax.bench.timing import Contestant, core_count, interleaved, timed
 
 CODERS = (
     ("RejectionSampler", {}, "rejection", 8),
     ("AStar", {}, "a_star", 8),
     ("GPRS", {}, "gprs", 8),
-    ("GreedyRejectionSampler", {}, None, 8),
+    ("GreedyRejectionSampler", {}, "greedy_rejection", 8),
     ("ParallelGPRS", {}, "gprs", 8),
     ("BranchAndBoundGPRS", {"split": "sample"}, "branch_and_bound", 12),
-    ("BranchAndBoundGPRS", {"split": "dyadic"}, None, 12),
-    ("GreedyRejectionCoder", {"split": "sample"}, None, 12),
-    ("GreedyRejectionCoder", {"split": "dyadic"}, None, 12),
-    ("AStarCoder", {"split": "sample"}, None, 12),
-    ("AStarCoder", {"split": "dyadic"}, None, 12),
+    ("BranchAndBoundGPRS", {"split": "dyadic"}, "dyadic_gprs", 12),
+    ("GreedyRejectionCoder", {"split": "sample"}, "grcs", 12),
+    ("GreedyRejectionCoder", {"split": "dyadic"}, "grcd", 12),
+    ("AStarCoder", {"split": "sample"}, "as_star", 12),
+    ("AStarCoder", {"split": "dyadic"}, "ad_star", 12),
 )
-"""Name, arguments, the rivals' algorithm or None, and the largest divergence: global coders take 2^D_inf steps."""
+"""Name, arguments, the rivals' algorithm, and the largest divergence: global coders take 2^D_inf steps."""
 BITS = (1, 2, 4, 8, 12)
 SECONDS_A_RUN = 0.3
 LARGEST = 1 << 17
@@ -47,10 +46,7 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
     Raises:
         ValueError: if the file cannot be written, or ``seconds`` is not positive.
     """
-    if not seconds > 0:
-        raise ValueError(f"seconds must be positive, got {seconds}")
-    if json_path is not None:
-        check_output(json_path, force=force)
+    check_arguments(json_path, seconds, force)
     cores = core_count()
     rivals = {"numpy": numpy_loops.LOOPS}
     if numba_loops.available():
@@ -65,8 +61,7 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         _print(rows[-1])
     print(f"\nglobal coders need 2^D_inf steps: above {min(c[3] for c in CODERS)} bits they are left out")
     report = {"name": "recjax bench samplers", "description": description, "results": rows}
-    if json_path is not None:
-        write_atomic(json_path, (json.dumps(report, indent=2) + "\n").encode(), force=force)
+    write_report(report, json_path, force)
     return report
 
 
@@ -84,8 +79,7 @@ def _measure(coder, bits, rivals, seconds) -> dict[str, Any]:
     name, arguments, algorithm, _ = coder
     run, size, steps, compiling = _recjax(getattr(recjax, name)(**arguments), bits)
     contestants: dict[str, Contestant] = {"recjax": (run, size)}
-    if algorithm is not None:
-        contestants |= {rival: _rival(loops[algorithm], bits) for rival, loops in rivals.items()}
+    contestants |= {rival: _rival(loops[algorithm], bits) for rival, loops in rivals.items()}
     times = interleaved(contestants, seconds, runs=2)
     label = name + "".join(f", {key}={value}" for key, value in arguments.items())
     rates = {rival: work / times[rival] for rival, (_, work) in contestants.items()}

@@ -37,7 +37,11 @@ class AStarCoder(TreeCoder, frontier_search.FrontierRule):
     max_depth: int = tree.MAX_DEPTH
     max_steps: int = 1 << 14
 
-    search = staticmethod(frontier_search.encode)
+    def search(self, key, target, proposal):
+        return frontier_search.encode(self, key, target, proposal)
+
+    def search_lanes(self, keys, targets, proposals):
+        return frontier_search.encode_lanes(self, keys, targets, proposals)
 
     def __post_init__(self):
         super().__post_init__()

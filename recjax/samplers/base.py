@@ -3,12 +3,14 @@
 import abc
 import dataclasses
 import enum
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
+
+from recjax.distributions.pair import check_pair, check_pairs
 
 
 class Status(enum.IntEnum):
@@ -52,7 +54,12 @@ class Coder(abc.ABC):
     used for nothing else.
     """
 
-    @abc.abstractmethod
+    bounded: ClassVar[bool] = True
+    """Whether the density ratio has to be bounded."""
+
+    widths: ClassVar[bool] = False
+    """Whether the pair has to have width functions."""
+
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
         """Draws a sample of ``target`` that ``decode`` finds again from the key and a short index.
 
@@ -61,8 +68,9 @@ class Coder(abc.ABC):
                 continuous with respect to the proposal, or the coder cannot treat the pair. On traced parameters
                 the code's status is ``Status.INVALID`` instead.
         """
+        check_pair(target, proposal, self.bounded, self.widths)
+        return self.search(key, target, proposal)
 
-    @abc.abstractmethod
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
         """The results of ``jax.vmap(encode)`` in less time.
 
@@ -70,7 +78,29 @@ class Coder(abc.ABC):
             keys: one key an example.
             targets: a distribution whose parameters have a leading batch axis.
             proposal: one proposal for all, or a batch of them.
+
+        Raises:
+            ValueError: as ``encode``, or there is not one key for every target.
         """
+        sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
+        batch = keys.shape if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys.shape[:-1]
+        if len(batch) != 1 or sizes != {batch} or batch == (0,):
+            raise ValueError(f"keys: a batch of keys {list(batch)} does not fit targets with leading axes {sizes}")
+        if proposal.event_shape != targets.event_shape:
+            proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
+        check_pairs(targets, proposal, self.bounded, self.widths)
+        leaves = jax.tree.leaves((keys, targets, proposal))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # under a transformation
+            return jax.vmap(self.search)(keys, targets, proposal)
+        return self.search_lanes(keys, targets, proposal)
+
+    @abc.abstractmethod
+    def search(self, key: Array, target: Any, proposal: Any) -> Code:
+        """``encode`` for a pair that has been checked as far as it is known."""
+
+    @abc.abstractmethod
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
+        """``encode_batch`` of concrete values."""
 
     @abc.abstractmethod
     def decode(self, key: Array, index: PyTree[Array], proposal: Any) -> Float[Array, "*event"]:

@@ -44,16 +44,15 @@ class BranchAndBoundGPRS(TreeCoder):
     split: tree.Split = "sample"
     max_steps: int = 1 << 14
 
-    @staticmethod
-    def search(rule, key, target, proposal):
-        if rule.split == "sample":
-            return path_search.encode(_OnPath(max_steps=rule.max_steps), key, target, proposal)
-        return frontier_search.encode(_InTimeOrder(max_steps=rule.max_steps), key, target, proposal)
+    def search(self, key, target, proposal):
+        if self.split == "sample":
+            return path_search.encode(_OnPath(max_steps=self.max_steps), key, target, proposal)
+        return frontier_search.encode(_InTimeOrder(max_steps=self.max_steps), key, target, proposal)
 
     def search_lanes(self, keys, targets, proposals):
         if self.split == "sample":
             return path_search.encode_lanes(_OnPath(max_steps=self.max_steps), keys, targets, proposals)
-        return super().search_lanes(keys, targets, proposals)
+        return frontier_search.encode_lanes(_InTimeOrder(max_steps=self.max_steps), keys, targets, proposals)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

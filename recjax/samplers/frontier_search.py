@@ -25,6 +25,7 @@ CAPACITY = 64
 """Nodes that may be open at a time."""
 
 _RUNNING = -1
+_SLAB = 1 << 12  # lanes at a time in a batch
 
 
 @jax.tree_util.register_dataclass
@@ -85,6 +86,16 @@ class FrontierRule(abc.ABC):
         """Whether a new node may hold the sample."""
 
 
+def encode_lanes(rule: FrontierRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
+    """Searches for many examples, with leading batch axes, in slabs, so that few wait for the longest search."""
+
+    def search(start):
+        return _encode_slab(rule, *jax.tree.map(lambda x: x[start : start + _SLAB], (keys, targets, proposals)))
+
+    slabs = [search(start) for start in range(0, len(keys), _SLAB)]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *slabs)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def encode(rule: FrontierRule, key: Array, target: Any, proposal: Distribution) -> Code:
     """Searches for one example."""
@@ -93,6 +104,9 @@ def encode(rule: FrontierRule, key: Array, target: Any, proposal: Distribution) 
     search = jax.lax.while_loop(lambda search: search.status == _RUNNING, body, search)
     sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
+
+
+_encode_slab = jax.jit(jax.vmap(encode, in_axes=(None, 0, 0, 0)), static_argnums=0)
 
 
 def _begin(rule, key, target, proposal):

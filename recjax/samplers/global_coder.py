@@ -2,14 +2,12 @@
 
 import abc
 import dataclasses
-import functools
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recjax.distributions.pair import Pair, check_pair, check_pairs
+from recjax.distributions.pair import Pair
 from recjax.samplers import driver
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
 from recjax.samplers.codelength import rate_value, zeta_bits
@@ -17,9 +15,6 @@ from recjax.samplers.codelength import rate_value, zeta_bits
 
 class GlobalCoder(Coder):
     """A coder whose index is the 0-based number of a candidate (uint32); itself the driver's ``Rule``."""
-
-    bounded: ClassVar[bool]
-    widths: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -44,18 +39,11 @@ class GlobalCoder(Coder):
     @abc.abstractmethod
     def exhausted(self, carry: Any) -> Array: ...
 
-    def encode(self, key: Array, target: Any, proposal: Any) -> Code:
-        check_pair(target, proposal, self.bounded, self.widths)
+    def search(self, key: Array, target: Any, proposal: Any) -> Code:
         return driver.encode(self, key, target, proposal)
 
-    def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
-        if proposal.event_shape != targets.event_shape:
-            proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
-        check_pairs(targets, proposal, self.bounded, self.widths)
-        try:
-            return driver.encode_lanes(self, keys, targets, proposal)
-        except jax.errors.TracerArrayConversionError:  # under a transformation
-            return jax.vmap(functools.partial(driver.encode, self))(keys, targets, proposal)
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
+        return driver.encode_lanes(self, keys, targets, proposals)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         return driver.decode(key, checked_index(index, self.limit), proposal)
@@ -68,8 +56,6 @@ class ExactCoder(GlobalCoder):
     Args:
         max_steps: cap on the candidates examined.
     """
-
-    bounded: ClassVar[bool] = True
 
     max_steps: int = 1 << 24
 

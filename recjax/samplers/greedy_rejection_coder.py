@@ -36,7 +36,8 @@ class GreedyRejectionCoder(TreeCoder, path_search.PathRule):
     split: tree.Split = "sample"
     max_steps: int = tree.MAX_DEPTH
 
-    search = staticmethod(path_search.encode)
+    def search(self, key, target, proposal):
+        return path_search.encode(self, key, target, proposal)
 
     def search_lanes(self, keys, targets, proposals):
         return path_search.encode_lanes(self, keys, targets, proposals)
