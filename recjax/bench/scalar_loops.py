@@ -185,7 +185,7 @@ def loops(
     def a_star_coder(rng, m, s, dyadic):
         a, c, top = parameters(m, s)
         time = rng.standard_exponential()
-        heap = [(math.log(time) - top, time, 0.0, 1.0, -math.inf, math.inf)]
+        heap: list[Any] = [(math.log(time) - top, time, 0.0, 1.0, -math.inf, math.inf)]
         best, sample, steps = math.inf, 0.0, 0
         while len(heap) > 0 and heap[0][0] < best:
             _, time, low, high, first, last = heapq.heappop(heap)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from recjax.distributions.pair import check_pair, check_pairs
@@ -90,7 +91,7 @@ class Coder(abc.ABC):
             proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
         check_pairs(targets, proposal, self.bounded, self.widths)
         leaves = jax.tree.leaves((keys, targets, proposal))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # under a transformation
+        if any(isinstance(leaf, Tracer) for leaf in leaves):  # under a transformation
             return jax.vmap(self.search)(keys, targets, proposal)
         return self.search_lanes(keys, targets, proposal)
 

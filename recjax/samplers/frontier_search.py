@@ -111,8 +111,8 @@ _encode_slab = jax.jit(jax.vmap(encode, in_axes=(None, 0, 0, 0)), static_argnums
 
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
-    words = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
-    keys = tuple((word[0], word[1]) for word in words)
+    candidate, arrival = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
+    keys = (candidate[0], candidate[1]), (arrival[0], arrival[1])
     status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
     root, zero = tree.root(), jnp.zeros((), proposal.dtype)
     first = _entry(pair, keys, root, zero)
