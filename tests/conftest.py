@@ -29,6 +29,13 @@ def strict_promotion(request):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def free_programs():
+    """Compiled programs take about 10 MB each: what a file compiled goes with it."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The shared image data: the folder RECJAX_DATA, or ../shared/data beside the repository."""

@@ -115,7 +115,7 @@ def _channel_simulation(q, p):
     if nats is None:
         _, log_w, mass = _levels(pair)
         # the mass is 1 but for rounding in exp(ln r_max), of which a large divergence is a large multiple
-        nats = -jnp.sum(log_w * mass) / jnp.sum(mass)
+        nats = jnp.sum(-log_w * mass) / jnp.sum(mass)
     return _or_nan(nats / _LN_2, pair, bounded=True, widths=True)
 
 
