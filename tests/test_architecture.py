@@ -21,7 +21,7 @@ ARROWS = {
     "distributions": {"randomness", "words"},
     "limits": {"distributions"},
     "bits": {"errors"},
-    "samplers": {"distributions", "limits", "randomness", "words", "bits"},
+    "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits"},
     "inr": set(),
     "modalities": {"errors", "atomic"},
     "parallel": set(),
