@@ -10,17 +10,18 @@ import pytest
 import recjax
 
 ROOT = Path(recjax.__file__).parent
-BASE = {"errors", "atomic", "randomness"}
+BASE = {"errors", "atomic", "randomness", "words"}
 
 # part -> the parts it may import (and itself)
 ARROWS = {
     "errors": set(),
     "atomic": set(),
     "randomness": set(),
-    "distributions": {"randomness"},
+    "words": set(),
+    "distributions": {"randomness", "words"},
     "limits": {"distributions"},
     "bits": {"errors"},
-    "samplers": {"distributions", "limits", "randomness", "bits"},
+    "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits"},
     "inr": set(),
     "modalities": {"errors", "atomic"},
     "parallel": set(),

@@ -61,6 +61,10 @@ class Distribution(abc.ABC):
     def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         """Distribution function of each component."""
 
+    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
+        """The probability of [low, high], low <= high, in each component."""
+        return self.cdf(high) - self.cdf(low)
+
     @abc.abstractmethod
     def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         """Inverse distribution function of each component."""
@@ -135,6 +139,18 @@ def finite(name: str, value: Any) -> tuple[str, Any]:
 
 def positive(name: str, value: Any) -> tuple[str, Any]:
     return f"{name} must be positive and finite", ~((value > 0) & (value < math.inf))
+
+
+def interval(low: Any, high: Any) -> Violations:
+    """What is wrong with the ends of intervals."""
+    half = float(jnp.finfo(low.dtype).max) / 2
+    far = ~(abs(low) <= half) | ~(abs(high) <= half)
+    return [
+        finite("low", low),
+        finite("high", high),
+        ("high must be greater than low", ~(high > low)),
+        ("high - low must be finite: both within half the range of numbers", far),
+    ]
 
 
 def _common_dtype(values) -> np.dtype:

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
+from recjax import words
 from recjax.distributions.base import Distribution, Violations, family
-from recjax.distributions.pair import Pair, register_pair
+from recjax.distributions.pair import register_pair
+from recjax.distributions.step_ratio import StepPair
 
 _LOG2_E = 1.4426950408889634
 # powers 2^-f of 16-bit fractions f as products of two tables, at most 2^31
@@ -68,7 +70,7 @@ class Categorical(Distribution):
 
     def sample_from_bits(self, bits):
         ends = jnp.cumsum(self._weights(), -1, dtype=jnp.uint32)
-        place = _scaled(self._event(bits), ends[..., -1])
+        place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)
         return jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)
 
     def _weights(self) -> UInt32[Array, "*event K"]:
@@ -85,14 +87,17 @@ class Categorical(Distribution):
 
 
 @register_pair(Categorical, Categorical)
-class CategoricalPair(Pair):
-    """The ratio takes at most K values; all integrals are sums."""
+class CategoricalPair(StepPair):
+    """The ratio takes at most K values."""
 
     def log_ratio(self, x):
-        return self.proposal._sum(_pick(self._log_ratios(), x))
+        return self.proposal._sum(_pick(self.parts()[0], x))
 
-    def log_ratio_max(self):
-        return self.proposal._sum(self._log_ratios().max(-1))
+    def parts(self):
+        log_q, log_p = self.target.log_probs(), self.proposal.log_probs()
+        occurs = log_q > -jnp.inf
+        ratios = jnp.where(occurs, log_q - jnp.where(occurs, log_p, 0), -jnp.inf)
+        return ratios, jnp.exp(log_p), jnp.exp(log_q)
 
     def violations(self) -> Violations:
         q, p = self.target.logits, self.proposal.logits
@@ -100,45 +105,6 @@ class CategoricalPair(Pair):
             raise ValueError(f"target: it has {q.shape[-1]} categories, the proposal {p.shape[-1]}")
         outside = (p == -np.inf) & (q > -np.inf)
         return [*super().violations(), ("target: a category has probability zero under the proposal", outside)]
-
-    def bound_violations(self) -> Violations:
-        return []
-
-    def widths(self, log_h):
-        some = self._row(self._log_ratios()) >= log_h
-        return tuple(
-            jnp.sum(jnp.where(some, self._row(jnp.exp(d.log_probs())), 0)) for d in (self.proposal, self.target)
-        )
-
-    def survival(self, log_h):
-        excess = self._row(self._log_ratios()) - log_h
-        some = excess > 0
-        q = self._row(jnp.exp(self.target.log_probs()))
-        return jnp.sum(jnp.where(some, -q * jnp.expm1(-jnp.where(some, excess, 1)), 0))
-
-    def kl(self):
-        log_q, ratios = self.target.log_probs(), self._log_ratios()
-        return self.proposal._sum(jnp.sum(jnp.exp(log_q) * jnp.where(log_q > -jnp.inf, ratios, 0), -1))
-
-    def channel_simulation(self):
-        """-int w_P ln w_P dh, a sum over the steps of w_P."""
-        ratios, p = self._row(self._log_ratios()), self._row(jnp.exp(self.proposal.log_probs()))
-        order = jnp.argsort(ratios)
-        widths = jnp.cumsum(p[order][::-1])[::-1]
-        steps = jnp.diff(jnp.exp(ratios[order]), prepend=0)
-        # the lowest level holds everything: exactly 1, not its rounded sum
-        log_w = jnp.log(jnp.where(widths > 0, jnp.minimum(widths, 1), 1))
-        return -jnp.sum(steps * widths * log_w)
-
-    def _log_ratios(self):
-        log_q, log_p = self.target.log_probs(), self.proposal.log_probs()
-        occurs = log_q > -jnp.inf
-        return jnp.where(occurs, log_q - jnp.where(occurs, log_p, 0), -jnp.inf)
-
-    def _row(self, table):
-        if self.proposal.event_size != 1:
-            raise ValueError(f"{self._name}: width functions exist for scalar pairs only")
-        return table.reshape(-1)
 
 
 def _categories(distribution):
@@ -149,10 +115,3 @@ def _pick(table, x):
     """The entry of each component's row for its category, -inf for what is no category."""
     categories = jnp.arange(table.shape[-1], dtype=jnp.int32)
     return jnp.max(jnp.where(jnp.asarray(x)[..., None] == categories, table, -jnp.inf), -1)
-
-
-def _scaled(bits, total):
-    """floor(bits total / 2^32) in 32-bit arithmetic."""
-    b1, b0, w1, w0 = bits >> 16, bits & 0xFFFF, total >> 16, total & 0xFFFF
-    middle = (b0 * w0 >> 16) + (b1 * w0 & 0xFFFF) + (b0 * w1 & 0xFFFF)
-    return b1 * w1 + (b1 * w0 >> 16) + (b0 * w1 >> 16) + (middle >> 16)

@@ -45,7 +45,8 @@ def isotropic_widths(
     near = jnp.where(below & (rho * (1 + centre) > 0.5), level, centre - rho)
     w_p, w_q = ball_mass(near, rho, d), ball_mass((near - m) / s, rho / s, d)
     apart = jnp.any(unequal(scale))
-    return tuple(jnp.where(apart, jnp.nan, jnp.where(log_h > top, 0, w)) for w in (w_p, w_q))
+    w_p, w_q = (jnp.where(apart, jnp.nan, jnp.where(log_h > top, 0, w)) for w in (w_p, w_q))
+    return w_p, w_q
 
 
 def isotropy_violations(scale: Float[Array, "*event"]) -> Violations:

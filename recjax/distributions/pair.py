@@ -83,6 +83,10 @@ class Pair(abc.ABC):
         near = jnp.sum(inner * jnp.outer(length, weights))
         return jnp.where(depth < _NEAR, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
+    def stretch(self, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""] | None:
+        """The integral of 1 / survival over h from low to high < max r, or None: by quadrature."""
+        return None
+
     def mode(self) -> Float[Array, "*event"]:
         """Where r is largest, for scalar pairs whose ratio is unimodal: it only falls on either side.
 
@@ -98,9 +102,8 @@ class Pair(abc.ABC):
     def masses(
         self, low: Float[Array, "*event"], high: Float[Array, "*event"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """P[low, high] and Q[low, high]."""
-        p, q = (d.cdf(high) - d.cdf(low) for d in (self.proposal, self.target))
-        return p.reshape(()), q.reshape(())
+        """P[low, high] and Q[low, high] of scalar pairs."""
+        return self.proposal.mass(low, high).reshape(()), self.target.mass(low, high).reshape(())
 
     def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
         """ln of the largest r on [low, high], or an upper bound."""

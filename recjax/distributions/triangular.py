@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from recjax import randomness
-from recjax.distributions.base import Distribution, Violations, family, finite
+from recjax.distributions.base import Distribution, Violations, family, interval
 from recjax.distributions.pair import Pair, register_pair
-from recjax.distributions.uniform import Uniform
+from recjax.distributions.uniform import Uniform, outside
 
 
 @family
@@ -27,11 +27,7 @@ class Triangular(Distribution):
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
-        return [
-            finite("low", self.low),
-            finite("high", self.high),
-            ("high must be greater than low", ~(self.high > self.low)),
-        ]
+        return interval(self.low, self.high)
 
     def height(self, x):
         """The density relative to its peak 2 / (high - low); zero outside."""
@@ -44,6 +40,14 @@ class Triangular(Distribution):
     def cdf(self, x):
         u = jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
         return jnp.where(u < 0.5, 2 * u * u, 1 - 2 * jnp.square(1 - u))
+
+    def mass(self, low, high):
+        # trapezoids on either side of the peak: no difference of nearly equal probabilities
+        middle = 0.5 * self.low + 0.5 * self.high
+        ends = jnp.clip(low, self.low, self.high), jnp.clip(high, self.low, self.high)
+        sides = [tuple(bound(x, middle) for x in ends) for bound in (jnp.minimum, jnp.maximum)]
+        areas = [(stop - start) * (self.height(start) + self.height(stop)) for start, stop in sides]
+        return jnp.maximum(areas[0] + areas[1], 0) / (self.high - self.low)
 
     def icdf(self, u):
         # square roots are exactly rounded, so that samples are the same everywhere
@@ -68,12 +72,7 @@ class TriangularPair(Pair):
         return self.proposal._sum(self._peaks())
 
     def violations(self) -> Violations:
-        q, p = self.target, self.proposal
-        outside = (q.low < p.low) | (q.high > p.high)
-        return [*super().violations(), ("target: its interval must lie within the proposal's", outside)]
-
-    def bound_violations(self) -> Violations:
-        return []
+        return [*super().violations(), outside(self.target.low, self.target.high, self.proposal)]
 
     def widths(self, log_h):
         top = self._scalar(self._peaks())
@@ -83,6 +82,20 @@ class TriangularPair(Pair):
 
     def survival(self, log_h):
         return jnp.square(jnp.expm1(jnp.minimum(log_h - self._scalar(self._peaks()), 0)))
+
+    def stretch(self, log_low, log_high):
+        """sigma(h) = h / (1 - y)."""
+        top = self._scalar(self._peaks())
+        rise = -jnp.exp(log_high) * jnp.expm1(log_low - log_high)
+        return rise / (jnp.expm1(log_low - top) * jnp.expm1(log_high - top))
+
+    def mode(self):
+        return 0.5 * self.target.low + 0.5 * self.target.high
+
+    def level_set(self, log_h):
+        """The middle -+ (1 - y) half the length."""
+        reach = -0.5 * jnp.expm1(jnp.minimum(log_h - self._peaks(), 0)) * (self.target.high - self.target.low)
+        return self.mode() - reach, self.mode() + reach
 
     def kl(self):
         return self.proposal._sum(self._peaks() - 0.5)

@@ -1,11 +1,14 @@
 """Uniform distributions on intervals, and uniform targets nested in uniform proposals."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from recjax import randomness
-from recjax.distributions.base import Distribution, Violations, family, finite
-from recjax.distributions.pair import Pair, register_pair
+from recjax.distributions.base import Distribution, Violations, family, interval
+from recjax.distributions.pair import register_pair
+from recjax.distributions.step_ratio import StepPair
 
 
 @family
@@ -26,14 +29,7 @@ class Uniform(Distribution):
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
-        half = float(jnp.finfo(self.dtype).max) / 2
-        return [
-            finite("low", self.low),
-            finite("high", self.high),
-            ("high must be greater than low", ~(self.high > self.low)),
-            ("high - low must be finite: both within half the range of numbers", ~(abs(self.low) <= half)),
-            ("high - low must be finite: both within half the range of numbers", ~(abs(self.high) <= half)),
-        ]
+        return interval(self.low, self.high)
 
     def log_prob(self, x):
         inside = (x >= self.low) & (x <= self.high)
@@ -42,14 +38,14 @@ class Uniform(Distribution):
     def cdf(self, x):
         return jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
 
+    def mass(self, low, high):
+        return jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (self.high - self.low)
+
     def icdf(self, u):
         return self.low + (self.high - self.low) * u
 
     def sample_from_bits(self, bits):
-        lower, tail = randomness.sign_and_tail(bits, self.dtype)
-        low, width = self.low, self.high - self.low
-        x = jnp.where(self._event(lower), self._affine(low, width, tail), self._affine(self.high, -width, tail))
-        return jnp.clip(x, self.low, self.high)
+        return self._from_tail(*randomness.sign_and_tail(bits, self.dtype))
 
     def sample_from_quantile(self, high, low):
         lower, tail, _ = randomness.quantile_parts(high, low, self.dtype)
@@ -62,31 +58,20 @@ class Uniform(Distribution):
 
 
 @register_pair(Uniform, Uniform)
-class UniformPair(Pair):
-    """r is constant on the target's interval, which lies in the proposal's."""
+class UniformPair(StepPair):
+    """r is constant on the target's interval, which lies in the proposal's; for vectors, on a box in a box."""
 
     def log_ratio(self, x):
         inside = (x >= self.target.low) & (x <= self.target.high)
         return jnp.where(inside.all(), self.log_ratio_max(), -jnp.inf)
 
-    def log_ratio_max(self):
-        return self.proposal._sum(self._log_ratios())
+    def parts(self):
+        q, p = self.target, self.proposal
+        ratios = jnp.log((p.high - p.low) / (q.high - q.low))[..., None]
+        return ratios, jnp.exp(-ratios), jnp.ones_like(ratios)
 
     def violations(self) -> Violations:
-        q, p = self.target, self.proposal
-        outside = (q.low < p.low) | (q.high > p.high)
-        return [*super().violations(), ("target: its interval must lie within the proposal's", outside)]
-
-    def bound_violations(self) -> Violations:
-        return []
-
-    def widths(self, log_h):
-        top = self._scalar(self._log_ratios())
-        some = log_h <= top
-        return jnp.where(some, jnp.exp(-top), 0), some.astype(log_h.dtype)
-
-    def survival(self, log_h):
-        return -jnp.expm1(jnp.minimum(log_h - self._scalar(self._log_ratios()), 0))
+        return [*super().violations(), outside(self.target.low, self.target.high, self.proposal)]
 
     def mode(self):
         return 0.5 * self.target.low + 0.5 * self.target.high
@@ -94,12 +79,15 @@ class UniformPair(Pair):
     def level_set(self, log_h):
         return self.target.low, self.target.high
 
-    def kl(self):
-        return self.log_ratio_max()
+    def log_ratio_max_on(self, low, high):
+        meets = (low < self.target.high) & (high > self.target.low)
+        return jnp.where(meets.all(), self.log_ratio_max(), -jnp.inf)
 
-    def channel_simulation(self):
-        return self.log_ratio_max()
+    def _steps(self):
+        top = self.log_ratio_max()[None]
+        return top, jnp.exp(-top), jnp.ones_like(top)
 
-    def _log_ratios(self):
-        q, p = self.target, self.proposal
-        return jnp.log((p.high - p.low) / (q.high - q.low))
+
+def outside(low: Any, high: Any, proposal: Uniform) -> tuple[str, Any]:
+    """The violation of intervals that leave the proposal's, which have its shape."""
+    return "target: it must lie within the proposal's interval", (low < proposal.low) | (high > proposal.high)

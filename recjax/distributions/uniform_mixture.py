@@ -1,13 +1,15 @@
 """Mixtures of disjoint uniform intervals as targets in uniform proposals."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from recjax import randomness
-from recjax.distributions.base import Distribution, Violations, family, finite
-from recjax.distributions.pair import Pair, register_pair
-from recjax.distributions.uniform import Uniform
+from recjax.distributions.base import Distribution, Violations, family, interval
+from recjax.distributions.pair import register_pair
+from recjax.distributions.step_ratio import StepPair
+from recjax.distributions.uniform import Uniform, outside
 
 
 @family
@@ -46,9 +48,7 @@ class UniformMixture(Distribution):
             self.low[..., None, :] < self.high[..., :, None]
         )
         return [
-            finite("low", self.low),
-            finite("high", self.high),
-            ("high must be greater than low", ~(self.high > self.low)),
+            *interval(self.low, self.high),
             ("low: intervals must not overlap", overlap & ~np.eye(self.low.shape[-1], dtype=bool)),
             ("weights must be finite and not negative", ~((self.weights >= 0) & (self.weights < np.inf))),
             ("weights must not all be zero", ~(self.weights.max(-1) > 0)),
@@ -75,6 +75,11 @@ class UniformMixture(Distribution):
         covered = jnp.clip((jnp.asarray(x)[..., None] - self.low) / (self.high - self.low), 0, 1)
         return jnp.sum(self.probabilities() * covered, -1)
 
+    def mass(self, low, high):
+        low, high = jnp.asarray(low)[..., None], jnp.asarray(high)[..., None]
+        covered = jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (self.high - self.low)
+        return jnp.sum(self.probabilities() * covered, -1)
+
     def icdf(self, u):
         order = jnp.argsort(self.low, -1)
         low, high, share = (jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities()))
@@ -89,52 +94,21 @@ class UniformMixture(Distribution):
 
 
 @register_pair(UniformMixture, Uniform)
-class UniformMixturePair(Pair):
-    """r is constant on each interval; all integrals are sums over them."""
+class UniformMixturePair(StepPair):
+    """r is constant on each interval; it has several modes, so that coders which need one do not take it."""
 
     def log_ratio(self, x):
-        return self.proposal._sum(self.target.pick(self._log_ratios(), x))
+        return self.proposal._sum(self.target.pick(self.parts()[0], x))
 
-    def log_ratio_max(self):
-        return self.proposal._sum(self._log_ratios().max(-1))
+    def parts(self):
+        q, length = self.target, (self.proposal.high - self.proposal.low)[..., None]
+        return q.log_densities() + jnp.log(length), (q.high - q.low) / length, q.probabilities()
 
     def violations(self) -> Violations:
-        q, p = self.target, self.proposal
-        outside = (q.low < p.low[..., None]) | (q.high > p.high[..., None])
-        return [*super().violations(), ("target: its intervals must lie within the proposal's", outside)]
+        q, p = self.target, jax.tree.map(lambda x: x[..., None], self.proposal)
+        return [*super().violations(), outside(q.low, q.high, p)]
 
-    def bound_violations(self) -> Violations:
-        return []
-
-    def widths(self, log_h):
-        ratios, lengths, share = self._rows()
-        some = ratios >= log_h
-        return jnp.sum(jnp.where(some, lengths, 0)), jnp.sum(jnp.where(some, share, 0))
-
-    def survival(self, log_h):
-        ratios, _, share = self._rows()
-        some = ratios > log_h
-        return jnp.sum(jnp.where(some, -share * jnp.expm1(jnp.where(some, log_h - ratios, 0)), 0))
-
-    def kl(self):
-        share, ratios = self.target.probabilities(), self._log_ratios()
-        return self.proposal._sum(jnp.sum(share * jnp.where(share > 0, ratios, 0), -1))
-
-    def channel_simulation(self):
-        """-int w_P ln w_P dh, a sum over the steps of w_P."""
-        ratios, lengths, _ = self._rows()
-        order = jnp.argsort(ratios)
-        widths = jnp.cumsum(lengths[order][::-1])[::-1]
-        steps = jnp.diff(jnp.exp(ratios[order]), prepend=0)
-        return -jnp.sum(steps * widths * jnp.log(jnp.where(widths > 0, jnp.minimum(widths, 1), 1)))
-
-    def _log_ratios(self):
-        return self.target.log_densities() + jnp.log(self.proposal.high - self.proposal.low)[..., None]
-
-    def _rows(self):
-        """ln r, probability under P, and probability under Q of each interval of a scalar pair."""
-        if self.proposal.event_size != 1:
-            raise ValueError(f"{self._name}: width functions exist for scalar pairs only")
-        q, p = self.target, self.proposal
-        lengths = (q.high - q.low) / (p.high - p.low)[..., None]
-        return self._log_ratios().ravel(), lengths.ravel(), q.probabilities().ravel()
+    def log_ratio_max_on(self, low, high):
+        q = self.target
+        meets = (low[..., None] < q.high) & (high[..., None] > q.low)
+        return self.proposal._sum(jnp.max(jnp.where(meets, self.parts()[0], -jnp.inf), -1))

@@ -8,6 +8,8 @@ machine, and a search may descend 60 levels. A 64-bit number is a pair of uint32
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
+from recjax.words import product as _product
+
 Word = tuple[UInt32[Array, "..."], UInt32[Array, "..."]]
 """A 64-bit number."""
 
@@ -72,14 +74,6 @@ def left_frequency(low: Word, cut: Word, high: Word, bits: int) -> UInt32[Array,
 
 def less(a: Word, b: Word) -> Bool[Array, "..."]:
     return (a[0] < b[0]) | ((a[0] == b[0]) & (a[1] < b[1]))
-
-
-def _product(a, b):
-    """The 64-bit product of two 32-bit numbers, from 16-bit halves."""
-    a1, a0, b1, b0 = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
-    inner = a1 * b0 + ((a0 * b0) >> 16)
-    outer = a0 * b1 + (inner & 0xFFFF)
-    return a1 * b1 + (inner >> 16) + (outer >> 16), (outer << 16) | ((a0 * b0) & 0xFFFF)
 
 
 def _float(word, dtype):

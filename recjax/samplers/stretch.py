@@ -5,6 +5,7 @@ with derivative -w_P (Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -56,10 +57,16 @@ def stretch_bounds(pair: Pair, level: Level, log_h: Float[Array, ""]) -> tuple[F
 
 
 def stretch_between(pair: Pair, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""]:
-    """sigma(high) - sigma(low) for low < high < max r, relative error about 1e-6.
+    """sigma(high) - sigma(low) for low < high < max r, relative error about 1e-6."""
+    closed = pair.stretch(log_low, log_high)
+    if closed is not None:
+        return closed
+    cuts = [log_low, *jnp.clip(jnp.sort(pair.kinks()), log_low, log_high), log_high]
+    return jnp.sum(jnp.stack([_quadrature(pair, low, high) for low, high in itertools.pairwise(cuts)]))
 
-    Integrates over g = h / sqrt(1 - h / max r), in which sigma is nearly linear at both ends.
-    """
+
+def _quadrature(pair, log_low, log_high):
+    """Integrates over g = h / sqrt(1 - h / max r), in which sigma is nearly linear at both ends."""
     top = pair.log_ratio_max()
     low, high = (jnp.exp(log_h - 0.5 * jnp.log(-jnp.expm1(log_h - top))) for log_h in (log_low, log_high))
     nodes, weights = gauss_legendre(16, top.dtype)

@@ -16,7 +16,7 @@ import recjax
         (recjax.a_star_log_index_bound_bits, 6.0, 7.53073784),
         (recjax.greedy_rejection_entropy_bound_bits, 6.0, 7.89464011),
         (recjax.expected_steps, 6.0, 64.0),
-        (recjax.branch_and_bound_steps_bound, 6.0, 21.33002215),
+        (recjax.branch_and_bound_steps_bound, 6.0, 23.21110532),
         (recjax.greedy_rejection_coder_steps_bound, 6.0, 28.92),
         (recjax.channel_simulation_bounds_bits, 7.0, (7.0, 11.0)),
     ],

@@ -8,7 +8,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import LEAST_P, PAIRS, SIGMAS, N, error, follows, frozen, keys, law, mean_is, same_law, same_mean
+from laws import (
+    LEAST_P,
+    LONG,
+    PAIRS,
+    SIGMAS,
+    N,
+    case_id,
+    cases,
+    codes,
+    error,
+    follows,
+    frozen,
+    keys,
+    law,
+    mean_is,
+    same_law,
+    same_mean,
+)
+from reference_law import ReferenceLaw
 from scipy import stats
 
 import recjax
@@ -16,29 +34,21 @@ from recjax.samplers import a_star, gprs, ordered_random, parallel_gprs
 from recjax.samplers.arrivals import arrival_times, time_value, zero_time
 from recjax.samplers.driver import Verdict
 
-EXACT = [recjax.RejectionSampler(), recjax.AStar(), recjax.GPRS()]
-CASES = [pytest.param(f, i, id=f"{f}{q}over{p}") for f, pairs in PAIRS.items() for i, (q, p) in enumerate(pairs)]
-
-
-@functools.cache
-def all_codes(coder, family):
-    """Codes of N examples of every pair of a family, as NumPy arrays [pair, example]."""
-    make = getattr(recjax, family)
-
-    def encode(word, parameters):
-        (q, p) = (make(a, b) for a, b in parameters)
-        return jax.vmap(coder.encode, in_axes=(0, None, None))(keys(N, word), q, p)
-
-    parameters = jnp.asarray(PAIRS[family], jnp.float32)
-    words = jnp.arange(len(parameters), dtype=jnp.uint32)
-    # pair by pair: the lanes of a pair run until its longest search ends
-    return jax.tree.map(
-        np.asarray, jax.jit(functools.partial(jax.lax.map, lambda args: encode(*args)))((words, parameters))
-    )
-
-
-def codes_of(coder, family, i):
-    return jax.tree.map(lambda x: x[i], all_codes(coder, family))
+EXACT = [
+    recjax.RejectionSampler(),
+    recjax.AStar(),
+    recjax.GPRS(),
+    recjax.GreedyRejectionSampler(),
+    recjax.ParallelGPRS(n_processes=4),
+]
+CASES = [
+    pytest.param(coder, case, id=f"{type(coder).__name__}-{case_id(case)}", marks=[pytest.mark.slow] if slow else [])
+    for coder in EXACT
+    for slow, table in enumerate((PAIRS, LONG))
+    for case in cases(table)
+]
+each_case = pytest.mark.parametrize("coder,case", CASES)
+SHORT, MIDDLE = ("Normal", (1, 0.25), (0, 1)), ("Normal", (2, 0.1), (0, 1))
 
 
 @functools.cache
@@ -59,48 +69,70 @@ def log2_steps(code):
 # The exact samplers.
 
 
-@pytest.mark.parametrize("family,i", CASES)
-@pytest.mark.parametrize("coder", EXACT, ids=lambda coder: type(coder).__name__)
-def test_samples_follow_the_target(coder, family, i):
-    code = codes_of(coder, family, i)
+@each_case
+def test_samples_follow_the_target(coder, case):
+    family, target, _ = case
+    code = codes(coder, *case)
     assert (code.status == recjax.Status.DONE).all()
-    assert follows(code.sample, frozen(family, *PAIRS[family][i][0]))
+    assert follows(code.sample, frozen(family, target))
 
 
-@pytest.mark.parametrize("family,i", CASES)
-@pytest.mark.parametrize("coder", EXACT, ids=lambda coder: type(coder).__name__)
-def test_mean_steps_are_the_largest_density_ratio(coder, family, i):
+@each_case
+def test_mean_steps_are_the_largest_density_ratio(coder, case):
     # The steps of GPRS have infinite variance where the ratio has a cusp (Laplace): the mean log index says more there.
-    code = codes_of(coder, family, i)
-    beyond = 1 if isinstance(coder, recjax.AStar) else 0  # the arrival that ends the search
-    assert mean_is(code.steps, law(family, i).peak + beyond)
+    code = codes(coder, *case)
+    # the arrival that ends the search, or one of every other process
+    beyond = {recjax.AStar: 1, recjax.ParallelGPRS: 3}.get(type(coder), 0)
+    assert mean_is(code.steps, law(*case).peak + beyond)
     if not beyond:
         np.testing.assert_array_equal(code.steps, code.index + 1)
 
 
-@pytest.mark.parametrize("family,i", CASES)
-@pytest.mark.parametrize("coder,excess", [(recjax.GPRS(), 1), (recjax.AStar(), 1.531)], ids=["GPRS", "AStar"])
-def test_index_costs_little_more_than_the_divergence(coder, excess, family, i):
-    values = log2_steps(codes_of(coder, family, i))
-    assert values.mean() - SIGMAS * error(values) <= law(family, i).kl_bits() + excess
+@each_case
+def test_index_costs_little_more_than_the_divergence(coder, case):
+    exact = law(*case)
+    bounds = {
+        recjax.RejectionSampler: np.log2(exact.peak),  # by Jensen's inequality
+        recjax.AStar: recjax.limits.a_star_log_index_bound_bits(exact.kl_bits()),
+    }
+    bound = bounds.get(type(coder), recjax.limits.gprs_log_index_bound_bits(exact.kl_bits()))
+    values = log2_steps(codes(coder, *case))
+    if isinstance(coder, recjax.ParallelGPRS):  # the process, and the local number
+        values = 2 + log2_steps(dataclasses.replace(codes(coder, *case), index=codes(coder, *case).index // 4))
+        bound = max(bound, 2) + 1
+    assert values.mean() - SIGMAS * error(values) <= bound
 
 
-@pytest.mark.parametrize("family,i", CASES)
-def test_mean_log_index_is_what_theory_says(family, i):
-    exact = law(family, i)
-    for coder, expected in ((recjax.GPRS(), exact.gprs_log2_steps()), (recjax.AStar(), exact.a_star_log2_steps())):
+@each_case
+def test_mean_log_index_is_what_theory_says(coder, case):
+    expected = {
+        recjax.GPRS: ReferenceLaw.gprs_log2_steps,
+        recjax.AStar: ReferenceLaw.a_star_log2_steps,
+        recjax.GreedyRejectionSampler: greedy_log2_steps,
+    }
+    if type(coder) in expected:
         # 1 + the bits: both may be zero
-        assert mean_is(1 + log2_steps(codes_of(coder, family, i)), 1 + expected)
+        assert mean_is(1 + log2_steps(codes(coder, *case)), 1 + expected[type(coder)](law(*case)))
 
 
-@pytest.mark.parametrize(
-    "i,gprs_bits,a_star_bits", [(3, 0.579, 0.51), (0, 1.82, 1.71), (1, 4.90, 4.77)], ids=["short", "middle", "long"]
-)
-def test_mean_log_index_of_known_pairs(i, gprs_bits, a_star_bits):
-    # these values were simulated with 6,000 samples or more
-    for coder, expected in ((recjax.GPRS(), gprs_bits), (recjax.AStar(), a_star_bits)):
-        values = log2_steps(codes_of(coder, "Normal", i))
-        assert abs(values.mean() - expected) <= SIGMAS * np.hypot(error(values), values.std() / np.sqrt(6000))
+def greedy_log2_steps(exact, longest=5000):
+    """E[log2 K] from the levels: P(K > k) is what k candidates left."""
+    level, left = 0.0, [1.0]
+    while left[-1] > 1e-9 and len(left) < longest:
+        level += left[-1]
+        left.append(max(float(exact.survival(level)), 0) if level < exact.peak else 0.0)
+    left = np.array(left)
+    return np.sum(left[1:] * np.diff(np.log2(np.arange(1, left.size + 1))))
+
+
+@pytest.mark.parametrize("case", cases(PAIRS), ids=case_id)
+def test_the_entropy_of_greedy_rejection_is_bounded(case):
+    counts = np.bincount(codes(recjax.GreedyRejectionSampler(), *case).index)
+    entropy = stats.entropy(counts, base=2)
+    # Miller and Madow: the estimate is low by about (values - 1) / (2 n) nats
+    entropy += (np.count_nonzero(counts) - 1) / (2 * N * np.log(2))
+    bound = recjax.limits.greedy_rejection_entropy_bound_bits(law(*case).channel_simulation_bits())
+    assert entropy <= bound
 
 
 # Exact samplers with a fault each.
@@ -153,21 +185,21 @@ def test_too_small_a_maximum_is_caught():
 def test_too_large_a_maximum_is_caught():
     code = normal_codes(MisjudgedMaximum(log_factor=0.1))
     assert follows(code.sample, stats.norm(1, 0.25))
-    assert not mean_is(code.steps, law("Normal", 0).peak)
+    assert not mean_is(code.steps, law(*SHORT).peak)
 
 
 def test_arrival_times_of_a_star_that_do_not_add_up_are_caught(monkeypatch):
     monkeypatch.setattr(a_star, "arrival_times", gaps_only)
     code = normal_codes(FaultyAStar(), 2.0, 0.1)
     assert not follows(code.sample, stats.norm(2, 0.1))
-    assert not mean_is(code.steps, law("Normal", 1).peak + 1)
-    assert not mean_is(log2_steps(code), law("Normal", 1).a_star_log2_steps())
+    assert not mean_is(code.steps, law(*MIDDLE).peak + 1)
+    assert not mean_is(log2_steps(code), law(*MIDDLE).a_star_log2_steps())
 
 
 def test_a_hasty_a_star_is_caught():
     code = normal_codes(HastyAStar())
     assert not follows(code.sample, stats.norm(1, 0.25))
-    assert not mean_is(code.steps, law("Normal", 0).peak + 1)
+    assert not mean_is(code.steps, law(*SHORT).peak + 1)
 
 
 def test_gprs_without_its_stretch_function_is_caught(monkeypatch):
@@ -175,7 +207,7 @@ def test_gprs_without_its_stretch_function_is_caught(monkeypatch):
     code = normal_codes(FaultyGPRS(max_steps=64))  # most searches never end
     assert not (code.status == recjax.Status.DONE).all()
     assert not follows(code.sample, stats.norm(1, 0.25))
-    assert not mean_is(code.steps, law("Normal", 0).peak)
+    assert not mean_is(code.steps, law(*SHORT).peak)
 
 
 def test_gprs_that_forgets_the_time_is_caught():
@@ -279,77 +311,24 @@ def test_noise_that_ignores_the_budget_is_caught():
     assert not agrees_with_simulation(normal_codes(UnlimitedOrdered(budget_bits=BUDGET)), ordered=True)
 
 
-# Greedy rejection, and GPRS by several processes.
+# GPRS by several processes, and greedy rejection with a fault.
 
-GREEDY = recjax.GreedyRejectionSampler()
-GREEDY_CASES = [
-    pytest.param(
-        *case.values, marks=() if case.values in {("Normal", 0), ("Normal", 1)} else pytest.mark.slow, id=case.id
-    )
-    for case in CASES
-]
-BY_PROCESSES = [
-    pytest.param(
-        coder, i, marks=() if quick else pytest.mark.slow, id=f"{coder.n_processes}-Normal{PAIRS['Normal'][i]}"
-    )
-    for coder, i, quick in [
-        *((recjax.ParallelGPRS(n_processes=8), i, i == 1) for i in range(len(PAIRS["Normal"]))),
-        *((recjax.ParallelGPRS(n_processes=n), 1, False) for n in (2, 32, 128)),
-    ]
-]
 LOCAL_BITS = {2: 4.97, 8: 5.34, 32: 6.12, 128: 7.41}
 
 
-@functools.cache
-def batch_codes(coder, family, i, count=N):
-    """Codes of examples of a pair by ``encode_batch``, which spends no time on searches that have ended."""
-    make = getattr(recjax, family)
-    q, p = PAIRS[family][i]
-    targets = make(*(jnp.full(count, value, jnp.float32) for value in q))
-    proposal = make(*(jnp.float32(value) for value in p))
-    return jax.tree.map(np.asarray, coder.encode_batch(keys(count, i), targets, proposal))
-
-
-@pytest.mark.parametrize("family,i", GREEDY_CASES)
-def test_greedy_rejection(family, i):
-    code, exact = batch_codes(GREEDY, family, i), law(family, i)
-    assert (code.status == recjax.Status.DONE).all()
-    assert follows(code.sample, frozen(family, *PAIRS[family][i][0]))
-    assert mean_is(code.steps, exact.peak)
-    np.testing.assert_array_equal(code.steps, code.index + 1)
-    values = log2_steps(code)
-    assert values.mean() - SIGMAS * error(values) <= exact.kl_bits() + 1
-    assert mean_is(1 + values, 1 + greedy_log2_steps(exact))
-
-
-def greedy_log2_steps(exact, longest=5000):
-    """E[log2 K] from the levels: P(K > k) is what k candidates left."""
-    level, left = 0.0, [1.0]
-    while left[-1] > 1e-9 and len(left) < longest:
-        level += left[-1]
-        left.append(max(float(exact.survival(level)), 0) if level < exact.peak else 0.0)
-    left = np.array(left)
-    return np.sum(left[1:] * np.diff(np.log2(np.arange(1, left.size + 1))))
-
-
-@pytest.mark.parametrize("coder,i", BY_PROCESSES)
-def test_several_processes(coder, i):
-    n = coder.n_processes
-    code, exact = batch_codes(coder, "Normal", i), law("Normal", i)
-    assert (code.status == recjax.Status.DONE).all()
-    assert follows(code.sample, frozen("Normal", *PAIRS["Normal"][i][0]))
-    assert mean_is(code.steps, exact.peak + n - 1)
+@pytest.mark.parametrize("n", [2, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 128))])
+def test_several_processes(n):
+    coder, divergence = recjax.ParallelGPRS(n_processes=n), law(*MIDDLE).kl_bits()
+    code = codes(coder, *MIDDLE, batch=True)
+    assert follows(code.sample, stats.norm(2, 0.1))
+    assert mean_is(code.steps, law(*MIDDLE).peak + n - 1)
     local = np.log2(code.index // n + 1.0)
-    divergence = exact.kl_bits()
     lengths = jax.vmap(lambda k: coder.codelength(None, k, recjax.Normal(0.0, 1.0), rate_bits=divergence))(code.index)
     # a theorem on the code, where the process takes fewer bits than the divergence
     assert lengths.mean() <= max(divergence, np.log2(n)) + np.log2(max(divergence - np.log2(n), 0) + 1) + 8
-    process = np.bincount(code.index % n, minlength=n)
-    assert stats.chisquare(process).pvalue > LEAST_P
-    if i == 1:  # simulated with 6,000 samples or more
-        assert abs(np.log2(n) + local.mean() - LOCAL_BITS[n]) <= SIGMAS * np.hypot(
-            error(local), local.std() / 6000**0.5
-        )
+    assert stats.chisquare(np.bincount(code.index % n, minlength=n)).pvalue > LEAST_P
+    # simulated with 6,000 samples or more
+    assert abs(np.log2(n) + local.mean() - LOCAL_BITS[n]) <= SIGMAS * np.hypot(error(local), local.std() / 6000**0.5)
 
 
 def test_one_process_is_gprs():
@@ -372,11 +351,11 @@ class FaultyParallelGPRS(recjax.ParallelGPRS):
 
 
 def test_forgotten_levels_are_caught():
-    code = batch_codes(FaultyGreedy(), "Normal", 1)
-    assert not follows(code.sample, stats.norm(2, 0.1)) or not mean_is(code.steps, law("Normal", 1).peak)
+    code = codes(FaultyGreedy(), *MIDDLE, batch=True)
+    assert not follows(code.sample, stats.norm(2, 0.1)) or not mean_is(code.steps, law(*MIDDLE).peak)
 
 
 def test_processes_out_of_step_are_caught(monkeypatch):
     monkeypatch.setattr(parallel_gprs, "time_value", lambda time, dtype: 0.125 * time_value(time, dtype))
-    code = batch_codes(FaultyParallelGPRS(), "Normal", 0)
+    code = codes(FaultyParallelGPRS(), *SHORT)
     assert not follows(code.sample, stats.norm(1, 0.25))

@@ -1,0 +1,65 @@
+"""Pairs whose density ratio takes finitely many values: every integral is a sum."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from recjax.distributions.base import Violations
+from recjax.distributions.pair import Pair
+
+
+class StepPair(Pair):
+    """A ratio that is constant on each of the parts that every component of the event is cut into."""
+
+    @abc.abstractmethod
+    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
+        """ln r (-inf where Q is zero), the probability under P, and that under Q, of each part."""
+
+    def log_ratio_max(self):
+        return self.proposal._sum(self.parts()[0].max(-1))
+
+    def bound_violations(self) -> Violations:
+        return []
+
+    def widths(self, log_h):
+        ratios, p, q = self._steps()
+        some = ratios >= log_h
+        return jnp.sum(jnp.where(some, p, 0)), jnp.sum(jnp.where(some, q, 0))
+
+    def survival(self, log_h):
+        ratios, _, q = self._steps()
+        some = ratios > log_h
+        return jnp.sum(jnp.where(some, -q * jnp.expm1(jnp.where(some, log_h - ratios, 0)), 0))
+
+    def stretch(self, log_low, log_high):
+        """Between two values of the ratio the survival falls along a line, and sigma is a logarithm."""
+        ratios, p, _ = self._steps()
+        ends = jnp.sort(ratios)
+        ends = jnp.clip(jnp.concatenate([jnp.full(1, -jnp.inf, ends.dtype), ends]), log_low, log_high)
+        low, high = ends[:-1], ends[1:]
+        width = jnp.sum(jnp.where(ratios[None] >= high[:, None], p[None], 0), -1)
+        rise = jnp.where(high > low, -jnp.exp(high) * jnp.expm1(jnp.where(high > low, low - high, 0)), 0)
+        falls = rise > 0
+        left = jnp.where(falls, jax.vmap(self.survival)(high), 1)
+        return jnp.sum(jnp.where(falls, jnp.log1p(width * rise / left) / jnp.where(falls, width, 1), 0))
+
+    def kl(self):
+        ratios, _, q = self.parts()
+        return self.proposal._sum(jnp.sum(q * jnp.where(q > 0, ratios, 0), -1))
+
+    def channel_simulation(self):
+        """-int w_P ln w_P dh, a sum over the steps of w_P."""
+        ratios, p, _ = self._steps()
+        order = jnp.argsort(ratios)
+        widths = jnp.cumsum(p[order][::-1])[::-1]
+        steps = jnp.diff(jnp.exp(ratios[order]), prepend=0)
+        # the lowest level may hold everything: exactly 1, not its rounded sum
+        return -jnp.sum(steps * widths * jnp.log(jnp.where(widths > 0, jnp.minimum(widths, 1), 1)))
+
+    def _steps(self):
+        """The parts of the event as a whole, in one row."""
+        if self.proposal.event_size != 1:
+            raise ValueError(f"{self._name}: width functions exist for scalar pairs only")
+        return tuple(table.reshape(-1) for table in self.parts())
