@@ -20,8 +20,9 @@ from recjax.samplers import interval, tree
 from recjax.samplers.base import Code, Status
 
 _RUNNING, _UNDECIDED = -1, -2
-_SLABS = (128, 512, 2048, 8192, 32768)  # lanes at a time in a batch
-_ROUND = 3  # levels that lanes descend before those that have ended are left out
+_LANES = 1024  # searches under way at a time in a batch on a CPU: their state stays in a core's cache
+_ROUND = 3  # levels that lanes descend before those that have ended are replaced
+_EXACT = 16  # one lane in so many takes the exact step at a time
 
 
 @jax.tree_util.register_dataclass
@@ -134,44 +135,65 @@ def _finish(rule, proposal, walk):
 
 
 def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
-    """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
+    """Searches for many examples, with leading batch axes; a few lanes at a time, which take one after the other.
 
-    Slabs of lanes descend a few levels, those that are undecided take the exact step, and those that have not ended
-    are gathered and go on. On CPUs every core has slabs of its own: one slab's kernels are too small to share.
+    On CPUs every core has lanes of its own: their kernels are too small to share.
     """
     on_cpu = jax.default_backend() == "cpu"
-    size = _SLABS[-1] if on_cpu else len(keys)
-
-    def search(start):
-        return _search_slab(rule, *jax.tree.map(lambda x: x[start : start + size], (keys, targets, proposals)))
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool:
+    threads = os.cpu_count() if on_cpu else 1
+    size = -(-len(keys) // threads)
+    search = lambda first: _search_some(rule, min(_LANES, size), size, jnp.int32(first), keys, targets, proposals)
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         codes = list(pool.map(search, range(0, len(keys), size)))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *codes)
-
-
-def _search_slab(rule, keys, targets, proposals):
-    walks = _begin_lanes(rule, keys, targets, proposals)
-    while (status := np.asarray(walks.status)).min() < 0:
-        for waiting, exact, steps in ((_UNDECIDED, True, 1), (_RUNNING, False, _ROUND)):
-            lanes = np.flatnonzero(status == waiting)
-            # few different sizes, so that few programs are compiled; a part is filled up with its last lane
-            size = next((size for size in _SLABS if size >= lanes.size), status.size)
-            if lanes.size == 0:
-                continue
-            lanes = np.pad(lanes, (0, max(size - lanes.size, 0)), mode="edge")
-            part = _take((targets, proposals, walks), lanes)
-            walks = _put(walks, lanes, _advance_lanes(rule, exact, steps, *part))
-    return _finish_lanes(rule, proposals, walks)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: len(keys)], *codes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _advance_lanes(rule, exact, steps, targets, proposals, walks):
-    step = jax.vmap(functools.partial(_step, rule, exact))
-    return jax.lax.fori_loop(0, steps, lambda _, walks: step(targets, proposals, walks), walks)
+def _search_some(rule, width, size, first, keys, targets, proposals):
+    """Searches for ``size`` examples from ``first`` on."""
+
+    def load(number):
+        return jax.tree.map(lambda x: x.at[first + number].get(mode="clip"), (keys, targets, proposals))
+
+    def begin(number):
+        walks = jax.vmap(functools.partial(_begin, rule))(*load(number))
+        return dataclasses.replace(walks, status=jnp.where(number < size, walks.status, Status.DONE))
+
+    def body(state):
+        following, number, walks, codes = state
+        _, q, p = load(number)
+        step = jax.vmap(functools.partial(_step, rule, False))
+        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(q, p, walks), walks)
+        walks = _decide_some(rule, q, p, walks)
+        ended = walks.status >= 0
+        found = jax.vmap(functools.partial(_finish, rule))(p, walks)
+        place = jnp.where(ended, number, size)
+        codes = jax.tree.map(lambda all_, x: all_.at[place].set(x, mode="drop"), codes, found)
+        count = jnp.cumsum(ended, dtype=jnp.int32)
+        number = jnp.where(ended, following + count - 1, number)
+        walks = jax.tree.map(lambda new, old: jnp.where(ended, new, old), begin(number), walks)
+        return following + count[-1], number, walks, codes
+
+    number = jnp.arange(width, dtype=jnp.int32)
+    walks = begin(number)
+    shapes = jax.eval_shape(jax.vmap(functools.partial(_finish, rule)), load(number)[2], walks)
+    codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
+    state = jnp.int32(width), number, walks, codes
+    return jax.lax.while_loop(lambda state: jnp.any(state[1] < size), body, state)[3]
 
 
-_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums=0)
-_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0)), static_argnums=0)
-_take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
-_put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part), donate_argnums=0)
+def _decide_some(rule, q, p, walks):
+    width = walks.status.size
+    size = -(-width // _EXACT)
+
+    def decide(walks):
+        lanes = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=width)
+        part = jax.tree.map(lambda x: x.at[lanes].get(mode="clip"), (q, p, walks))
+        part = jax.vmap(functools.partial(_step, rule, True))(*part)
+        return jax.tree.map(lambda all_, x: all_.at[lanes].set(x, mode="drop"), walks, part)
+
+    def enough(walks):
+        waiting = walks.status == _UNDECIDED
+        return jnp.any(waiting) & ((jnp.sum(waiting, dtype=jnp.int32) >= size) | ~jnp.any(walks.status == _RUNNING))
+
+    return jax.lax.while_loop(enough, decide, walks)
