@@ -20,7 +20,7 @@ from recjax.samplers import interval, tree
 from recjax.samplers.base import Code, Status
 
 _RUNNING, _UNDECIDED = -1, -2
-_LANES = 1024  # searches under way at a time in a batch on a CPU: their state stays in a core's cache
+_LANES = 512  # searches under way at a time in a batch on a CPU: their state stays in a core's cache
 _ROUND = 3  # levels that lanes descend before those that have ended are replaced
 _EXACT = 16  # one lane in so many takes the exact step at a time
 
