@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from recjax import randomness
@@ -20,9 +19,10 @@ from recjax.samplers import interval, tree
 from recjax.samplers.base import Code, Status
 
 _RUNNING, _UNDECIDED = -1, -2
-_LANES = 512  # searches under way at a time in a batch on a CPU: their state stays in a core's cache
-_ROUND = 3  # levels that lanes descend before those that have ended are replaced
-_EXACT = 16  # one lane in so many takes the exact step at a time
+_LANES = 512  # searches under way at a time: what they read and write stays in a core's cache
+_DEVICE_LANES = 1 << 16  # the same on an accelerator
+_ROUND = 3  # levels that searches descend before those that have ended make room
+_EXACT = 16  # one search in so many takes the exact step at a time
 
 
 @jax.tree_util.register_dataclass
@@ -135,65 +135,72 @@ def _finish(rule, proposal, walk):
 
 
 def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
-    """Searches for many examples, with leading batch axes; a few lanes at a time, which take one after the other.
+    """Searches for many examples, with leading batch axes; not for use under transformations.
 
-    On CPUs every core has lanes of its own: their kernels are too small to share.
+    A few lanes at a time descend, and a lane whose search has ended goes on with the next example. On CPUs every core
+    has a share of the examples to itself: one program's kernels are too small to share.
     """
     on_cpu = jax.default_backend() == "cpu"
-    threads = os.cpu_count() if on_cpu else 1
+    lanes = _LANES if on_cpu else _DEVICE_LANES
+    threads = min(os.cpu_count() or 1, -(-len(keys) // lanes)) if on_cpu else 1
     size = -(-len(keys) // threads)
-    search = lambda first: _search_some(rule, min(_LANES, size), size, jnp.int32(first), keys, targets, proposals)
+
+    def search(first):
+        return _search_share(rule, min(lanes, size), size, jnp.int32(first), keys, targets, proposals)
+
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         codes = list(pool.map(search, range(0, len(keys), size)))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: len(keys)], *codes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _search_some(rule, width, size, first, keys, targets, proposals):
-    """Searches for ``size`` examples from ``first`` on."""
+def _search_share(rule, lanes, size, first, keys, targets, proposals):
+    """Codes of ``size`` examples from number ``first`` on; beyond the last example they have no meaning."""
+    begin, finish = jax.vmap(functools.partial(_begin, rule)), jax.vmap(functools.partial(_finish, rule))
+    step = jax.vmap(functools.partial(_step, rule, False))
+    shapes = jax.eval_shape(jax.vmap(functools.partial(encode, rule)), keys, targets, proposals)
 
-    def load(number):
-        return jax.tree.map(lambda x: x.at[first + number].get(mode="clip"), (keys, targets, proposals))
-
-    def begin(number):
-        walks = jax.vmap(functools.partial(_begin, rule))(*load(number))
-        return dataclasses.replace(walks, status=jnp.where(number < size, walks.status, Status.DONE))
+    def load(example):
+        arrays = jax.tree.map(lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals))
+        walks = begin(*arrays)
+        # lanes without an example have ended
+        walks = dataclasses.replace(walks, status=jnp.where(example < size, walks.status, Status.DONE))
+        return arrays[1:], walks
 
     def body(state):
-        following, number, walks, codes = state
-        _, q, p = load(number)
-        step = jax.vmap(functools.partial(_step, rule, False))
-        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(q, p, walks), walks)
-        walks = _decide_some(rule, q, p, walks)
+        example, following, pairs, walks, codes = state
+        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(*pairs, walks), walks)
+        walks = _decide_exactly(rule, pairs, walks)
         ended = walks.status >= 0
-        found = jax.vmap(functools.partial(_finish, rule))(p, walks)
-        place = jnp.where(ended, number, size)
-        codes = jax.tree.map(lambda all_, x: all_.at[place].set(x, mode="drop"), codes, found)
+        place = jnp.where(ended, example, size)
+        found = finish(pairs[1], walks)
+        codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), codes, found)
         count = jnp.cumsum(ended, dtype=jnp.int32)
-        number = jnp.where(ended, following + count - 1, number)
-        walks = jax.tree.map(lambda new, old: jnp.where(ended, new, old), begin(number), walks)
-        return following + count[-1], number, walks, codes
+        example = jnp.where(ended, following + count - 1, example)
+        pairs, fresh = load(example)
+        walks = jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, walks)
+        return example, following + count[-1], pairs, walks, codes
 
-    number = jnp.arange(width, dtype=jnp.int32)
-    walks = begin(number)
-    shapes = jax.eval_shape(jax.vmap(functools.partial(_finish, rule)), load(number)[2], walks)
+    example = jnp.arange(lanes, dtype=jnp.int32)
     codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
-    state = jnp.int32(width), number, walks, codes
-    return jax.lax.while_loop(lambda state: jnp.any(state[1] < size), body, state)[3]
+    state = example, jnp.int32(lanes), *load(example), codes
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] < size), body, state)[-1]
 
 
-def _decide_some(rule, q, p, walks):
-    width = walks.status.size
-    size = -(-width // _EXACT)
+def _decide_exactly(rule, pairs, walks):
+    """The exact step for undecided lanes, put off until they are many or nothing else is left to do."""
+    lanes = walks.status.size
+    size = -(-lanes // _EXACT)
+    step = jax.vmap(functools.partial(_step, rule, True))
 
-    def decide(walks):
-        lanes = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=width)
-        part = jax.tree.map(lambda x: x.at[lanes].get(mode="clip"), (q, p, walks))
-        part = jax.vmap(functools.partial(_step, rule, True))(*part)
-        return jax.tree.map(lambda all_, x: all_.at[lanes].set(x, mode="drop"), walks, part)
-
-    def enough(walks):
+    def due(walks):
         waiting = walks.status == _UNDECIDED
-        return jnp.any(waiting) & ((jnp.sum(waiting, dtype=jnp.int32) >= size) | ~jnp.any(walks.status == _RUNNING))
+        idle = ~jnp.any(walks.status == _RUNNING)
+        return (jnp.sum(waiting, dtype=jnp.int32) >= size) | jnp.any(waiting) & idle
 
-    return jax.lax.while_loop(enough, decide, walks)
+    def body(walks):
+        chosen = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=lanes)
+        part = jax.tree.map(lambda x: x.at[chosen].get(mode="clip"), (*pairs, walks))
+        return jax.tree.map(lambda x, new: x.at[chosen].set(new, mode="drop"), walks, step(*part))
+
+    return jax.lax.while_loop(due, body, walks)
