@@ -79,8 +79,8 @@ class _OnPath(path_search.PathRule):
             accepted = ~seen & (sure | (new.stretched > time))
             return Decision((time, log_h, new), accepted, jnp.zeros_like(accepted), right)
         below, above = stretch_bounds(pair, level, log_h)
-        accepted = ~seen & (sure | (below > time))
-        undecided = ~accepted & ~seen & ~(above <= time)
+        accepted = ~seen & (sure | (below / time > 1))
+        undecided = ~accepted & ~seen & ~(above / time <= 1)
         return Decision((time, jnp.maximum(rejected, log_h), level), accepted, undecided, right)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from recjax import randomness
@@ -20,8 +19,10 @@ from recjax.samplers import interval, tree
 from recjax.samplers.base import Code, Status
 
 _RUNNING, _UNDECIDED = -1, -2
-_SLABS = (128, 512, 2048, 8192, 32768)  # lanes at a time in a batch
-_ROUND = 3  # levels that lanes descend before those that have ended are left out
+_LANES = 512  # searches under way at a time: what they read and write stays in a core's cache
+_DEVICE_LANES = 1 << 16  # the same on an accelerator
+_ROUND = 3  # levels that searches descend before those that have ended make room
+_EXACT = 16  # one search in so many takes the exact step at a time
 
 
 @jax.tree_util.register_dataclass
@@ -134,44 +135,72 @@ def _finish(rule, proposal, walk):
 
 
 def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
-    """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
+    """Searches for many examples, with leading batch axes; not for use under transformations.
 
-    Slabs of lanes descend a few levels, those that are undecided take the exact step, and those that have not ended
-    are gathered and go on. On CPUs every core has slabs of its own: one slab's kernels are too small to share.
+    A few lanes at a time descend, and a lane whose search has ended goes on with the next example. On CPUs every core
+    has a share of the examples to itself: one program's kernels are too small to share.
     """
     on_cpu = jax.default_backend() == "cpu"
-    size = _SLABS[-1] if on_cpu else len(keys)
+    lanes = _LANES if on_cpu else _DEVICE_LANES
+    threads = min(os.cpu_count() or 1, -(-len(keys) // lanes)) if on_cpu else 1
+    size = -(-len(keys) // threads)
 
-    def search(start):
-        return _search_slab(rule, *jax.tree.map(lambda x: x[start : start + size], (keys, targets, proposals)))
+    def search(first):
+        return _search_share(rule, min(lanes, size), size, jnp.int32(first), keys, targets, proposals)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool:
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         codes = list(pool.map(search, range(0, len(keys), size)))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *codes)
-
-
-def _search_slab(rule, keys, targets, proposals):
-    walks = _begin_lanes(rule, keys, targets, proposals)
-    while (status := np.asarray(walks.status)).min() < 0:
-        for waiting, exact, steps in ((_UNDECIDED, True, 1), (_RUNNING, False, _ROUND)):
-            lanes = np.flatnonzero(status == waiting)
-            # few different sizes, so that few programs are compiled; a part is filled up with its last lane
-            size = next((size for size in _SLABS if size >= lanes.size), status.size)
-            if lanes.size == 0:
-                continue
-            lanes = np.pad(lanes, (0, max(size - lanes.size, 0)), mode="edge")
-            part = _take((targets, proposals, walks), lanes)
-            walks = _put(walks, lanes, _advance_lanes(rule, exact, steps, *part))
-    return _finish_lanes(rule, proposals, walks)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: len(keys)], *codes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _advance_lanes(rule, exact, steps, targets, proposals, walks):
-    step = jax.vmap(functools.partial(_step, rule, exact))
-    return jax.lax.fori_loop(0, steps, lambda _, walks: step(targets, proposals, walks), walks)
+def _search_share(rule, lanes, size, first, keys, targets, proposals):
+    """Codes of ``size`` examples from number ``first`` on; beyond the last example they have no meaning."""
+    begin, finish = jax.vmap(functools.partial(_begin, rule)), jax.vmap(functools.partial(_finish, rule))
+    step = jax.vmap(functools.partial(_step, rule, False))
+    shapes = jax.eval_shape(jax.vmap(functools.partial(encode, rule)), keys, targets, proposals)
+
+    def load(example):
+        arrays = jax.tree.map(lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals))
+        walks = begin(*arrays)
+        # lanes without an example have ended
+        walks = dataclasses.replace(walks, status=jnp.where(example < size, walks.status, Status.DONE))
+        return arrays[1:], walks
+
+    def body(state):
+        example, following, pairs, walks, codes = state
+        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(*pairs, walks), walks)
+        walks = _decide_exactly(rule, pairs, walks)
+        ended = walks.status >= 0
+        place = jnp.where(ended, example, size)
+        found = finish(pairs[1], walks)
+        codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), codes, found)
+        count = jnp.cumsum(ended, dtype=jnp.int32)
+        example = jnp.where(ended, following + count - 1, example)
+        pairs, fresh = load(example)
+        walks = jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, walks)
+        return example, following + count[-1], pairs, walks, codes
+
+    example = jnp.arange(lanes, dtype=jnp.int32)
+    codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
+    state = example, jnp.int32(lanes), *load(example), codes
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] < size), body, state)[-1]
 
 
-_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums=0)
-_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0)), static_argnums=0)
-_take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
-_put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part), donate_argnums=0)
+def _decide_exactly(rule, pairs, walks):
+    """The exact step for undecided lanes, put off until they are many or nothing else is left to do."""
+    lanes = walks.status.size
+    size = -(-lanes // _EXACT)
+    step = jax.vmap(functools.partial(_step, rule, True))
+
+    def due(walks):
+        waiting = walks.status == _UNDECIDED
+        idle = ~jnp.any(walks.status == _RUNNING)
+        return (jnp.sum(waiting, dtype=jnp.int32) >= size) | jnp.any(waiting) & idle
+
+    def body(walks):
+        chosen = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=lanes)
+        part = jax.tree.map(lambda x: x.at[chosen].get(mode="clip"), (*pairs, walks))
+        return jax.tree.map(lambda x, new: x.at[chosen].set(new, mode="drop"), walks, step(*part))
+
+    return jax.lax.while_loop(due, body, walks)

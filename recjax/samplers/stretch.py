@@ -42,17 +42,17 @@ def stretch_bounds(pair: Pair, level: Level, log_h: Float[Array, ""]) -> tuple[F
 
     They hold up to rounding, for which they are moved apart by a relative 1e-4; NaN where S underflows.
     """
-    s0, w0 = level.survival, level.width
-    s1, w1 = pair.survival(log_h), pair.widths(log_h)[0]
-    step = jnp.exp(log_h) - jnp.exp(level.log_h)
-    log_fall = jnp.log(s0 / s1)
-    below = step * log_fall / (s0 - s1)
-    below = jnp.where(log_fall > 1e-3, below, step / s0)
-    # S at the point where the tangents meet
-    meet = (w0 * s1 - w1 * s0 + w0 * w1 * step) / (w0 - w1)
-    meet = jnp.clip(meet, s1, s0)
-    above = jnp.log(s0 / meet) / w0 + jnp.log(meet / s1) / w1
-    above = jnp.where((log_fall > 1e-3) & (w1 < 0.99 * w0), above, step / s1)
+    step = (jnp.exp(log_h) - jnp.exp(level.log_h)) / level.survival
+    # S and its slope at h, relative to those at the level
+    fall, slope = pair.survival(log_h) / level.survival, pair.widths(log_h)[0] / level.width
+    log_fall = -jnp.log(fall)
+    curved = log_fall > 1e-3
+    below = jnp.where(curved, step * log_fall / (1 - fall), step)
+    # S where the tangents meet
+    meet = jnp.clip((fall - slope + slope * level.width * step) / (1 - slope), fall, 1)
+    log_meet = -jnp.log(meet)
+    above = (log_meet + (log_fall - log_meet) / slope) / level.width
+    above = jnp.where(curved & (slope < 0.99), above, step / fall)
     return level.stretched + 0.9999 * below, level.stretched + 1.0001 * above
 
 
