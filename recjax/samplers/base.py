@@ -93,7 +93,11 @@ class Coder(abc.ABC):
         leaves = jax.tree.leaves((keys, targets, proposal))
         if any(isinstance(leaf, Tracer) for leaf in leaves):  # under a transformation
             return jax.vmap(self.search)(keys, targets, proposal)
-        return self.search_lanes(keys, targets, proposal)
+        # few different sizes, so that few programs are compiled; the last example is searched for once more
+        (n,) = batch
+        places = np.minimum(np.arange(_round_up(n)), n - 1)
+        filled = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
+        return jax.tree.map(lambda x: x[:n], self.search_lanes(*filled))
 
     @abc.abstractmethod
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
@@ -118,6 +122,18 @@ class Coder(abc.ABC):
         Args:
             rate_bits: the expected divergence of targets from the proposal that the code is tuned for.
         """
+
+
+def _round_up(n: int) -> int:
+    """The next of 64, 96, 128, 192, 256, ...
+
+    >>> [_round_up(n) for n in (1, 64, 65, 97)]
+    [64, 64, 96, 128]
+    """
+    size = 64
+    while size < n:
+        size = size * 4 // 3 if size % 3 == 0 else size * 3 // 2
+    return size
 
 
 def check_range(name: str, value: Any, low: int, high: int) -> None:
