@@ -51,7 +51,7 @@ class Misjudged(recjax.RejectionSampler):
     """Rejection with the largest ratio too small."""
 
     def examine(self, pair, carry, chunk):
-        return super().examine(pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 0.4))
+        return super().examine(pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2))
 
 
 @pytest.mark.parametrize("d", PAIRS)
