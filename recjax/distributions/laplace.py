@@ -46,6 +46,13 @@ class Laplace(Distribution):
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z < 0, tail, 1 - tail)
 
+    def mass(self, low, high):
+        # on either side of the median a tail times a share of it: no difference of nearly equal probabilities
+        a, b = (low - self.loc) / self.scale, (high - self.loc) / self.scale
+        left = -jnp.exp(jnp.minimum(b, 0)) * jnp.expm1(jnp.minimum(a, 0) - jnp.minimum(b, 0))
+        right = -jnp.exp(-jnp.maximum(a, 0)) * jnp.expm1(jnp.maximum(a, 0) - jnp.maximum(b, 0))
+        return 0.5 * (left + right)
+
     def icdf(self, u):
         tail = jnp.minimum(u, 1 - u)
         return self.loc + jnp.sign(u - 0.5) * -self.scale * jnp.log(2 * tail)

@@ -119,7 +119,7 @@ def _number_code(coder, rate_bits):
         case MinimalRandomCoder(budget_bits=bits) if bits:
             return 1, bits, 0
         case OrderedRandomCoder(budget_bits=bits) if bits:
-            return 1, bits, round(64 * float(budget_exponent(np.float32(rate_bits), bits)))
+            return 1, bits, round(64 * float(budget_exponent(jnp.float32(rate_bits), bits)))
         case ParallelGPRS(n_processes=processes):
             return processes, zipf.MAX_LOG2_SIZE, zipf.zeta_exponent(max(rate_bits - math.log2(processes), 0))
         case ExactCoder():

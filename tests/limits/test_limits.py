@@ -229,6 +229,22 @@ def test_gradients_are_finite_differences(family):
     np.testing.assert_allclose(jacobian, differences, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("d", [2, 8, 32])
+def test_gradients_of_normal_vectors_are_finite_differences(d):
+    def bits(shift, scale, proposal_scale):
+        q = Normal(shift * jnp.linspace(-1, 1, d, dtype=shift.dtype), jnp.full(d, scale))
+        return recjax.channel_simulation_bits(q, Normal(jnp.zeros(d, shift.dtype), jnp.full(d, proposal_scale)))
+
+    values = (0.7, 0.4, 1.1)
+    single = jax.jit(jax.grad(bits, (0, 1, 2)))(*(jnp.float32(value) for value in values))
+    with jax.enable_x64(True):
+        gradient = np.asarray(jax.jit(jax.grad(bits, (0, 1, 2)))(*(jnp.asarray(value) for value in values)))
+        steps, plain = 1e-5 * np.eye(3), jax.jit(jax.vmap(bits))
+        up, down = (np.asarray(plain(*jnp.asarray((values + sign * steps).T))) for sign in (1, -1))
+    np.testing.assert_allclose(gradient, (up - down) / 2e-5, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(single, gradient, rtol=2e-3)
+
+
 @pytest.mark.parametrize("family", [Normal, Laplace])
 def test_gradients_are_finite(family):
     def total(target, proposal):

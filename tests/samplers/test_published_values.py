@@ -18,7 +18,7 @@ TREES = {
     "AD*": recjax.AStarCoder(split="dyadic"),
 }
 
-# (m, s) of N(m, s^2) over N(0, 1): simulated in NumPy with 40,000 samples of GPRS and 6,000 of the others. The zeta code
+# (m, s) of N(m, s^2) over N(0, 1): simulated in NumPy with 40,000 samples of GPRS, 6,000 of others. The zeta code
 # is the untruncated one with the exponent 1 + 1 / (KL + 1); ours has an exponent in 64ths and 2^31 numbers.
 TABLE = {
     (0.5, 0.6): {
@@ -106,7 +106,7 @@ def test_steps_against_the_largest_ratio(d_inf):
 
 # Mean steps, digitised from the poster of *Fast relative entropy coding with A* coding* (ICML 2022): equally likely
 # intervals of total length 2^-D_inf in the unit interval, one in the middle of each of as many equal parts. For uniform
-# targets the published numbers count expanded nodes, as we do. For four and more intervals those of AS* are smaller than
+# targets the published numbers count expanded nodes, as we do. From four intervals on those of AS* are smaller than
 # what splitting on the sample needs with the exact bound of the ratio (37.2 where we need 40.8, 87 where we need 119).
 UNIFORM = {
     (1, 7): (10.01, 11.52), (1, 10): (14.45, 17.90), (1, 12): (16.74, 21.69), (1, 15): (20.98, 28.03),

@@ -1,4 +1,6 @@
-"""Normal vectors that all components of shrink alike: laws of radius and coordinates, and of steps."""
+"""Normal vectors whose components all shrink alike: laws of radius and coordinates, and of steps."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +10,9 @@ from laws import LEAST_P, N, keys, mean_is
 from scipy import stats
 
 import recjax
-from recjax.samplers import gprs
 
 PAIRS = {2: (0.6, np.array([0.6, -0.4])), 8: (0.85, 0.15 * np.array([1, -1, 2, 0, 0.5, 1, 0, -0.5]))}  # d: s, m
-CODERS = [recjax.GPRS(), recjax.ParallelGPRS(n_processes=2), recjax.GreedyRejectionSampler()]
+CODERS = [recjax.RejectionSampler(), recjax.AStar()]
 
 
 def encode(coder, d):
@@ -43,16 +44,18 @@ def test_vectors_follow_the_target(coder, d):
     code, peak = encode(coder, d)
     assert (code.status == recjax.Status.DONE).all()
     assert follows(code.sample, d)
-    assert mean_is(code.steps, peak + (1 if isinstance(coder, recjax.ParallelGPRS) else 0))
+    assert mean_is(code.steps, peak + (1 if isinstance(coder, recjax.AStar) else 0))
 
 
-class FaultyGPRS(recjax.GPRS):
-    """A class of its own is compiled anew, while a fault is in place."""
+class Misjudged(recjax.RejectionSampler):
+    """Rejection with the largest ratio too small."""
+
+    def examine(self, pair, carry, chunk):
+        return super().examine(pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2))
 
 
-def test_a_wrong_stretch_function_is_caught(monkeypatch):
-    true = gprs.stretch_between
-    monkeypatch.setattr(gprs, "stretch_between", lambda pair, low, high: 1.5 * true(pair, low, high))
-    code, peak = encode(FaultyGPRS(), 2)
-    assert not follows(code.sample, 2)
+@pytest.mark.parametrize("d", PAIRS)
+def test_too_small_a_maximum_is_caught(d):
+    code, peak = encode(Misjudged(), d)
+    assert not follows(code.sample, d)
     assert not mean_is(code.steps, peak)
