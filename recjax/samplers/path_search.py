@@ -19,7 +19,7 @@ from recjax.samplers import interval, tree
 from recjax.samplers.base import Code, Status
 
 _RUNNING, _UNDECIDED = -1, -2
-_LANES = 512  # searches under way at a time: what they read and write stays in a core's cache
+_LANES = 512  # searches under way at a time, whose state stays in a core's cache
 _DEVICE_LANES = 1 << 16  # the same on an accelerator
 _ROUND = 3  # levels that searches descend before those that have ended make room
 _EXACT = 16  # one search in so many takes the exact step at a time
@@ -139,6 +139,10 @@ def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribut
 
     A few lanes at a time descend, and a lane whose search has ended goes on with the next example. On CPUs every core
     has a share of the examples to itself: one program's kernels are too small to share.
+
+    In single precision an example takes 8 bytes for its key, 4 for every parameter of the two distributions, 28 for its
+    code, and 28 again while the shares are joined; a lane takes 0.5 kB, that is 0.25 MB a core and 33 MB an
+    accelerator.
     """
     on_cpu = jax.default_backend() == "cpu"
     lanes = _LANES if on_cpu else _DEVICE_LANES
@@ -146,7 +150,8 @@ def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribut
     size = -(-len(keys) // threads)
 
     def search(first):
-        return _search_share(rule, min(lanes, size), size, jnp.int32(first), keys, targets, proposals)
+        codes = _search_share(rule, min(lanes, size), size, jnp.int32(first), keys, targets, proposals)
+        return jax.block_until_ready(codes)  # or one thread would start all of them, one after the other
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         codes = list(pool.map(search, range(0, len(keys), size)))
