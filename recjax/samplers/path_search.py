@@ -99,8 +99,8 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Distribution) -> C
 
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
-    words = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
-    keys = tuple((word[0], word[1]) for word in words)
+    candidate, arrival = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
+    keys = (candidate[0], candidate[1]), (arrival[0], arrival[1])
     status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
     walk = Walk(keys, tree.root(), rule.start(pair), jnp.int32(0), status)
     # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
@@ -166,19 +166,20 @@ def _search_share(rule, lanes, size, first, keys, targets, proposals):
     shapes = jax.eval_shape(jax.vmap(functools.partial(encode, rule)), keys, targets, proposals)
 
     def load(example):
-        arrays = jax.tree.map(lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals))
-        walks = begin(*arrays)
+        some = jax.tree.map(lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals))
+        walks = begin(*some)
         # lanes without an example have ended
         walks = dataclasses.replace(walks, status=jnp.where(example < size, walks.status, Status.DONE))
-        return arrays[1:], walks
+        return (some[1], some[2]), walks
 
     def body(state):
         example, following, pairs, walks, codes = state
-        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(*pairs, walks), walks)
+        target, proposal = pairs
+        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(target, proposal, walks), walks)
         walks = _decide_exactly(rule, pairs, walks)
         ended = walks.status >= 0
         place = jnp.where(ended, example, size)
-        found = finish(pairs[1], walks)
+        found = finish(proposal, walks)
         codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), codes, found)
         count = jnp.cumsum(ended, dtype=jnp.int32)
         example = jnp.where(ended, following + count - 1, example)
