@@ -78,9 +78,9 @@ class _OnPath(path_search.PathRule):
             new = raised(pair, level, log_h)
             accepted = ~seen & (sure | (new.stretched > time))
             return Decision((time, log_h, new), accepted, jnp.zeros_like(accepted), right)
-        below, above = stretch_bounds(pair, level, log_h)
-        accepted = ~seen & (sure | (below / time > 1))
-        undecided = ~accepted & ~seen & ~(above / time <= 1)
+        below, above = (bound / time for bound in stretch_bounds(pair, level, log_h))
+        accepted = ~seen & (sure | (below > 1))
+        undecided = ~accepted & ~seen & ~(above <= 1)
         return Decision((time, jnp.maximum(rejected, log_h), level), accepted, undecided, right)
 
 

@@ -43,7 +43,8 @@ def stretch_bounds(pair: Pair, level: Level, log_h: Float[Array, ""]) -> tuple[F
     They hold up to rounding, for which they are moved apart by a relative 1e-4; NaN where S underflows.
     """
     step = (jnp.exp(log_h) - jnp.exp(level.log_h)) / level.survival
-    # S and its slope at h, relative to those at the level
+    # S and its slope at h relative to those at the level. Quotients also are faster: XLA on CPUs computes a sum or a
+    # product anew for each of its uses, with all that leads to it, but not a quotient.
     fall, slope = pair.survival(log_h) / level.survival, pair.widths(log_h)[0] / level.width
     log_fall = -jnp.log(fall)
     curved = log_fall > 1e-3

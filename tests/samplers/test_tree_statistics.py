@@ -15,7 +15,8 @@ from laws import DEEP, LONG, PAIRS, SIGMAS, N, case_id, cases, codes, error, fol
 from scipy import stats
 
 import recjax
-from recjax.samplers import branch_and_bound_gprs, frontier_search, stretch
+from recjax.distributions.pair import pair_of
+from recjax.samplers import branch_and_bound_gprs, frontier_search, path_search, stretch
 from recjax.samplers.tree import depth_of
 
 CODERS = {
@@ -74,6 +75,43 @@ def test_codes_are_short(name, pair):
     assert bits.mean() <= rate + 2 * np.log2(rate + 1) + 4
     depth = np.asarray(jax.vmap(depth_of)(code.index))
     assert (depth <= code.steps).all()
+
+
+@pytest.mark.parametrize("name", ["GPRS on sample", "GRCS", "GRCD"])
+def test_lanes_take_one_example_after_the_other(name, monkeypatch):
+    monkeypatch.setattr(path_search, "_LANES", 64)
+    monkeypatch.setattr(path_search.os, "cpu_count", lambda: 3)
+    n = 3001  # three shares, the last of which is short
+    loc, coder = np.linspace(-2, 2, n, dtype=np.float32), CODERS[name]
+    targets, p = recjax.Normal(loc, np.full(n, 0.1, np.float32)), recjax.Normal(0.0, 1.0)
+    expected = jax.vmap(coder.encode, (0, 0, None))(keys(n, 5), targets, p)
+    assert expected.steps.max() > 3 * path_search._ROUND
+    jax.tree.map(np.testing.assert_array_equal, coder.encode_batch(keys(n, 5), targets, p), expected)
+
+
+@pytest.mark.parametrize("pair", STEPS)
+def test_bounds_of_the_stretch_function(pair):
+    loc, scale = pair
+    q, p = recjax.Normal(loc, scale), recjax.Normal(0.0, 1.0)
+    top = float(pair_of(q, p).log_ratio_max())
+    log_h = top - np.geomspace(12, 0.03, 20_001)
+    centre, rho = loc / (1 - scale**2), scale * np.sqrt(2 * (top - log_h) / (1 - scale**2))
+    w_p, w_q = (np.diff(law.cdf([centre - rho, centre + rho]), axis=0)[0] for law in (stats.norm(), stats.norm(*pair)))
+    h = np.exp(log_h)
+    survival = w_q - h * w_p
+    sigma = h[0] + np.append(0, np.cumsum(np.diff(h) * 0.5 * (1 / survival[1:] + 1 / survival[:-1])))
+
+    def bounds(low, high):
+        level = stretch.Level(*(jnp.float32(x[low]) for x in (log_h, sigma, survival, w_p)))
+        at = np.asarray(log_h[high], np.float32)
+        return jax.vmap(lambda log_h: stretch.stretch_bounds(pair_of(q, p), level, log_h))(at)
+
+    for low in (0, 10_000, 15_000):
+        high = slice(low + 100, None, 100)
+        below, above = bounds(low, high)
+        assert (below < sigma[high]).all() and (sigma[high] < above).all()
+        # near the level they are close
+        assert above[0] < below[0] + 0.01 * (sigma[high][0] - sigma[low]) + 3e-4 * sigma[low]
 
 
 # Large divergences need double precision for what is not at the median.
