@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
+from recjax.words import Word
+
 SCHEME = 1
 """Version of the mapping from keys to candidates, stored in every file."""
 
@@ -32,7 +34,7 @@ class Stream(enum.IntEnum):
 
 
 def threefry2x32(
-    words: UInt32[Array, "2"], hi: UInt32[Array, "..."], lo: UInt32[Array, "..."]
+    words: UInt32[Array, "2"] | Word, hi: UInt32[Array, "..."], lo: UInt32[Array, "..."]
 ) -> tuple[UInt32[Array, "..."], UInt32[Array, "..."]]:
     """Encrypts the counters ``(hi, lo)`` with the 64-bit key ``words``.
 

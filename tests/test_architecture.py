@@ -16,8 +16,8 @@ BASE = {"errors", "atomic", "randomness", "words"}
 ARROWS = {
     "errors": set(),
     "atomic": set(),
-    "randomness": set(),
     "words": set(),
+    "randomness": {"words"},
     "distributions": {"randomness", "words"},
     "limits": {"distributions"},
     "bits": {"errors"},

@@ -18,6 +18,7 @@ from recjax.distributions.base import Distribution, any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers.base import Code, Status
+from recjax.samplers.varying import varying
 
 _RUNNING = -1
 _CHUNK = 64  # candidates at a time in one search
@@ -134,13 +135,10 @@ def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution)
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
     words = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
-    status = jnp.where(any_violation(violations(pair, rule.bounded, rule.widths)), Status.INVALID, _RUNNING).astype(
-        jnp.int32
-    )
+    invalid = any_violation(violations(pair, rule.bounded, rule.widths))
+    status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     progress = Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
-    # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
-    zero = (words[0, 0].astype(jnp.int32) & 0) + (status & 0)
-    return jax.tree.map(lambda x: x + zero.astype(x.dtype), progress)
+    return varying(progress, words[0, 0], status)
 
 
 def _advance(rule, size, target, proposal, progress, chunks):

@@ -18,8 +18,10 @@ from recjax import randomness
 from recjax.distributions.base import Distribution, any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
-from recjax.samplers import interval, tree
+from recjax.samplers import tree
 from recjax.samplers.base import Code, Status
+from recjax.samplers.varying import varying
+from recjax.words import Word
 
 CAPACITY = 64
 """Nodes that may be open at a time."""
@@ -52,7 +54,7 @@ class Ruling:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Search:
-    keys: tuple[interval.Word, interval.Word]
+    keys: tuple[Word, Word]
     frontier: Entry
     priority: Float[Array, "capacity"]
     chosen: tree.Node
@@ -111,17 +113,14 @@ _encode_slab = jax.jit(jax.vmap(encode, in_axes=(None, 0, 0, 0)), static_argnums
 
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
-    candidate, arrival = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
-    keys = (candidate[0], candidate[1]), (arrival[0], arrival[1])
+    keys = tree.stream_words(key, Stream.CANDIDATE), tree.stream_words(key, Stream.ARRIVAL)
     status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
     root, zero = tree.root(), jnp.zeros((), proposal.dtype)
     first = _entry(pair, keys, root, zero)
     frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (CAPACITY,)), first)
     priority = jnp.full(CAPACITY, -jnp.inf, proposal.dtype).at[0].set(rule.priority(first.time, first.log_bound))
     search = _Search(keys, frontier, priority, root, rule.start(pair), jnp.int32(0), jnp.zeros((), bool), status)
-    # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
-    varying = (keys[0][0].astype(jnp.int32) & 0) + (status & 0)
-    return jax.tree.map(lambda x: x | (varying == 1) if x.dtype == bool else x + varying.astype(x.dtype), search)
+    return varying(search, keys[0][0], status)
 
 
 def _step(rule, pair, search):

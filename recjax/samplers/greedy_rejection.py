@@ -5,16 +5,15 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Float
 
+from recjax import words
 from recjax.randomness import Stream
 from recjax.samplers.driver import Verdict
 from recjax.samplers.global_coder import ExactCoder
+from recjax.words import Word
 
-_ONE = 1 << 31  # the high word of 1 in fixed point
-
-Fraction = tuple[UInt32[Array, ""], UInt32[Array, ""]]
-"""A number of [0, 1] as the words (high, low) of a multiple of 2^-63."""
+_ONE = 1 << 31  # the high word of 1: numbers of [0, 1] are multiples of 2^-63 in 64 bits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,25 +67,18 @@ def _next_level(pair, state):
     return (after, left), (_value(gap, mass.dtype), mass)
 
 
-def _fraction(x: Float[Array, ""]) -> Fraction:
+def _fraction(x: Float[Array, ""]) -> Word:
     # products with powers of two are exact, so that fused multiply-adds change nothing
     units = x * 2.0**31
     high = jnp.floor(units)
     return high.astype(jnp.uint32), ((units - high) * 2.0**32).astype(jnp.uint32)
 
 
-def _value(x: Fraction, dtype) -> Float[Array, ""]:
-    return x[0].astype(dtype) * 2.0**-31 + x[1].astype(dtype) * 2.0**-63
+def _value(x: Word, dtype) -> Float[Array, ""]:
+    return 2 * words.fraction(x, dtype)
 
 
-def _minus(x: Fraction, y: Fraction) -> Fraction:
-    """x - y, or 0 where y is larger. Exact: level and gap add up to 1, and neither is lost beside the other.
-
-    >>> half, three = (jnp.uint32(1 << 30), jnp.uint32(0)), (jnp.uint32(0), jnp.uint32(3))
-    >>> [int(word) for word in _minus(half, three)] == [2**30 - 1, 2**32 - 3]
-    True
-    """
-    borrow = x[1] < y[1]
-    negative = (x[0] < y[0]) | ((x[0] == y[0]) & borrow)
-    high, low = x[0] - y[0] - borrow.astype(jnp.uint32), x[1] - y[1]
-    return jnp.where(negative, 0, high), jnp.where(negative, 0, low)
+def _minus(x: Word, y: Word) -> Word:
+    """x - y, or 0 where y is larger. Exact: level and gap add up to 1, and neither is lost beside the other."""
+    zero = jnp.zeros_like(x[0])
+    return words.select(words.less(x, y), (zero, zero), words.subtract(x, y))

@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from recjax import randomness
 from recjax.distributions.base import Distribution, any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
-from recjax.samplers import interval, tree
+from recjax.samplers import tree
 from recjax.samplers.base import Code, Status
+from recjax.samplers.varying import varying
+from recjax.words import Word
 
 _RUNNING, _UNDECIDED = -1, -2
 _LANES = 512  # searches under way at a time, whose state stays in a core's cache
@@ -39,10 +40,10 @@ class Visit:
     """
 
     node: tree.Node
-    cut: interval.Word
+    cut: Word
     x: Float[Array, "*event"]
     log_ratio: Float[Array, ""]
-    draws: interval.Word
+    draws: Word
 
 
 @jax.tree_util.register_dataclass
@@ -61,7 +62,7 @@ class Decision:
 class Walk:
     """A search under way; its node is the one to visit next, or the last one of a search that has ended."""
 
-    keys: tuple[interval.Word, interval.Word]
+    keys: tuple[Word, Word]
     node: tree.Node
     carry: PyTree[Array]
     steps: Int[Array, ""]
@@ -99,13 +100,10 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Distribution) -> C
 
 def _begin(rule, key, target, proposal):
     pair = pair_of(target, proposal)
-    candidate, arrival = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
-    keys = (candidate[0], candidate[1]), (arrival[0], arrival[1])
+    keys = tree.stream_words(key, Stream.CANDIDATE), tree.stream_words(key, Stream.ARRIVAL)
     status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(jnp.int32)
     walk = Walk(keys, tree.root(), rule.start(pair), jnp.int32(0), status)
-    # A zero that varies over every mesh axis an argument varies over, as shard_map wants of a loop's first state.
-    zero = (keys[0][0].astype(jnp.int32) & 0) + (status & 0)
-    return jax.tree.map(lambda x: x | (zero == 1) if x.dtype == bool else x + zero.astype(x.dtype), walk)
+    return varying(walk, keys[0][0], status)
 
 
 def _step(rule, exact, target, proposal, walk):

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from recjax import randomness
+from recjax import randomness, words
 from recjax.distributions.base import Distribution
 from recjax.randomness import Stream, threefry2x32
 from recjax.samplers import interval
-from recjax.samplers.interval import Word
+from recjax.samplers.varying import varying
+from recjax.words import Word
 
 Split = Literal["sample", "dyadic"]
 Heap = tuple[UInt32[Array, ""], UInt32[Array, ""], UInt32[Array, ""], UInt32[Array, ""]]
@@ -42,7 +43,7 @@ class Node:
     def point(self, key: Word) -> Word:
         """The quantile that the node draws, uniform on its interval; ``key`` is that of the candidates' stream."""
         draw = self.draws(key)
-        return interval.add(self.low, interval.multiply_high(draw, interval.subtract(self.high, self.low)))
+        return words.add(self.low, words.multiply_high(draw, words.subtract(self.high, self.low)))
 
     def draws(self, key: Word) -> Word:
         """64 random bits of the node."""
@@ -53,15 +54,13 @@ class Node:
         """The quantile at which the children meet."""
         if split == "sample":
             return point
-        return interval.add(self.low, interval.halved(interval.subtract(self.high, self.low)))
+        return words.add(self.low, words.halved(words.subtract(self.high, self.low)))
 
     def child(self, right: Bool[Array, ""], cut: Word) -> "Node":
         a, b, c, d = self.heap
         bit = right.astype(jnp.uint32)
         heap = ((a << 1) | (b >> 31), (b << 1) | (c >> 31), (c << 1) | (d >> 31), (d << 1) | bit)
-        low = tuple(jnp.where(right, x, y) for x, y in zip(cut, self.low, strict=True))
-        high = tuple(jnp.where(right, x, y) for x, y in zip(self.high, cut, strict=True))
-        return Node(heap, low, high)
+        return Node(heap, words.select(right, cut, self.low), words.select(right, self.high, cut))
 
 
 def root() -> Node:
@@ -80,8 +79,7 @@ def node_at(key: Word, index: UInt32[Array, "4"], split: Split) -> Node:
         right = ((word >> (shift % 32)) & 1) == 1
         return node.child(right, node.cut(node.point(key), split)), level + 1
 
-    zero = (index[0] & 0).astype(jnp.int32) + (key[0] & 0).astype(jnp.int32)  # varies as the arguments do
-    start = jax.tree.map(lambda x: x + zero.astype(x.dtype), (root(), jnp.int32(0)))
+    start = varying((root(), jnp.int32(0)), index[0], key[0])
     return jax.lax.while_loop(lambda state: state[1] < depth - 1, descend, start)[0]
 
 
@@ -98,9 +96,14 @@ def sample_at(proposal: Distribution, quantile: Word) -> Float[Array, "*event"]:
     return proposal.sample_from_quantile(*quantile)
 
 
+def stream_words(key: Array, stream: Stream) -> Word:
+    """The key of a stream."""
+    first, second = randomness.stream_key(key, stream)
+    return first, second
+
+
 def candidate_key(key: Array) -> Word:
-    words = randomness.stream_key(key, Stream.CANDIDATE)
-    return words[0], words[1]
+    return stream_words(key, Stream.CANDIDATE)
 
 
 def checked_heap(index) -> UInt32[Array, "4"]:
@@ -108,10 +111,10 @@ def checked_heap(index) -> UInt32[Array, "4"]:
     if np.shape(index) != (4,) or jnp.result_type(index) != jnp.uint32:
         raise ValueError("index must be one heap index, uint32[4]; decode batches with jax.vmap")
     try:
-        words = np.asarray(index)
+        value = np.asarray(index)
     except jax.errors.TracerArrayConversionError:
         index = index.at[0].set(index[0] & 0x7FFFFFFF)
         return index.at[3].set(jnp.where(jnp.any(index > 0), index[3], 1))
-    if not words.any() or words[0] >> 31:
-        raise ValueError(f"index must be a heap index of depth 1 to {MAX_DEPTH}, got {words.tolist()}")
-    return jnp.asarray(words)
+    if not value.any() or value[0] >> 31:
+        raise ValueError(f"index must be a heap index of depth 1 to {MAX_DEPTH}, got {value.tolist()}")
+    return jnp.asarray(value)
