@@ -100,7 +100,8 @@ def law(family, target, proposal):
 def codes(coder, family, target, proposal, batch=False):
     """Codes of N examples, as NumPy arrays; with ``batch``, and for coders over trees, by ``encode_batch``."""
     q, p = make(family, target), make(PROPOSALS.get(family, family), proposal)
-    long = (target, proposal) in LONG.get(family, [])  # few searches are much longer than the others
+    # few searches are much longer than the others
+    long = (target, proposal) in LONG.get(family, []) or family == "Laplace"
     if batch or long or isinstance(coder, TreeCoder):
         q = jax.tree.map(lambda x: jnp.broadcast_to(x, (N, *x.shape)), q)
         return jax.tree.map(np.asarray, coder.encode_batch(keys(N, 300), q, p))
