@@ -70,7 +70,7 @@ def main(prior: str = "photo-high", rows: int = 384) -> None:
 
         def one(part):
             start, out = 0, []
-            for i, size in enumerate(config.latent_groups):
+            for i, size in enumerate(config.layer_latents):
                 matrix = network.params["matrices"][i][...]
                 out.append(part[:, start : start + size] @ matrix @ matrix.T)
                 start += size
@@ -98,7 +98,7 @@ def main(prior: str = "photo-high", rows: int = 384) -> None:
         "Adam": seconds(looped(optimise), (state.posterior, state.optimiser)) / STEPS,
     }
     multiplications = config.n_points // len(targets.points) * sum(n_in * n_out for n_in, n_out in config.layer_dims)
-    maps = sum(n * size for n, size in zip(config.latent_groups, config.layer_sizes, strict=True))
+    maps = sum(n * size for n, size in zip(config.layer_latents, config.layer_sizes, strict=True))
     flops = 2 * padded * (3 * multiplications + 2 * maps)
     print(f"{padded} rows, {len(subset.points)} of {config.n_points} points a step, {len(jax.devices())} device(s)")
     for name, took in parts.items():

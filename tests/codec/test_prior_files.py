@@ -25,11 +25,9 @@ def save_again(prior, path):
         path,
         config=prior.config,
         params=prior.network.params,
-        scale=np.asarray(prior.network.prior.scale),
-        log_std=prior.log_std,
+        groups=prior.groups,
+        region=prior.region,
         beta=prior.beta,
-        order=prior.order,
-        widths=prior.widths,
         budget=prior.budget,
         metadata=prior.metadata,
     )
@@ -81,8 +79,9 @@ def test_digest_is_the_sha256_of_the_file(prior, prior_bytes):
 def test_content_comes_back(prior, train_config):
     assert prior.config == dataclasses.replace(train_config.network, latents=prior.config.latents)
     assert prior.patch_shape == (8, 8, 3) and prior.modality == "image" and prior.budget == 8
-    assert prior.n_blocks == len(prior.widths) > 3 and prior.rate_bits == 8 * prior.n_blocks
-    np.testing.assert_array_equal(prior.blocks, block_table(prior.order, prior.widths, prior.config.n_latents))
+    (group,) = prior.groups
+    assert prior.n_blocks == len(group.widths) > 3 and prior.rate_bits == 8 * prior.n_blocks
+    np.testing.assert_array_equal(group.blocks, block_table(group.order, group.widths, prior.config.n_latents))
     assert prior.metadata["data"] == "waves" and prior.metadata["training"]["rounds_done"] == train_config.rounds
     assert len(prior.metadata["data_sha256"]) == 64
 
@@ -187,7 +186,7 @@ def test_missing_tensors_are_refused(prior_bytes, refuses, key):
 @pytest.mark.parametrize(
     "header",
     [
-        lambda h: h | {"format": 2},
+        lambda h: h | {"format": 3},
         lambda h: h | {"format": None},
         lambda h: h | {"budget": 3},
         lambda h: h | {"budget": 21},
