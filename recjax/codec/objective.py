@@ -5,6 +5,7 @@ Patches are visited in chunks, so that the activations of one chunk are all that
 (their region and image, the neighbours of their grids) is resolved before the chunks, and its gradient after them.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -115,7 +116,7 @@ def posterior_gradient(
 
     def chunk(args):
         inputs, values, weights = args
-        part = targets.replace(values=values, weights=weights)
+        part = dataclasses.replace(targets, values=values, weights=weights)
 
         def loss(inputs):
             error = distortion(network, inputs, part)

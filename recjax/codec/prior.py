@@ -233,17 +233,16 @@ def _config(fields, n_bytes):
     encoding = fields.get("encoding", dataclasses.asdict(EncodingConfig()))
     if not isinstance(encoding, dict):
         raise ValueError("the encoding of the network is not described")
-    encoding = {key: tuple(value) if isinstance(value, list) else value for key, value in encoding.items()}
+    encoding: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in encoding.items()
+    }
     sizes = (*grid, *latents, *(fields[key] for key in ("channels", "width", "layers", "features")))
-    switches = [fields["reparameterise"], fields["learn_features"], encoding.pop("add", False)]
     sizes += tuple(size for value in encoding.values() for size in (value if isinstance(value, tuple) else (value,)))
     if not all(type(size) is int and 0 <= size <= 1 << 16 for size in sizes) or len(grid) > 4 or fields["layers"] > 64:
         raise ValueError("a size of the network is out of range")
-    if not all(isinstance(switch, bool) for switch in switches):
+    if not all(isinstance(fields[key], bool) for key in ("reparameterise", "learn_features")):
         raise ValueError("a switch of the network is not true or false")
-    config = SirenConfig(
-        **fields | {"grid": grid, "latents": latents, "encoding": EncodingConfig(**encoding, add=switches[-1])}
-    )
+    config = SirenConfig(**fields | {"grid": grid, "latents": latents, "encoding": EncodingConfig(**encoding)})
     dims = config.encoding.layer_dims if config.encoding.depth else ()
     kernels = sum(4 * n_in * n_out * factor**2 for n_in, n_out, factor in dims)
     if 2 * (math.prod(grid) * config.features + kernels) > n_bytes:

@@ -121,11 +121,13 @@ def initial_state(config: TrainConfig, signals: int) -> TrainState:
     """State before the first round."""
     loc, scale = initial_prior(config.network, config.seed)
     _, params = nnx.split(Siren(config.network))
-    upper = LatentPrior(
-        loc=jnp.zeros(config.network.n_weight_latents, jnp.float32),
-        scale=jnp.asarray(scale[: config.network.n_weight_latents] / 2),
-    )
-    priors = (*[upper] * (config.levels - 1), LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)))
+    n_weights = config.network.n_weight_latents
+    # one object each: the state is donated
+    upper = [
+        LatentPrior(loc=jnp.zeros(n_weights, jnp.float32), scale=jnp.asarray(scale[:n_weights] / 2))
+        for _ in range(config.levels - 1)
+    ]
+    priors = (*upper, LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)))
     posteriors = tuple(
         initial_posterior(signals * rows, len(prior.loc)) for rows, prior in zip(config.rows, priors, strict=True)
     )
@@ -179,7 +181,7 @@ def make_round(config: TrainConfig):
 
         def chunk(total, args):
             inputs, values, weights = args
-            part = targets.replace(values=values, weights=weights)
+            part = dataclasses.replace(targets, values=values, weights=weights)
             (shared, own), error = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, inputs, part)
             return jax.tree.map(jnp.add, total, shared), (own, error)
 
@@ -275,7 +277,7 @@ def round_key(config: TrainConfig, round_number: int) -> Array:
 def select_targets(targets: Targets, signals: np.ndarray, config: TrainConfig) -> Targets:
     """Targets of the patches of some signals."""
     rows = rows_of(signals, math.prod(config.scene))
-    return targets.replace(values=targets.values[:, rows], weights=targets.weights[:, rows])
+    return dataclasses.replace(targets, values=targets.values[:, rows], weights=targets.weights[:, rows])
 
 
 def signal_shape(config: TrainConfig) -> tuple[int, int, int]:

@@ -81,7 +81,7 @@ class SirenConfig:
     @property
     def layer_dims(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of every linear layer."""
-        inputs = self.features + (self.encoding.encodings if self.encoding.depth and not self.encoding.add else 0)
+        inputs = self.features + (self.encoding.encodings if self.encoding.depth else 0)
         hidden = [inputs] + [self.width] * (self.layers - 1)
         return tuple(zip(hidden, [*hidden[1:], self.channels], strict=True))
 
@@ -147,8 +147,8 @@ class Siren(nnx.Module):
         hidden = jnp.matmul(shared, inputs.T, precision=PRECISION)
         hidden = hidden.reshape(len(latents), -1, len(points)) + first[:, :, :1]
         if grids is not None:
-            pe = self.upsampler(grids, phase).swapaxes(1, 2)
-            hidden = hidden + (pe if config.encoding.add else _row_matmul(first[:, :, 1 + config.features :], pe))
+            encodings = self.upsampler(grids, phase).swapaxes(1, 2)
+            hidden = hidden + _row_matmul(first[:, :, 1 + config.features :], encodings)
         for weights in rest:
             hidden = _row_matmul(weights[:, :, 1:], sine_turns(hidden)) + weights[:, :, :1]
         return hidden
@@ -207,7 +207,7 @@ def initial_prior(config: SirenConfig, seed: int) -> tuple[np.ndarray, np.ndarra
         stds.append(np.full((n_in + 1) * n_out, std / 2))
     n_cells = math.prod(config.encoding.shape)
     means.append(np.zeros(n_cells))
-    stds.append(np.full(n_cells, 0.3))
+    stds.append(np.full(n_cells, 0.05))  # small: at first it is noise in the input
     return np.concatenate(means).astype(np.float32), np.concatenate(stds).astype(np.float32)
 
 

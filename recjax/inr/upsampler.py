@@ -40,9 +40,8 @@ class EncodingConfig:
     depth: int = 0
     cells: tuple[int, int] = (2, 2)
     factors: tuple[int, ...] = (4, 4)
-    hidden: tuple[int, ...] = (16,)
-    encodings: int = 16
-    add: bool = False
+    hidden: tuple[int, ...] = (8,)
+    encodings: int = 8
 
     def __post_init__(self):
         if self.depth < 0:

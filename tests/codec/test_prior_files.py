@@ -188,6 +188,15 @@ def test_missing_tensors_are_refused(prior_bytes, refuses, key):
     [
         lambda h: h | {"format": 3},
         lambda h: h | {"format": None},
+        lambda h: h | {"format": 1.5},
+        lambda h: h | {"levels": 0},
+        lambda h: h | {"levels": 3},
+        lambda h: h | {"levels": 4},
+        lambda h: h | {"levels": 2.0},
+        lambda h: h | {"levels": True, "region": 0},
+        lambda h: h | {"region": 0},
+        lambda h: h | {"region": 1 << 40},
+        lambda h: h | {"region": "4"},
         lambda h: h | {"budget": 3},
         lambda h: h | {"budget": 21},
         lambda h: h | {"budget": 8.0},
@@ -211,7 +220,7 @@ def test_missing_tensors_are_refused(prior_bytes, refuses, key):
         lambda h: '{"format": 1, "network": ' + '{"a":' * 50_000 + "1" + "}" * 50_000 + "}",
         *(
             lambda h, key=key: {k: v for k, v in h.items() if k != key}
-            for key in ("format", "network", "beta", "budget")
+            for key in ("format", "network", "levels", "region", "beta", "budget")
         ),
     ],
 )
@@ -262,6 +271,34 @@ def test_wrong_headers_are_refused(prior_bytes, refuses, header):
         {"reparameterise": "no"},
         {"learn_features": 1},
         {"learn_features": [1]},
+        {"encoding": None},
+        {"encoding": []},
+        {"encoding": 3},
+        {"encoding": {"depth": 2}},
+        {"encoding": {"depth": 0, "unknown": 1}},
+        *(
+            {"encoding": {"depth": 2, "cells": [2, 2], "factors": [4], "hidden": [], "encodings": 4} | change}
+            for change in (
+                {},
+                {"depth": -1},
+                {"depth": 2**40},
+                {"depth": [2]},
+                {"depth": True},
+                {"cells": [4, 4]},
+                {"cells": [2.0, 2]},
+                {"cells": 2},
+                {"cells": [2, 2, 2]},
+                {"factors": [3]},
+                {"factors": []},
+                {"factors": [1 << 16], "cells": [1, 1]},
+                {"factors": [2] * 50_000},
+                {"hidden": [1 << 16, 1 << 16], "factors": [2, 2, 2], "cells": [1, 1], "depth": 1 << 16},
+                {"hidden": [[1]]},
+                {"encodings": 1 << 16},
+                {"encodings": "4"},
+                {"encodings": None},
+            )
+        ),
         {"unknown": 1},
     ],
 )
