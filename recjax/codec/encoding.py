@@ -92,6 +92,7 @@ def code_signals(
     batch, targets, state = fit_signals(signals, prior, effort, key, progress)
     table = coder.table(table_key(prior), batch.arrangement.layouts[0].blocks.shape[1])
     total = sum(group.n_blocks for group in prior.groups)
+    steps = _refine_steps(prior, effort)
     indices, kl_bits, before = [], [], 0
     for g, (group, blocks) in enumerate(zip(prior.groups, batch.blocks, strict=True)):
         index = jnp.zeros((group.n_blocks, len(blocks.slots)), jnp.int32)
@@ -104,19 +105,28 @@ def code_signals(
             stop = min(start + BLOCKS_A_DISPATCH, group.n_blocks)
             state, index, kl = code_blocks(
                 prior.network, state, batch.arrangement, targets, key, span, table, table_key(prior), blocks,
-                (jnp.int32(start), jnp.int32(stop)), index, kl, coder=coder, group=g, steps=effort.refine_steps,
+                (jnp.int32(start), jnp.int32(stop)), index, kl, coder=coder, group=g, steps=steps[g],
             )  # fmt: skip
             if progress:
                 index.block_until_ready()
-                progress((effort.fit_steps + (before + stop) * effort.refine_steps) / _total_steps(prior, effort))
+                done = sum(n * own.n_blocks for n, own in zip(steps[:g], prior.groups, strict=False)) + stop * steps[g]
+                progress((effort.fit_steps + done) / _total_steps(prior, effort))
         before += group.n_blocks
         indices.append(np.asarray(index).T[: batch.rows[g]])
         kl_bits.append(np.asarray(kl).T[: batch.rows[g]])
     return batch, tuple(posterior.mean for posterior in state.posteriors), indices, kl_bits
 
 
+def _refine_steps(prior, effort):
+    """Steps after each block of every group: the few bits above the patches get half the patches' steps at most."""
+    share = prior.n_blocks * effort.refine_steps
+    upper = [min(effort.refine_steps, -(-share // max(2 * group.n_blocks, 1))) for group in prior.groups[:-1]]
+    return [*upper, effort.refine_steps]
+
+
 def _total_steps(prior, effort):
-    return effort.fit_steps + sum(group.n_blocks for group in prior.groups) * effort.refine_steps
+    steps = _refine_steps(prior, effort)
+    return effort.fit_steps + sum(n * group.n_blocks for n, group in zip(steps, prior.groups, strict=True))
 
 
 def encode_batch(

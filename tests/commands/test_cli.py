@@ -25,7 +25,7 @@ class MiniaturePrior:
     modality: str = "image"
     patch_shape: tuple = (8, 8, 3)
     n_blocks: int = 1
-    groups: tuple = (types.SimpleNamespace(kind="patch"),)
+    groups: tuple = (types.SimpleNamespace(kind="patch", n_blocks=1),)
     budget: int = 12
     rate_bits: float = 10.0
 
