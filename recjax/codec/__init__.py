@@ -4,7 +4,7 @@ from recjax.codec.dataset import load_training_images
 from recjax.codec.decoding import decompress, decompress_batch
 from recjax.codec.encoding import Encoded, compress, compress_batch, encode_batch
 from recjax.codec.prior import Prior, embedded_priors, load_prior
-from recjax.codec.train import TrainConfig, signal_shape
+from recjax.codec.train_config import TrainConfig
 from recjax.codec.training_run import train_prior
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "encode_batch",
     "load_prior",
     "load_training_images",
-    "signal_shape",
     "train_prior",
 ]

@@ -19,11 +19,12 @@ from jaxtyping import Array, Float
 
 from recjax.codec.fit import adam, group_noise
 from recjax.codec.geometry import make_geometry
-from recjax.codec.groups import kinds, n_rows
+from recjax.codec.groups import kinds
 from recjax.codec.objective import Network, distortion, sampled_inputs
 from recjax.codec.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
 from recjax.codec.signals import Targets, make_targets, take_subset
-from recjax.inr.siren import Siren, SirenConfig, initial_prior
+from recjax.codec.train_config import TrainConfig
+from recjax.inr.siren import Siren, initial_prior
 from recjax.modalities.image import to_patches
 
 ROUND_STEPS = 50
@@ -31,70 +32,6 @@ ROUND_STEPS = 50
 
 TRAINING_ROWS = 128
 """Rows at a time; larger than in a fit, because the gradient of a matrix is a product over rows."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a prior is trained.
-
-    Attributes:
-      rate: wanted KL in bits per grid cell (pixel), averaged over the training signals.
-      rounds: rounds of 50 gradient steps; the learning rate falls to zero at the end.
-      batch: patches a round, a multiple of 128 (or fewer than 128), in whole signals.
-      lr: Adam's learning rate for the posteriors (in units of the prior's standard deviation).
-      lr_shared: Adam's learning rate for matrices and features.
-      steering: change of log beta in a step, per nat by which log KL misses its goal.
-      budget: bits of KL a block.
-      scene: rows and columns of patches of a training signal. More than one are needed to learn seamless
-        positional encodings and a hierarchy.
-      levels: 1 for patches alone, 2 with a level above them for the whole image, 3 with regions in between.
-      region: patches along a side of a region.
-      seed: of the initial network, the batches, the noise and the block partition.
-      network: the architecture.
-
-    Raises:
-      ValueError: a number is out of its range.
-    """
-
-    rate: float = 1.0
-    rounds: int = 400
-    batch: int = 1024
-    lr: float = 0.02
-    lr_shared: float = 1e-3
-    steering: float = 5e-4
-    budget: int = 16
-    scene: tuple[int, int] = (1, 1)
-    levels: int = 1
-    region: int = 4
-    seed: int = 0
-    network: SirenConfig = dataclasses.field(default_factory=SirenConfig)
-
-    def __post_init__(self):
-        for name in ("rate", "rounds", "batch", "lr", "lr_shared", "steering"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if not 4 <= self.budget <= 20:
-            raise ValueError(f"budget must be 4 to 20 bits, got {self.budget}")
-        if len(self.scene) != 2 or min(self.scene) < 1:
-            raise ValueError(f"scene must be two positive numbers of patches, got {self.scene}")
-        if self.levels not in (1, 2, 3):
-            raise ValueError(f"levels must be 1 to 3, got {self.levels}")
-        if self.region < 1:
-            raise ValueError(f"region must be positive, got {self.region}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.network.latents is not None:
-            raise ValueError(f"latents are chosen after training, got {self.network.latents}")
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """Rows of every group that a signal has."""
-        return tuple(n_rows(kind, self.scene, self.region) for kind in kinds(self.levels))
-
-    @property
-    def n_points(self) -> int:
-        """Pixels of a signal."""
-        return math.prod(self.scene) * self.network.n_points
 
 
 @struct.dataclass
@@ -159,9 +96,9 @@ def batch_rows(config: TrainConfig, signals: int, round_number: int) -> np.ndarr
     return rng.permutation(signals)[start : start + size]
 
 
-def rows_of(signals: np.ndarray, count: int) -> np.ndarray:
+def rows_of(signals: Any, count: int) -> Any:
     """Rows of the given signals in a group with ``count`` rows a signal."""
-    return (signals[:, None] * count + np.arange(count)).reshape(-1)
+    return (signals[:, None] * count + np.arange(count, dtype=signals.dtype)).reshape(-1)
 
 
 def make_round(config: TrainConfig):
@@ -215,7 +152,7 @@ def make_round(config: TrainConfig):
 
     @jax.jit(donate_argnums=0)
     def run(state: TrainState, targets: Targets, signals: Array, key: Array) -> tuple[TrainState, RoundReport]:
-        rows = tuple((signals[:, None] * n + jnp.arange(n)).reshape(-1) for n in config.rows)
+        rows = tuple(rows_of(signals, count) for count in config.rows)
         own = tuple(zip(state.posteriors, state.row_optimisers, strict=True))
         own = tuple(jax.tree.map(lambda leaf, r=r: leaf[r], part) for part, r in zip(own, rows, strict=True))
         posteriors, row_optimisers = zip(*own, strict=True)
@@ -280,25 +217,13 @@ def select_targets(targets: Targets, signals: np.ndarray, config: TrainConfig) -
     return dataclasses.replace(targets, values=targets.values[:, rows], weights=targets.weights[:, rows])
 
 
-def signal_shape(config: TrainConfig) -> tuple[int, int, int]:
-    """Height, width and channels of a training signal.
-
-    Raises:
-      ValueError: the network's grid is not that of an image.
-    """
-    grid, scene = config.network.grid, config.scene
-    if len(grid) != 2:
-        raise ValueError(f"grid must be height and width, got {grid}")
-    return grid[0] * scene[0], grid[1] * scene[1], config.network.channels
-
-
 def training_targets(images: np.ndarray, config: TrainConfig) -> Targets:
     """Targets of ``uint8[M, height, width, channels]``, patches of one signal following one another.
 
     Raises:
       ValueError: the images do not have the shape of a training signal, or are fewer than 2.
     """
-    wanted = signal_shape(config)
+    wanted = config.signal_shape
     if images.dtype != np.uint8 or images.shape[1:] != wanted:
         raise ValueError(f"images must be uint8[M, {', '.join(map(str, wanted))}], got {images.dtype}{images.shape}")
     if len(images) < 2:

@@ -22,7 +22,6 @@ from recjax.codec.partition import informative, partition
 from recjax.codec.prior import save_prior
 from recjax.codec.train import (
     ROUND_STEPS,
-    TrainConfig,
     TrainState,
     batch_rows,
     initial_state,
@@ -31,6 +30,7 @@ from recjax.codec.train import (
     select_targets,
     training_targets,
 )
+from recjax.codec.train_config import TrainConfig
 from recjax.inr.siren import pruned
 
 LOG_ROUNDS = 20

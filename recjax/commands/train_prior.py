@@ -45,7 +45,7 @@ def train_prior(
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")
     if patches < 2:
         raise ValueError(f"--patches must be at least 2, got {patches}")
-    height, width, _ = codec.signal_shape(config)
+    height, width, _ = config.signal_shape
     signals = max(patches // math.prod(config.scene), 2)
     provenance = {
         "data": data or images.name,
