@@ -38,9 +38,9 @@ class EncodingConfig:
     """
 
     depth: int = 0
-    cells: tuple[int, int] = (2, 2)
-    factors: tuple[int, ...] = (4, 4)
-    hidden: tuple[int, ...] = (8,)
+    cells: tuple[int, int] = (8, 8)
+    factors: tuple[int, ...] = (4,)
+    hidden: tuple[int, ...] = ()
     encodings: int = 8
 
     def __post_init__(self):

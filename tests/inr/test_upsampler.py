@@ -112,7 +112,7 @@ def test_phase_gradients_reach_kernels_and_grids(example):
         ("factors", (3, 4)),
         ("factors", ()),
         ("factors", (0, 4)),
-        ("hidden", ()),
+        ("hidden", (3,)),
         ("hidden", (0,)),
         ("encodings", 0),
     ],
