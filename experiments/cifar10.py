@@ -75,7 +75,7 @@ def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     batch, z, _, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget))
     decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
     return {
-        "kl_bpp": float(kl_bits.sum(1).mean() / prior.config.n_points),
+        "kl_bpp": float(sum(part.sum() for part in kl_bits) / len(signals) / prior.config.n_points),
         "psnr": mean_and_error([psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]),
     }
 

@@ -49,20 +49,24 @@ def main(prior: str = "photo-high", rows: int = 384) -> None:
     """
     loaded = load_prior(prior)
     config, network = loaded.config, loaded.network
-    batch = make_batch(loaded, [rows])
-    padded = len(batch.slots)
+    batch = make_batch(loaded, [(rows, 1)])
+    geometry = batch.arrangement.geometry
+    padded = len(batch.blocks[-1].slots)
     patches = np.random.default_rng(0).integers(0, 256, (padded, *loaded.patch_shape), dtype=np.uint8)
-    targets = make_targets(patches)
-    state = initial_fit(batch.layout, jnp.asarray(loaded.log_std), loaded.beta)
+    targets = make_targets(patches, phases=config.encoding.depth > 0)
+    state = initial_fit(batch.arrangement, [jnp.asarray(group.log_std) for group in loaded.groups], loaded.beta)
     key, rates = jax.random.key(0), (jnp.float32(1e-3), jnp.float32(1e-3))
     subset = take_subset(targets, 0)
-    beta = jnp.full(state.free.shape, loaded.beta)
+    beta = jax.tree.map(lambda free: jnp.full(free.shape, loaded.beta), state.free)
+    own = state.free[-1][:, : config.n_weight_latents]
 
     def whole(state):
-        return advance(network, state, batch.layout, targets, key, rates, steps=STEPS, budget=float(loaded.budget))[0]
+        return advance(
+            network, state, batch.arrangement, targets, key, rates, steps=STEPS, budget=float(loaded.budget)
+        )[0]
 
     def gradient(posterior):
-        g, _ = posterior_gradient(network, posterior, beta, state.free, state.free, subset)
+        g, _ = posterior_gradient(network, posterior, beta, state.free, state.free, subset, geometry)
         return jax.tree.map(lambda p, u: p - 1e-6 * u, posterior, g)
 
     def weights_only(z):
@@ -70,7 +74,7 @@ def main(prior: str = "photo-high", rows: int = 384) -> None:
 
         def one(part):
             start, out = 0, []
-            for i, size in enumerate(config.latent_groups):
+            for i, size in enumerate(config.layer_latents):
                 matrix = network.params["matrices"][i][...]
                 out.append(part[:, start : start + size] @ matrix @ matrix.T)
                 start += size
@@ -91,14 +95,20 @@ def main(prior: str = "photo-high", rows: int = 384) -> None:
     peak = 2 * 2048**3 / seconds(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), square)
     parts = {
         "whole step": seconds(whole, state) / STEPS,
-        "gradient": seconds(looped(gradient), state.posterior) / STEPS,
-        "  latents to weights and back": seconds(looped(weights_only), state.free) / STEPS,
+        "gradient": seconds(looped(gradient), state.posteriors) / STEPS,
+        "  latents to weights and back": seconds(looped(weights_only), own) / STEPS,
         "  sines and cosines": seconds(looped(sines), hidden) / STEPS,
-        "noise": seconds(looped(lambda x: x + jax.random.normal(key, x.shape)), state.free) / STEPS,
-        "Adam": seconds(looped(optimise), (state.posterior, state.optimiser)) / STEPS,
+        "noise": seconds(looped(lambda x: x + jax.random.normal(key, x.shape)), state.free[-1]) / STEPS,
+        "Adam": seconds(looped(optimise), (state.posteriors, state.optimiser)) / STEPS,
     }
     multiplications = config.n_points // len(targets.points) * sum(n_in * n_out for n_in, n_out in config.layer_dims)
-    maps = sum(n * size for n, size in zip(config.latent_groups, config.layer_sizes, strict=True))
+    if config.encoding.depth:  # corners of all layers, the last one at one phase
+        height, width = config.encoding.cells
+        for n_in, n_out, factor in config.encoding.layer_dims:
+            last = (height * factor, width * factor) == config.grid
+            multiplications += (height + 1) * (width + 1) * 4 * n_in * n_out * factor**2 // (4 if last else 1)
+            height, width = height * factor, width * factor
+    maps = sum(n * size for n, size in zip(config.layer_latents, config.layer_sizes, strict=True))
     flops = 2 * padded * (3 * multiplications + 2 * maps)
     print(f"{padded} rows, {len(subset.points)} of {config.n_points} points a step, {len(jax.devices())} device(s)")
     for name, took in parts.items():

@@ -4,7 +4,7 @@ from recjax.codec.dataset import load_training_images
 from recjax.codec.decoding import decompress, decompress_batch
 from recjax.codec.encoding import Encoded, compress, compress_batch, encode_batch
 from recjax.codec.prior import Prior, embedded_priors, load_prior
-from recjax.codec.train import TrainConfig
+from recjax.codec.train_config import TrainConfig
 from recjax.codec.training_run import train_prior
 
 __all__ = [

@@ -1,6 +1,5 @@
 """``.rec`` bytes to signals."""
 
-import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -84,16 +83,18 @@ def _decode(group):
     prior, first, _ = group[0]
     coder = BlockCoder(budget=prior.budget, extra_bits=first.extra_bits)
     shapes = [header.shape or prior.patch_shape[:2] for _, header, _ in group]
-    counts = [math.prod(n_patches(shape, prior.patch_shape)) for shape in shapes]
+    patches = [n_patches(shape, prior.patch_shape) for shape in shapes]
     # Before the batch: a few damaged bytes must not cost the memory of a large image.
     indices = [
-        decode_indices(payload, np.full(count * prior.n_blocks, prior.budget + header.extra_bits), header.exponent)
-        for (_, header, payload), count in zip(group, counts, strict=True)
+        decode_indices(payload, np.full(sum(counts), prior.budget + header.extra_bits), header.exponent)
+        for (_, header, payload), counts in zip(group, map(prior.blocks_in, patches), strict=True)
     ]
-    batch = make_batch(prior, counts)
-    rows = np.zeros((len(batch.slots), prior.n_blocks), np.int32)
-    rows[: batch.rows] = np.concatenate(indices).reshape(-1, prior.n_blocks)
-    z = decode_blocks(
-        coder, table_key(prior), batch.layout, batch.slots, jnp.asarray(prior.widths), jnp.asarray(rows.T)
-    )
-    return render(prior, batch, z, [(shape, header.gray) for shape, (_, header, _) in zip(shapes, group, strict=True)])
+    batch, z = make_batch(prior, patches), []
+    ends = [np.cumsum(prior.blocks_in(image)) for image in patches]
+    for g, (own, blocks) in enumerate(zip(prior.groups, batch.blocks, strict=True)):
+        rows = np.zeros((len(blocks.slots), own.n_blocks), np.int32)
+        parts = [np.split(index, end)[g] for index, end in zip(indices, ends, strict=True)]
+        rows[: batch.rows[g]] = np.concatenate(parts).reshape(batch.rows[g], -1)
+        z.append(decode_blocks(coder, table_key(prior), batch.arrangement.layouts[g], blocks, jnp.asarray(rows.T)))
+    wanted = [(shape, header.gray) for shape, (_, header, _) in zip(shapes, group, strict=True)]
+    return render(prior, batch, tuple(z), wanted)

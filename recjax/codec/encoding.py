@@ -18,7 +18,7 @@ from recjax.codec.prior import Prior, load_prior
 from recjax.codec.refine import code_blocks
 from recjax.codec.signals import Targets, make_targets
 from recjax.modalities import Signal
-from recjax.modalities.image import MAX_SIDE, psnr, to_patches
+from recjax.modalities.image import MAX_SIDE, n_patches, psnr, to_patches
 from recjax.samplers.block_coder import BlockCoder
 
 STEPS_A_DISPATCH = 100
@@ -52,25 +52,26 @@ def fit_signals(
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Batch, Targets, FitState]:
     """Posteriors of all patches of all signals, before any block is coded."""
-    cut = [to_patches(signal.values, prior.patch_shape) for signal in signals]
-    batch = make_batch(prior, [len(patches) for patches, _ in cut])
-    padding = [(0, len(batch.slots) - batch.rows)]
+    shape = prior.patch_shape
+    cut = [to_patches(signal.values, shape) for signal in signals]
+    batch = make_batch(prior, [n_patches(signal.values.shape, shape) for signal in signals])
+    padding = [(0, len(batch.blocks[-1].slots) - batch.rows[-1])]
     patches = np.pad(np.concatenate([patches for patches, _ in cut]), padding + [(0, 0)] * 3)
     weights = np.pad(np.concatenate([weights for _, weights in cut]), padding + [(0, 0)] * 2)
-    targets = make_targets(patches, weights)
-    state = initial_fit(batch.layout, jnp.asarray(prior.log_std), prior.beta)
+    targets = make_targets(patches, weights, phases=prior.config.encoding.depth > 0)
+    state = initial_fit(batch.arrangement, [jnp.asarray(group.log_std) for group in prior.groups], prior.beta)
     pieces = -(-effort.fit_steps // STEPS_A_DISPATCH)
     steps = effort.fit_steps // pieces
     rates = effort.lr * (effort.lr_refine / effort.lr) ** np.linspace(0, 1, pieces + 1, dtype=np.float32)
     for i in range(pieces):
         span = (jnp.float32(rates[i]), jnp.float32(rates[i + 1]))
         state, error = advance(
-            prior.network, state, batch.layout, targets, key, span, steps=steps, budget=float(prior.budget)
+            prior.network, state, batch.arrangement, targets, key, span, steps=steps, budget=float(prior.budget)
         )
         if progress:
             error.block_until_ready()
             done = (i + 1) * steps
-            progress(done / (effort.fit_steps + prior.n_blocks * effort.refine_steps))
+            progress(done / _total_steps(prior, effort))
     return batch, targets, state
 
 
@@ -81,31 +82,51 @@ def code_signals(
     key: jax.Array,
     coder: BlockCoder,
     progress: Callable[[float], None] | None = None,
-) -> tuple[Batch, jax.Array, np.ndarray, np.ndarray]:
-    """Fits and codes block after block.
+) -> tuple[Batch, tuple[jax.Array, ...], list[np.ndarray], list[np.ndarray]]:
+    """Fits and codes group after group, block after block.
 
     Returns:
-      The batch and the coded latents of its rows, padding included; for every patch and block the index (-1 if
-      the fit diverged) and the KL in bits.
+      The batch; for every group the coded latents of its rows, padding included; and for every group, row and
+      block the index (-1 if the fit diverged) and the KL in bits.
     """
     batch, targets, state = fit_signals(signals, prior, effort, key, progress)
-    table = coder.table(table_key(prior), prior.blocks.shape[1])
-    indices = jnp.zeros((prior.n_blocks, len(batch.slots)), jnp.int32)
-    kl_bits = jnp.zeros(indices.shape, jnp.float32)
-    rates = jnp.float32(effort.lr_refine), jnp.float32(effort.lr_end)
-    for start in range(0, prior.n_blocks, BLOCKS_A_DISPATCH):
-        stop = min(start + BLOCKS_A_DISPATCH, prior.n_blocks)
-        state, indices, kl_bits = code_blocks(
-            prior.network, state, batch.layout, targets, key, rates, table, table_key(prior), batch.slots,
-            jnp.asarray(prior.widths), (jnp.int32(start), jnp.int32(stop)), indices, kl_bits,
-            coder=coder, steps=effort.refine_steps,
-        )  # fmt: skip
-        if progress:
-            indices.block_until_ready()
-            done = effort.fit_steps + stop * effort.refine_steps
-            progress(done / (effort.fit_steps + prior.n_blocks * effort.refine_steps))
-    rows = slice(batch.rows)
-    return batch, state.posterior.mean, np.asarray(indices).T[rows], np.asarray(kl_bits).T[rows]
+    table = coder.table(table_key(prior), batch.arrangement.layouts[0].blocks.shape[1])
+    total = sum(group.n_blocks for group in prior.groups)
+    steps = _refine_steps(prior, effort)
+    indices, kl_bits, before = [], [], 0
+    for g, (group, blocks) in enumerate(zip(prior.groups, batch.blocks, strict=True)):
+        index = jnp.zeros((group.n_blocks, len(blocks.slots)), jnp.int32)
+        kl = jnp.zeros(index.shape, jnp.float32)
+        rates = (
+            effort.lr_refine + (effort.lr_end - effort.lr_refine) * np.array([before, before + group.n_blocks]) / total
+        )
+        span = tuple(jnp.float32(rate) for rate in rates)
+        for start in range(0, group.n_blocks, BLOCKS_A_DISPATCH):
+            stop = min(start + BLOCKS_A_DISPATCH, group.n_blocks)
+            state, index, kl = code_blocks(
+                prior.network, state, batch.arrangement, targets, key, span, table, table_key(prior), blocks,
+                (jnp.int32(start), jnp.int32(stop)), index, kl, coder=coder, group=g, steps=steps[g],
+            )  # fmt: skip
+            if progress:
+                index.block_until_ready()
+                done = sum(n * own.n_blocks for n, own in zip(steps[:g], prior.groups, strict=False)) + stop * steps[g]
+                progress((effort.fit_steps + done) / _total_steps(prior, effort))
+        before += group.n_blocks
+        indices.append(np.asarray(index).T[: batch.rows[g]])
+        kl_bits.append(np.asarray(kl).T[: batch.rows[g]])
+    return batch, tuple(posterior.mean for posterior in state.posteriors), indices, kl_bits
+
+
+def _refine_steps(prior, effort):
+    """Steps after each block of every group: the few bits above the patches get half the patches' steps at most."""
+    share = prior.n_blocks * effort.refine_steps
+    upper = [min(effort.refine_steps, -(-share // max(2 * group.n_blocks, 1))) for group in prior.groups[:-1]]
+    return [*upper, effort.refine_steps]
+
+
+def _total_steps(prior, effort):
+    steps = _refine_steps(prior, effort)
+    return effort.fit_steps + sum(n * group.n_blocks for n, group in zip(steps, prior.groups, strict=True))
 
 
 def encode_batch(
@@ -145,12 +166,13 @@ def encode_batch(
     t = effort.extra_bits
     coder = BlockCoder(budget=prior.budget, extra_bits=t)
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder, progress)
-    if (indices < 0).any():
+    if any((index < 0).any() for index in indices):
         raise ValueError("a posterior is not finite: the fit diverged")
     wanted = [(signal.values.shape, bool(signal.meta.get("gray"))) for signal in signals]
     decoded = render(prior, batch, z, wanted)
+    flat = lambda groups: np.concatenate([part.reshape(-1) for part in groups])  # noqa: E731
     return [
-        _pack(signal, image, prior, t, index, kl)
+        _pack(signal, image, prior, t, flat(index), flat(kl))
         for signal, image, index, kl in zip(signals, decoded, batch.split(indices), batch.split(kl_bits), strict=True)
     ]
 
@@ -170,7 +192,6 @@ def _check(signal, prior):
 
 
 def _pack(signal, decoded, prior, extra_bits, indices, kl_bits):
-    indices = indices.reshape(-1)
     sizes = np.full(len(indices), prior.budget + extra_bits)
     exponent = best_exponent(indices, sizes)
     payload = encode_indices(indices, sizes, exponent)

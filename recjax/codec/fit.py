@@ -7,6 +7,7 @@ what is already coded stays fixed by a mask.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from recjax.codec.geometry import Geometry
 from recjax.codec.objective import Network, posterior_gradient
 from recjax.codec.posterior import Posterior
 from recjax.codec.signals import Targets, take_subset
@@ -28,7 +30,7 @@ LOG_BETA_RANGE = (-40.0, 0.0)
 
 
 class Layout(NamedTuple):
-    """Where the latents of every block are.
+    """Where the latents of every block of one group are.
 
     Attributes:
       source, inverse: see :func:`recjax.codec.partition.source_rows`.
@@ -48,14 +50,26 @@ class Layout(NamedTuple):
         return jnp.take_along_axis(x, self.inverse, axis=0)
 
 
+class Arrangement(NamedTuple):
+    """How the latents of a batch of signals belong together.
+
+    Attributes:
+      layouts: of every group.
+      geometry: of the patches.
+    """
+
+    layouts: tuple[Layout, ...]
+    geometry: Geometry
+
+
 @struct.dataclass
 class FitState:
-    """Posteriors of all rows, what is fixed of them, and the price of every block."""
+    """For every group the posteriors of its rows, what is fixed of them, and the price of every block."""
 
-    posterior: Posterior
+    posteriors: tuple[Posterior, ...]
     optimiser: optax.OptState
-    log_beta: Float[Array, "rows blocks"]
-    free: Float[Array, "rows latents"]
+    log_beta: tuple[Float[Array, "rows blocks"], ...]
+    free: tuple[Float[Array, "rows latents"], ...]
     step: Int[Array, ""]
 
 
@@ -64,22 +78,25 @@ def adam() -> Any:  # the types of optax know no dataclasses
     return optax.scale_by_adam(eps=1e-15)
 
 
-def initial_fit(layout: Layout, log_std: Float[Array, "latents"], beta: float) -> FitState:
+def initial_fit(arrangement: Arrangement, log_std: Sequence[Float[Array, "latents"]], beta: float) -> FitState:
     """Every posterior starts at the prior's mean with the average width seen in training."""
-    rows, n_latents = layout.source.shape
-    log_std = jnp.broadcast_to(log_std, (rows, n_latents))
-    posterior = Posterior(mean=jnp.zeros_like(log_std), log_std=log_std)
+    posteriors, free, log_beta = [], [], []
+    for layout, start in zip(arrangement.layouts, log_std, strict=True):
+        start = jnp.broadcast_to(start, layout.source.shape)
+        posteriors.append(Posterior(mean=jnp.zeros_like(start), log_std=start))
+        free.append(jnp.broadcast_to(layout.member.any(1).astype(start.dtype), start.shape))
+        log_beta.append(jnp.full((len(start), len(layout.blocks)), math.log(beta), jnp.float32))
     return FitState(
-        posterior=posterior,
-        optimiser=adam().init(posterior),
-        log_beta=jnp.full((rows, layout.blocks.shape[0]), math.log(beta), jnp.float32),
-        free=jnp.ones_like(log_std),
+        posteriors=tuple(posteriors),
+        optimiser=adam().init(tuple(posteriors)),
+        log_beta=tuple(log_beta),
+        free=tuple(free),
         step=jnp.int32(0),
     )
 
 
 def block_kl_bits(posterior: Posterior, layout: Layout) -> Float[Array, "rows blocks"]:
-    """KL of every block, in slots."""
+    """KL of every block of one group, in slots."""
     kl = layout.to_slots(posterior.kl_nats())
     return jnp.matmul(kl, layout.member, precision=jax.lax.Precision.HIGHEST) / math.log(2)
 
@@ -88,7 +105,7 @@ def block_kl_bits(posterior: Posterior, layout: Layout) -> Float[Array, "rows bl
 def advance(
     network: Network,
     state: FitState,
-    layout: Layout,
+    arrangement: Arrangement,
     targets: Targets,
     key: Array,
     learning_rates: tuple[Array, Array],
@@ -102,30 +119,45 @@ def advance(
       The state, and the mean distortion over the last visit of every subset (NaN without a step).
     """
     n_subsets = len(targets.points)
+    layouts, geometry = arrangement
 
     def interval(index, carry):
-        beta = layout.from_slots(jnp.matmul(jnp.exp(carry[0].log_beta), layout.member.T))
+        prices = zip(layouts, carry[0].log_beta, strict=True)
+        beta = tuple(layout.from_slots(jnp.matmul(jnp.exp(log_beta), layout.member.T)) for layout, log_beta in prices)
 
         def step(k, carry):
             state, errors = carry
             progress = k.astype(jnp.float32) / steps
             rate = learning_rates[0] + progress * (learning_rates[1] - learning_rates[0])
-            noise = jax.random.normal(jax.random.fold_in(key, state.step), state.free.shape, state.free.dtype)
+            noise = group_noise(jax.random.fold_in(key, state.step), state.free)
             which = state.step % n_subsets
             subset = take_subset(targets, which)
-            gradient, error = posterior_gradient(network, state.posterior, beta, state.free, noise, subset)
+            gradient, error = posterior_gradient(network, state.posteriors, beta, state.free, noise, subset, geometry)
             update, optimiser = adam().update(gradient, state.optimiser)
-            moved = jax.tree.map(lambda p, u: p - rate * state.free * u, state.posterior, update)
-            state = state.replace(posterior=moved, optimiser=optimiser, step=state.step + 1)
+            moved = tuple(
+                jax.tree.map(lambda p, u, f=f: p - rate * f * u, q, part)
+                for q, part, f in zip(state.posteriors, update, state.free, strict=True)
+            )
+            state = state.replace(posteriors=moved, optimiser=optimiser, step=state.step + 1)
             return state, errors.at[which].set(error.mean())
 
         start = index * STEERING_INTERVAL
         stop = jnp.minimum(start + STEERING_INTERVAL, steps)
         state, errors = jax.lax.fori_loop(start, stop, step, carry)
-        miss = block_kl_bits(state.posterior, layout) / budget - 1
-        log_beta = state.log_beta + jnp.clip(STEERING * miss, -MAX_STEERING, MAX_STEERING)
-        return state.replace(log_beta=jnp.clip(log_beta, *LOG_BETA_RANGE)), errors
+        steered = map(functools.partial(_steer, budget), state.log_beta, state.posteriors, layouts)
+        return state.replace(log_beta=tuple(steered)), errors
 
     intervals = -(-steps // STEERING_INTERVAL)
     state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan, jnp.float32)))
     return state, jnp.nanmean(errors)
+
+
+def _steer(budget, log_beta, posterior, layout):
+    miss = block_kl_bits(posterior, layout) / budget - 1
+    return jnp.clip(log_beta + jnp.clip(STEERING * miss, -MAX_STEERING, MAX_STEERING), *LOG_BETA_RANGE)
+
+
+def group_noise(key: Array, like: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Standard normal numbers of the shapes of ``like``."""
+    keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(like)))]
+    return tuple(jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, reversed(like), strict=True))[::-1]

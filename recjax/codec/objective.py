@@ -1,9 +1,11 @@
 """The rate-distortion objective of a batch of rows: weighted squared error plus beta times KL.
 
-Rows are visited in chunks, so that the activations of one chunk are all that exists at a time: memory is
-``ROW_CHUNK * points * width * layers * 16`` bytes whatever the number of rows.
+Patches are visited in chunks, so that the activations of one chunk are all that exists at a time: memory is
+``ROW_CHUNK * points * width * layers * 16`` bytes whatever the number of patches. What ties patches together
+(their region and image, the neighbours of their grids) is resolved before the chunks, and its gradient after them.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from recjax.codec.geometry import Geometry
 from recjax.codec.posterior import LatentPrior, Posterior
 from recjax.codec.signals import Targets
 
@@ -18,21 +21,46 @@ ROW_CHUNK = 32
 """Rows at a time: their activations stay in a core's cache."""
 
 
+class PatchInputs(NamedTuple):
+    """What the network of every patch is computed from.
+
+    Attributes:
+      weights: latents of the weights.
+      grids: latent grids with their borders, if there are any.
+    """
+
+    weights: Float[Array, "rows latents"]
+    grids: Float[Array, "rows height width depth"] | None
+
+
 class Network(NamedTuple):
-    """A network split by ``nnx.split``, with the prior that unwhitens its latents."""
+    """A network split by ``nnx.split``, with the priors that unwhiten its groups of latents."""
 
     graph: nnx.GraphDef
     params: Any
-    prior: LatentPrior
+    priors: tuple[LatentPrior, ...]
 
-    def render(self, z: Float[Array, "rows latents"], points: Array) -> Float[Array, "rows channels points"]:
-        """Values of every row's network at the given grid cells."""
-        return nnx.merge(self.graph, self.params)(self.prior.unwhiten(z), points)
+    def inputs(self, z: tuple[Float[Array, "rows latents"], ...], geometry: Geometry) -> PatchInputs:
+        """Inputs of every patch from the latents of all groups, the patches' own last."""
+        *upper, own = (prior.unwhiten(part) for prior, part in zip(self.priors, z, strict=True))
+        config = nnx.merge(self.graph, self.params).config
+        weights, grids = own[:, : config.n_weight_latents], None
+        for part, parent in zip(upper, geometry.parents, strict=True):
+            weights = weights + part[parent]
+        if config.encoding.depth:
+            grids = geometry.with_border(own[:, config.n_weight_latents :].reshape(-1, *config.encoding.shape))
+        return PatchInputs(weights, grids)
+
+    def values(
+        self, inputs: PatchInputs, points: Array, phase: Array | None = None
+    ) -> Float[Array, "rows channels points"]:
+        """Values of every patch at the given cells; see :class:`recjax.inr.siren.Siren`."""
+        return nnx.merge(self.graph, self.params)(inputs.weights, points, inputs.grids, phase)
 
 
-def distortion(network: Network, z: Array, targets: Targets) -> Float[Array, "rows"]:
-    """Squared error of every row, averaged over the cells of a full patch."""
-    error = (network.render(z, targets.points) - targets.values) ** 2
+def distortion(network: Network, inputs: PatchInputs, targets: Targets) -> Float[Array, "rows"]:
+    """Squared error of every patch at the cells of one subset, averaged over the cells of a full patch."""
+    error = (network.values(inputs, targets.points, targets.phase) - targets.values) ** 2
     return jnp.mean(error * targets.weights[:, None, :], axis=(1, 2))
 
 
@@ -61,27 +89,48 @@ def padded_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
+def sampled_inputs(
+    network: Network, posteriors: tuple[Posterior, ...], noise: tuple[Array, ...], geometry: Geometry
+) -> PatchInputs:
+    """Inputs of every patch at one sample of all posteriors."""
+    return network.inputs(tuple(q.sample(part) for q, part in zip(posteriors, noise, strict=True)), geometry)
+
+
 def posterior_gradient(
-    network: Network, posterior: Posterior, beta: Array, free: Array, noise: Array, targets: Targets
-) -> tuple[Posterior, Float[Array, "rows"]]:
-    """Gradient of sum(distortion + beta * KL) for every row, and the distortion.
+    network: Network,
+    posteriors: tuple[Posterior, ...],
+    beta: tuple[Array, ...],
+    free: tuple[Array, ...],
+    noise: tuple[Array, ...],
+    targets: Targets,
+    geometry: Geometry,
+) -> tuple[tuple[Posterior, ...], Float[Array, "rows"]]:
+    """Gradient of sum(distortion + beta * KL) for the rows of every group, and the distortion of every patch.
 
     Args:
-      beta: ``[rows, latents]``, price of a nat.
-      free: ``[rows, latents]``, 0 where a latent is fixed to its mean: no noise, no gradient, no price.
-      noise: standard normal, ``[rows, latents]``.
+      beta: ``[rows, latents]`` a group, price of a nat.
+      free: ``[rows, latents]`` a group, 0 where a latent is fixed to its mean: no noise, no gradient, no price.
+      noise: standard normal, ``[rows, latents]`` a group.
       targets: one subset.
     """
 
     def chunk(args):
-        posterior, beta, free, noise, values, weights = args
-        part = Targets(values=values, weights=weights, points=targets.points)
+        inputs, values, weights = args
+        part = dataclasses.replace(targets, values=values, weights=weights)
 
-        def loss(posterior):
-            error = distortion(network, posterior.sample(free * noise), part)
-            return jnp.sum(error) + jnp.sum(beta * free * posterior.kl_nats()), error
+        def loss(inputs):
+            error = distortion(network, inputs, part)
+            return jnp.sum(error), error
 
-        gradient, error = jax.grad(loss, has_aux=True)(posterior)
-        return jax.tree.map(lambda g: g * free, gradient), error
+        return jax.grad(loss, has_aux=True)(inputs)
 
-    return in_chunks(chunk, (posterior, beta, free, noise, targets.values, targets.weights))
+    def price(posteriors):
+        return sum(jnp.sum(b * f * q.kl_nats()) for q, b, f in zip(posteriors, beta, free, strict=True))
+
+    noise = jax.tree.map(jnp.multiply, free, noise)
+    inputs, pull = jax.vjp(lambda q: sampled_inputs(network, q, noise, geometry), posteriors)
+    gradient, error = in_chunks(chunk, (inputs, targets.values, targets.weights))
+    (distortion_part,) = pull(gradient)
+    parts = zip(distortion_part, jax.grad(price)(posteriors), free, strict=True)
+    total = tuple(jax.tree.map(lambda d, k, f=f: f * (d + k), d, k) for d, k, f in parts)
+    return total, error

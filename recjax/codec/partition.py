@@ -51,7 +51,7 @@ def partition(kl_bits: np.ndarray, budget: float, seed: int) -> tuple[Int[np.nda
 
 def block_table(order: np.ndarray, widths: np.ndarray, n_latents: int) -> Int[np.ndarray, "blocks width"]:
     """Latents of every block, padded with ``n_latents`` (out of range) to the widest."""
-    table = np.full((len(widths), widths.max()), n_latents, np.int32)
+    table = np.full((len(widths), widths.max(initial=0)), n_latents, np.int32)
     ends = np.cumsum(widths)
     for row, end, width in zip(table, ends, widths, strict=True):
         row[:width] = order[end - width : end]

@@ -1,8 +1,9 @@
 """Factorised Gaussian posteriors over whitened latents, one row of latents a signal or patch."""
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 @struct.dataclass
@@ -34,20 +35,27 @@ class LatentPrior:
         return self.loc[None] + self.scale[None] * z
 
 
-def refit_prior(prior: LatentPrior, posterior: Posterior) -> tuple[LatentPrior, Posterior, Float[Array, "latents"]]:
+def refit_prior(
+    prior: LatentPrior, posterior: Posterior, centred: Bool[np.ndarray, "latents"] | None = None
+) -> tuple[LatentPrior, Posterior, Float[Array, "latents"]]:
     """The prior that minimises the mean KL to the given posteriors, in closed form.
 
     mu_p = mean(mu_q), sigma_p^2 = mean(sigma_q^2 + (mu_q - mu_p)^2) over signals (COMBINER, section 3).
+
+    Args:
+      prior, posterior: of one group.
+      centred: latents whose prior mean stays what it is (then sigma_p is that around it); by default none.
 
     Returns:
       The new prior, the same posteriors whitened by it, and the factor by which the unit of every latent
       grew (what gradients with respect to the whitened latents are multiplied by).
     """
     mean = posterior.mean.mean(0)
-    centred = posterior.mean - mean[None]
-    std = jnp.sqrt((jnp.exp(2 * posterior.log_std) + centred**2).mean(0))
+    mean = mean if centred is None else jnp.where(centred, 0, mean)
+    moved = posterior.mean - mean[None]
+    std = jnp.sqrt((jnp.exp(2 * posterior.log_std) + moved**2).mean(0))
     refitted = LatentPrior(loc=prior.loc + prior.scale * mean, scale=prior.scale * std)
-    whitened = Posterior(mean=centred / std[None], log_std=posterior.log_std - jnp.log(std)[None])
+    whitened = Posterior(mean=moved / std[None], log_std=posterior.log_std - jnp.log(std)[None])
     return refitted, whitened, std
 
 

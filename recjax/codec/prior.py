@@ -21,12 +21,14 @@ import safetensors
 import safetensors.numpy
 from flax import nnx
 
+from recjax.codec.groups import LatentGroup, kinds, n_rows
 from recjax.codec.objective import Network
-from recjax.codec.partition import block_table
 from recjax.codec.posterior import LatentPrior
 from recjax.inr.siren import Siren, SirenConfig
+from recjax.inr.upsampler import EncodingConfig
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 has neither hierarchy nor positional encodings."""
 MAX_BYTES = 1 << 28
 
 
@@ -39,9 +41,9 @@ class Prior:
       digest: SHA-256 of the file, 32 bytes.
       config: architecture.
       network: shared parameters and the distribution of the latents.
-      log_std: ``[n_latents]``, where the fit of a posterior starts.
+      groups: of latents, in coding order; the last one is that of the patches.
+      region: patches along a side of a region.
       beta: price of a nat of KL at which the prior was trained; mean squared error of values in [0, 1].
-      order, widths: the latents in coding order, and how many of them each block takes.
       budget: bits of KL a block is meant to have.
       metadata: provenance (training data and licence, command, seed, versions, results).
     """
@@ -50,10 +52,9 @@ class Prior:
     digest: bytes
     config: SirenConfig
     network: Network
-    log_std: np.ndarray
+    groups: tuple[LatentGroup, ...]
+    region: int
     beta: float
-    order: np.ndarray
-    widths: np.ndarray
     budget: int
     modality: str
     metadata: dict[str, Any]
@@ -64,19 +65,23 @@ class Prior:
         return (*self.config.grid, self.config.channels)
 
     @property
+    def n_latents(self) -> int:
+        """Latents of one row of every group."""
+        return sum(group.n_latents for group in self.groups)
+
+    def blocks_in(self, patches: tuple[int, int]) -> tuple[int, ...]:
+        """Blocks of every group in an image of so many (rows, columns) of patches."""
+        return tuple(n_rows(group.kind, patches, self.region) * group.n_blocks for group in self.groups)
+
+    @property
     def n_blocks(self) -> int:
-        """Blocks a patch."""
-        return len(self.widths)
+        """Blocks of a patch of its own."""
+        return self.groups[-1].n_blocks
 
     @property
     def rate_bits(self) -> float:
-        """Nominal bits of KL a patch."""
+        """Nominal bits of KL of a patch, without its share of its region and image."""
         return float(self.n_blocks * self.budget)
-
-    @functools.cached_property
-    def blocks(self) -> np.ndarray:
-        """Latents of every block, padded with ``n_latents``."""
-        return block_table(self.order, self.widths, self.config.n_latents)
 
 
 def save_prior(
@@ -84,11 +89,9 @@ def save_prior(
     *,
     config: SirenConfig,
     params: Any,
-    scale: np.ndarray,
-    log_std: np.ndarray,
+    groups: tuple[LatentGroup, ...],
+    region: int,
     beta: float,
-    order: np.ndarray,
-    widths: np.ndarray,
     budget: int,
     metadata: dict[str, Any],
     force: bool = False,
@@ -97,7 +100,7 @@ def save_prior(
 
     Args:
       config, params: of the network without its uninformative latents.
-      scale: the latents' standard deviations; their means are zero.
+      groups: whose latents have mean zero.
 
     The others are the attributes of :class:`Prior`.
 
@@ -107,16 +110,14 @@ def save_prior(
     from recjax.atomic import write_atomic
 
     tensors = {name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)}
-    tensors |= {
-        "scale": np.asarray(scale, np.float32),
-        "log_std": np.asarray(log_std, np.float32),
-        "order": order.astype(np.int32),
-        "widths": widths.astype(np.int32),
-    }
+    for group in groups:
+        tensors |= {_key(group.kind, name): getattr(group, name).astype(dtype) for name, dtype in _GROUP_DTYPES.items()}
     header = {
         "format": FORMAT,
         "modality": "image",
         "network": dataclasses.asdict(config),
+        "levels": len(groups),
+        "region": region,
         "beta": beta,
         "budget": budget,
         "metadata": metadata,
@@ -160,10 +161,17 @@ def load_prior(name_or_path: str | os.PathLike) -> Prior:
 @functools.lru_cache(maxsize=8)
 def _parse(blob: bytes, name: str) -> Prior:
     header = _header(blob)
-    if header["format"] != FORMAT:
-        raise ValueError(f"format {header['format']} is not known (this release reads {FORMAT})")
+    if header["format"] not in (1, FORMAT):
+        raise ValueError(f"format {header['format']} is not known (this release reads 1 to {FORMAT})")
+    if header["format"] == 1:
+        header = header | {"levels": 1, "region": 1}
     if header["modality"] != "image" or not isinstance(header["metadata"], dict):
         raise ValueError("modality or metadata is not of a known kind")
+    levels, region, budget, beta = header["levels"], header["region"], header["budget"], float(header["beta"])
+    if not (type(levels) is int and 1 <= levels <= 3 and type(region) is int and 1 <= region <= 1 << 12):
+        raise ValueError(f"levels {levels} or region {region} is out of range")
+    if not (isinstance(budget, int) and 4 <= budget <= 20 and 0 < beta < 1):
+        raise ValueError(f"budget {budget} or beta {beta} is out of range")
     config = _config(header["network"], len(blob))
     tensors = safetensors.numpy.load(blob)
     graph, params = nnx.split(nnx.eval_shape(lambda: Siren(config)))
@@ -171,35 +179,44 @@ def _parse(blob: bytes, name: str) -> Prior:
         _check(tensors[leaf_name], leaf_name, _leaf_dtype(leaf), leaf.shape)
     leaves = [jnp.asarray(tensors[leaf_name], jnp.float32) for leaf_name, _ in _named_leaves(params)]
     params = jax.tree.unflatten(jax.tree.structure(params), leaves)
-    for key in ("scale", "log_std"):
-        _check(tensors[key], key, np.float32, (config.n_latents,))
-    order, widths = tensors["order"], tensors["widths"]
-    _check(order, "order", np.int32, (len(order),))
-    _check(widths, "widths", np.int32, (len(widths),))
-    if not config.n_latents or not np.array_equal(np.sort(order), np.arange(config.n_latents)):
-        raise ValueError("order does not list every latent once")
-    if not len(widths) or widths.min() < 1 or widths.sum() != len(order):
-        raise ValueError("widths do not add up to the latents")
-    budget, beta = header["budget"], float(header["beta"])
-    if not (isinstance(budget, int) and 4 <= budget <= 20 and 0 < beta < 1):
-        raise ValueError(f"budget {budget} or beta {beta} is out of range")
-    if (tensors["scale"] <= 0).any():
-        raise ValueError("scale is not positive")
+    groups = tuple(_group(kind, tensors, config) for kind in kinds(levels))
+    priors = tuple(LatentPrior(jnp.zeros(g.n_latents, jnp.float32), jnp.asarray(g.scale)) for g in groups)
     return Prior(
         name=name,
         digest=hashlib.sha256(blob).digest(),
         config=config,
-        network=Network(
-            graph, params, LatentPrior(jnp.zeros(config.n_latents, jnp.float32), jnp.asarray(tensors["scale"]))
-        ),
-        log_std=tensors["log_std"],
+        network=Network(graph, params, priors),
+        groups=groups,
+        region=region,
         beta=beta,
-        order=order,
-        widths=widths,
         budget=budget,
         modality=header["modality"],
         metadata=header["metadata"],
     )
+
+
+_GROUP_DTYPES = {"scale": np.float32, "log_std": np.float32, "order": np.int32, "widths": np.int32}
+
+
+def _key(kind, name):
+    """Name of a group's tensor; those of the patches are as in format 1."""
+    return name if kind == "patch" else f"{kind}.{name}"
+
+
+def _group(kind, tensors, config):
+    n_latents = config.n_latents if kind == "patch" else config.n_weight_latents
+    parts = {name: tensors[_key(kind, name)] for name in _GROUP_DTYPES}
+    for name, dtype in _GROUP_DTYPES.items():
+        shape = (n_latents,) if dtype == np.float32 else (len(parts[name]),)
+        _check(parts[name], _key(kind, name), dtype, shape)
+    order, widths = parts["order"], parts["widths"]
+    if len(np.unique(order)) != len(order) or (order < 0).any() or (order >= n_latents).any():
+        raise ValueError("order lists a latent twice, or one that does not exist")
+    if (widths < 1).any() or widths.sum() != len(order) or (kind == "patch" and not len(widths)):
+        raise ValueError("widths do not add up to the latents")
+    if (parts["scale"] <= 0).any():
+        raise ValueError("scale is not positive")
+    return LatentGroup(kind=kind, **parts)
 
 
 def _header(blob):
@@ -213,14 +230,24 @@ def _header(blob):
 def _config(fields, n_bytes):
     """The architecture, once its numbers are such that a file of ``n_bytes`` can hold the network."""
     grid, latents = tuple(fields["grid"]), tuple(fields["latents"])
+    encoding = fields.get("encoding", dataclasses.asdict(EncodingConfig()))
+    if not isinstance(encoding, dict):
+        raise ValueError("the encoding of the network is not described")
+    encoding: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in encoding.items()
+    }
     sizes = (*grid, *latents, *(fields[key] for key in ("channels", "width", "layers", "features")))
+    sizes += tuple(size for value in encoding.values() for size in (value if isinstance(value, tuple) else (value,)))
     if not all(type(size) is int and 0 <= size <= 1 << 16 for size in sizes) or len(grid) > 4 or fields["layers"] > 64:
         raise ValueError("a size of the network is out of range")
-    if 2 * math.prod(grid) * fields["features"] > n_bytes:
-        raise ValueError("the network is larger than the file")
     if not all(isinstance(fields[key], bool) for key in ("reparameterise", "learn_features")):
         raise ValueError("a switch of the network is not true or false")
-    return SirenConfig(**fields | {"grid": grid, "latents": latents})
+    config = SirenConfig(**fields | {"grid": grid, "latents": latents, "encoding": EncodingConfig(**encoding)})
+    dims = config.encoding.layer_dims if config.encoding.depth else ()
+    kernels = sum(4 * n_in * n_out * factor**2 for n_in, n_out, factor in dims)
+    if 2 * (math.prod(grid) * config.features + kernels) > n_bytes:
+        raise ValueError("the network is larger than the file")
+    return config
 
 
 def _named_leaves(params):

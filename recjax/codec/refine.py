@@ -5,67 +5,96 @@ Deviation: Adam's moments are kept from block to block instead of starting anew.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.codec.fit import FitState, Layout, advance, block_kl_bits
+from recjax.codec.fit import Arrangement, FitState, Layout, advance, block_kl_bits
 from recjax.codec.objective import Network
 from recjax.codec.signals import Targets
 from recjax.samplers.block_coder import BlockCoder
 
 
-@functools.partial(jax.jit, static_argnames=("coder", "steps"), donate_argnames=("state", "indices", "kl_bits"))
+class Blocks(NamedTuple):
+    """The blocks of one group.
+
+    Attributes:
+      slots: number of each row within its signal, which tells equal blocks of one signal apart.
+      widths: latents of every block.
+      first: number of the group's first block among those of all groups.
+    """
+
+    slots: UInt32[Array, "rows"]
+    widths: Int[Array, "blocks"]
+    first: UInt32[Array, ""]
+
+    def ids(self, block: Int[Array, ""]) -> UInt32[Array, "rows 2"]:
+        """What tells the block of every row from all others of its signal."""
+        number = self.first + block.astype(jnp.uint32)
+        return jnp.stack([self.slots, jnp.full_like(self.slots, number)], axis=1)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("coder", "group", "steps"), donate_argnames=("state", "indices", "kl_bits")
+)
 def code_blocks(
     network: Network,
     state: FitState,
-    layout: Layout,
+    arrangement: Arrangement,
     targets: Targets,
     key: Array,
     learning_rates: tuple[Array, Array],
     table: Float[Array, "candidates columns"],
     table_key: UInt32[Array, "2"],
-    slots: UInt32[Array, "rows"],
-    widths: Int[Array, "blocks"],
+    blocks: Blocks,
     span: tuple[Array, Array],
     indices: Int[Array, "blocks rows"],
     kl_bits: Float[Array, "blocks rows"],
     *,
     coder: BlockCoder,
+    group: int,
     steps: int,
 ) -> tuple[FitState, Int[Array, "blocks rows"], Float[Array, "blocks rows"]]:
-    """Codes the blocks ``span[0] <= b < span[1]`` of all rows, with ``steps`` gradient steps after each.
+    """Codes the blocks ``span[0] <= b < span[1]`` of all rows of one group, with ``steps`` steps after each.
 
     Args:
+      learning_rates: at the group's first and after its last block.
       table, table_key: candidates shared by all blocks.
-      slots: number of each row within its signal, which tells equal blocks of one signal apart.
+      blocks: of the group.
       indices, kl_bits: results so far; the KL of each block when it was coded.
     """
-    n_blocks = len(widths)
+    n_blocks, layout = len(blocks.widths), arrangement.layouts[group]
 
     def body(block, carry):
         state, indices, kl_bits = carry
+        posterior, free = state.posteriors[group], state.free[group]
         latents = layout.blocks[block]
         rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
-        mean = state.posterior.mean.at[rows, latents].get(mode="fill", fill_value=0)
-        std = jnp.exp(state.posterior.log_std.at[rows, latents].get(mode="fill", fill_value=0))
-        ids = jnp.stack([slots, jnp.full_like(slots, block)], axis=1)
-        width = jnp.broadcast_to(widths[block], slots.shape)
-        index, sample = coder.encode(table, table_key, ids, mean, std, width)
-        kl_bits = kl_bits.at[block].set(block_kl_bits(state.posterior, layout)[:, block])
+        mean = posterior.mean.at[rows, latents].get(mode="fill", fill_value=0)
+        std = jnp.exp(posterior.log_std.at[rows, latents].get(mode="fill", fill_value=0))
+        width = jnp.broadcast_to(blocks.widths[block], blocks.slots.shape)
+        index, sample = coder.encode(table, table_key, blocks.ids(block), mean, std, width)
+        kl_bits = kl_bits.at[block].set(block_kl_bits(posterior, layout)[:, block])
         indices = indices.at[block].set(index)
-        posterior = state.posterior.replace(mean=state.posterior.mean.at[rows, latents].set(sample, mode="drop"))
-        free = state.free.at[rows, latents].set(0, mode="drop")
-        state = state.replace(posterior=posterior, free=free)
+        posterior = posterior.replace(mean=posterior.mean.at[rows, latents].set(sample, mode="drop"))
+        free = free.at[rows, latents].set(0, mode="drop")
+        state = state.replace(
+            posteriors=_replaced(state.posteriors, group, posterior), free=_replaced(state.free, group, free)
+        )
         if steps:
             start, end = learning_rates
             rates = (start + (end - start) * block / n_blocks, start + (end - start) * (block + 1) / n_blocks)
             budget = float(coder.budget)
-            state, _ = advance(network, state, layout, targets, key, rates, steps=steps, budget=budget)
+            state, _ = advance(network, state, arrangement, targets, key, rates, steps=steps, budget=budget)
         return state, indices, kl_bits
 
     return jax.lax.fori_loop(*span, body, (state, indices, kl_bits))
+
+
+def _replaced(parts, at, part):
+    return (*parts[:at], part, *parts[at + 1 :])
 
 
 @functools.partial(jax.jit, static_argnames="coder")
@@ -73,18 +102,16 @@ def decode_blocks(
     coder: BlockCoder,
     table_key: UInt32[Array, "2"],
     layout: Layout,
-    slots: UInt32[Array, "rows"],
-    widths: Int[Array, "blocks"],
+    blocks: Blocks,
     indices: Int[Array, "blocks rows"],
 ) -> Float[Array, "rows latents"]:
-    """All coded latents from their indices, 0 where nothing was coded."""
+    """All coded latents of one group from their indices, 0 where nothing was coded."""
 
     def body(block, z):
         latents = layout.blocks[block]
         rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
-        ids = jnp.stack([slots, jnp.full_like(slots, block)], axis=1)
-        width = jnp.broadcast_to(widths[block], slots.shape)
-        sample = coder.decode(table_key, ids, indices[block], width, len(latents))
+        width = jnp.broadcast_to(blocks.widths[block], blocks.slots.shape)
+        sample = coder.decode(table_key, blocks.ids(block), indices[block], width, len(latents))
         return z.at[rows, latents].set(sample, mode="drop")
 
-    return jax.lax.fori_loop(0, len(widths), body, jnp.zeros(layout.source.shape, jnp.float32))
+    return jax.lax.fori_loop(0, len(blocks.widths), body, jnp.zeros(layout.source.shape, jnp.float32))

@@ -1,4 +1,4 @@
-"""Training and fitting targets: pixels of many patches, split into random subsets of the grid."""
+"""Training and fitting targets: pixels of many patches, split into subsets of the grid."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,14 @@ N_SUBSETS = 4
 class Targets:
     """Values in [-1/2, 1/2] and weights (0 beyond an image's edge) of every patch.
 
-    ``points`` lists the grid cells of each subset; the subsets are a fixed random partition of the grid.
+    ``points`` lists the grid cells of each subset; the subsets are a fixed partition of the grid. ``phase`` is there if
+    they are its four phases of every second row and column.
     """
 
     values: Float[Array, "subsets rows channels points"]
     weights: Float[Array, "subsets rows points"]
     points: Int[Array, "subsets points"]
+    phase: Int[Array, "subsets"] | None = None
 
 
 def subsets_of(n_points: int) -> np.ndarray:
@@ -28,17 +30,32 @@ def subsets_of(n_points: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(n_points).reshape(n_subsets, -1).astype(np.int32)
 
 
-def make_targets(patches: np.ndarray, weights: np.ndarray | None = None) -> Targets:
-    """Targets from ``uint8[rows, *grid, channels]`` and optional weights ``[rows, *grid]``."""
+def phases_of(grid: tuple[int, int]) -> np.ndarray:
+    """The partition of a grid of even sides into cells of even and odd rows and columns.
+
+    >>> phases_of((2, 4)).tolist()
+    [[0, 2], [1, 3], [4, 6], [5, 7]]
+    """
+    cells = np.arange(grid[0] * grid[1], dtype=np.int32).reshape(grid[0] // 2, 2, grid[1] // 2, 2)
+    return cells.transpose(1, 3, 0, 2).reshape(4, -1)
+
+
+def make_targets(patches: np.ndarray, weights: np.ndarray | None = None, *, phases: bool = False) -> Targets:
+    """Targets from ``uint8[rows, *grid, channels]`` and optional weights ``[rows, *grid]``.
+
+    Args:
+      phases: whether the subsets are :func:`phases_of` the grid, which networks with positional encodings need.
+    """
     rows, channels = len(patches), patches.shape[-1]
     flat = patches.reshape(rows, -1, channels)
-    subsets = subsets_of(flat.shape[1])
+    subsets = phases_of(patches.shape[1:3]) if phases else subsets_of(flat.shape[1])
     values = flat[:, subsets].astype(np.float32) / 255 - 0.5
     weights = np.ones(flat.shape[:2], np.float32) if weights is None else weights.reshape(rows, -1)
     return Targets(
         values=jnp.asarray(values.transpose(1, 0, 3, 2)),
         weights=jnp.asarray(weights[:, subsets].astype(np.float32).transpose(1, 0, 2)),
         points=jnp.asarray(subsets),
+        phase=jnp.arange(len(subsets), dtype=jnp.int32) if phases else None,
     )
 
 

@@ -17,11 +17,15 @@ import optax
 from flax import nnx, struct
 from jaxtyping import Array, Float
 
-from recjax.codec.fit import adam
-from recjax.codec.objective import Network, distortion
+from recjax.codec.fit import adam, group_noise
+from recjax.codec.geometry import make_geometry
+from recjax.codec.groups import kinds
+from recjax.codec.objective import Network, distortion, sampled_inputs
 from recjax.codec.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
 from recjax.codec.signals import Targets, make_targets, take_subset
-from recjax.inr.siren import Siren, SirenConfig, initial_prior
+from recjax.codec.train_config import TrainConfig
+from recjax.inr.siren import Siren, initial_prior
+from recjax.modalities.image import to_patches
 
 ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
@@ -30,77 +34,45 @@ TRAINING_ROWS = 128
 """Rows at a time; larger than in a fit, because the gradient of a matrix is a product over rows."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a prior is trained.
-
-    Attributes:
-      rate: wanted KL in bits per grid cell (pixel), averaged over the training signals.
-      rounds: rounds of 50 gradient steps; the learning rate falls to zero at the end.
-      batch: signals a round, a multiple of 128 (or fewer than 128).
-      lr: Adam's learning rate for the posteriors (in units of the prior's standard deviation).
-      lr_shared: Adam's learning rate for matrices and features.
-      steering: change of log beta in a step, per nat by which log KL misses its goal.
-      budget: bits of KL a block.
-      seed: of the initial network, the batches, the noise and the block partition.
-      network: the architecture.
-
-    Raises:
-      ValueError: a number is out of its range.
-    """
-
-    rate: float = 1.0
-    rounds: int = 400
-    batch: int = 1024
-    lr: float = 0.02
-    lr_shared: float = 1e-3
-    steering: float = 5e-4
-    budget: int = 16
-    seed: int = 0
-    network: SirenConfig = dataclasses.field(default_factory=SirenConfig)
-
-    def __post_init__(self):
-        for name in ("rate", "rounds", "batch", "lr", "lr_shared", "steering"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if not 4 <= self.budget <= 20:
-            raise ValueError(f"budget must be 4 to 20 bits, got {self.budget}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.network.latents is not None:
-            raise ValueError(f"latents are chosen after training, got {self.network.latents}")
-
-
 @struct.dataclass
 class TrainState:
-    """Everything a checkpoint holds."""
+    """Everything a resumed run needs; what depends on rows is a tuple over the groups of latents."""
 
     params: Any
-    prior: LatentPrior
-    posterior: Posterior
-    row_optimiser: optax.OptState
+    priors: tuple[LatentPrior, ...]
+    posteriors: tuple[Posterior, ...]
+    row_optimisers: tuple[optax.OptState, ...]
     shared_optimiser: optax.OptState
     log_beta: Float[Array, ""]
     round: Array
 
 
 class RoundReport(NamedTuple):
-    """Averages over the last steps of a round."""
+    """Distortion and KL (of a signal, in bits) over the last steps of a round."""
 
     mse: Array
     kl_bits: Array
 
 
-def initial_state(config: TrainConfig, rows: int) -> TrainState:
+def initial_state(config: TrainConfig, signals: int) -> TrainState:
     """State before the first round."""
     loc, scale = initial_prior(config.network, config.seed)
     _, params = nnx.split(Siren(config.network))
-    posterior = initial_posterior(rows, config.network.n_latents)
+    n_weights = config.network.n_weight_latents
+    # one object each: the state is donated
+    upper = [
+        LatentPrior(loc=jnp.zeros(n_weights, jnp.float32), scale=jnp.asarray(scale[:n_weights] / 2))
+        for _ in range(config.levels - 1)
+    ]
+    priors = (*upper, LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)))
+    posteriors = tuple(
+        initial_posterior(signals * rows, len(prior.loc)) for rows, prior in zip(config.rows, priors, strict=True)
+    )
     return TrainState(
         params=params,
-        prior=LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)),
-        posterior=posterior,
-        row_optimiser=jax.vmap(adam().init)(posterior),
+        priors=priors,
+        posteriors=posteriors,
+        row_optimisers=tuple(jax.vmap(adam().init)(posterior) for posterior in posteriors),
         shared_optimiser=adam().init(params),
         log_beta=jnp.float32(math.log(4e-6 / config.rate)),
         round=jnp.int32(0),
@@ -112,84 +84,104 @@ def learning_rate(config: TrainConfig, progress: Array) -> Array:
     return jnp.minimum(progress / 0.02 + 0.05, 1.0) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
 
 
-def batch_rows(config: TrainConfig, rows: int, round_number: int) -> np.ndarray:
+def batch_rows(config: TrainConfig, signals: int, round_number: int) -> np.ndarray:
     """Signals of one round: consecutive slices of a fresh permutation every pass over the data."""
-    size = min(config.batch, rows)
-    if size > TRAINING_ROWS:
-        size -= size % TRAINING_ROWS
-    per_pass = max(rows // size, 1)
+    patches = math.prod(config.scene)
+    size = min(max(config.batch // patches, 1), signals)
+    if size * patches > TRAINING_ROWS:
+        size -= size % (TRAINING_ROWS // math.gcd(TRAINING_ROWS, patches))
+    per_pass = max(signals // size, 1)
     rng = np.random.default_rng([config.seed, round_number // per_pass])
     start = (round_number % per_pass) * size
-    return rng.permutation(rows)[start : start + size]
+    return rng.permutation(signals)[start : start + size]
+
+
+def rows_of(signals: Any, count: int) -> Any:
+    """Rows of the given signals in a group with ``count`` rows a signal."""
+    return (signals[:, None] * count + np.arange(count, dtype=signals.dtype)).reshape(-1)
 
 
 def make_round(config: TrainConfig):
-    """The compiled function of one round: (state, targets of the batch, rows, key) -> (state, report)."""
+    """The compiled function of one round: (state, targets of the batch, its signals, key) -> (state, report)."""
     graph = nnx.split(Siren(config.network))[0]
-    target_nats = config.rate * config.network.n_points * math.log(2)
+    target_nats = config.rate * config.n_points * math.log(2)
+    is_cell = np.arange(config.network.n_latents) >= config.network.n_weight_latents
+    # Grids start from zero at every pixel of an image alike; a mean would add nothing to the learned features.
+    centred = (*[None] * (config.levels - 1), is_cell if is_cell.any() else None)
 
-    def gradients(params, prior, posterior, beta, noise, targets):
+    def gradients(params, priors, posteriors, beta, noise, targets, geometry):
         """Summed over row chunks for the shared parameters, stacked for the posteriors."""
 
-        def loss(params, posterior, noise, part):
-            network = Network(graph, params, prior)
-            error = distortion(network, posterior.sample(noise), part)
-            kl = posterior.kl_nats().sum(1)
-            return jnp.sum(error + beta * kl), (jnp.mean(error), jnp.mean(kl))
+        def loss(params, inputs, part):
+            error = distortion(Network(graph, params, priors), inputs, part)
+            return jnp.sum(error), jnp.mean(error)
 
         def chunk(total, args):
-            posterior, noise, values, weights = args
-            part = Targets(values=values, weights=weights, points=targets.points)
-            (shared, own), report = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, posterior, noise, part)
-            return jax.tree.map(jnp.add, total, shared), (own, report)
+            inputs, values, weights = args
+            part = dataclasses.replace(targets, values=values, weights=weights)
+            (shared, own), error = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, inputs, part)
+            return jax.tree.map(jnp.add, total, shared), (own, error)
 
-        args = (posterior, noise, targets.values, targets.weights)
-        chunks = max(len(noise) // TRAINING_ROWS, 1)
+        network = Network(graph, params, priors)
+        inputs, pull = jax.vjp(lambda q: sampled_inputs(network, q, noise, geometry), posteriors)
+        args = (inputs, targets.values, targets.weights)
+        chunks = max(targets.values.shape[0] // TRAINING_ROWS, 1)
         split = jax.tree.map(lambda leaf: leaf.reshape(chunks, -1, *leaf.shape[1:]), args)
-        shared, (own, report) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
-        own = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), own)
-        return shared, own, jax.tree.map(jnp.mean, report)
+        shared, (own, error) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
+        (own,) = pull(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own))
+        total_kl = lambda posteriors: sum(q.kl_nats().sum() for q in posteriors)  # noqa: E731
+        kl, price = jax.value_and_grad(total_kl)(posteriors)
+        own = jax.tree.map(lambda d, k: d + beta * k, own, price)
+        return shared, own, (jnp.mean(error), kl / (len(targets.values) / math.prod(config.scene)))
 
     def step(carry, inputs):
-        params, posterior, row_optimiser, shared_optimiser, log_beta, prior, targets, rate, steer = carry
+        params, posteriors, row_optimisers, shared_optimiser, log_beta, fixed = carry
+        priors, targets, geometry, rate, steer = fixed
         index, key = inputs
         subset = take_subset(targets, index % len(targets.points))
-        noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
-        shared, own, (mse, kl) = gradients(params, prior, posterior, jnp.exp(log_beta), noise, subset)
-        own, row_optimiser = jax.vmap(adam().update)(own, row_optimiser)
+        noise = group_noise(key, tuple(posterior.mean for posterior in posteriors))
+        shared, own, (mse, kl) = gradients(params, priors, posteriors, jnp.exp(log_beta), noise, subset, geometry)
+        updates = [jax.vmap(adam().update)(g, o) for g, o in zip(own, row_optimisers, strict=True)]
+        own, row_optimisers = (tuple(parts) for parts in zip(*updates, strict=True))
         shared, shared_optimiser = adam().update(shared, shared_optimiser)
-        posterior = jax.tree.map(lambda p, u: p - config.lr * rate * u, posterior, own)
+        posteriors = jax.tree.map(lambda p, u: p - config.lr * rate * u, posteriors, own)
         params = jax.tree.map(lambda p, u: p - config.lr_shared * rate * u, params, shared)
         log_beta += steer * jnp.clip(jnp.log(kl / target_nats), -1, 1)
-        carry = params, posterior, row_optimiser, shared_optimiser, log_beta, prior, targets, rate, steer
+        carry = params, posteriors, row_optimisers, shared_optimiser, log_beta, fixed
         return carry, RoundReport(mse, kl / math.log(2))
 
     @jax.jit(donate_argnums=0)
-    def run(state: TrainState, targets: Targets, rows: Array, key: Array) -> tuple[TrainState, RoundReport]:
-        posterior, row_optimiser = jax.tree.map(lambda leaf: leaf[rows], (state.posterior, state.row_optimiser))
+    def run(state: TrainState, targets: Targets, signals: Array, key: Array) -> tuple[TrainState, RoundReport]:
+        rows = tuple(rows_of(signals, count) for count in config.rows)
+        own = tuple(zip(state.posteriors, state.row_optimisers, strict=True))
+        own = tuple(jax.tree.map(lambda leaf, r=r: leaf[r], part) for part, r in zip(own, rows, strict=True))
+        posteriors, row_optimisers = zip(*own, strict=True)
         progress = state.round.astype(jnp.float32) / config.rounds
         rate = learning_rate(config, progress)
         # At first KL grows because the network learns, which is no reason to lower its price.
         steer = jnp.where(progress < 0.1, 0.0, config.steering)
+        cells = config.network.encoding.cells if config.network.encoding.depth else None
+        geometry = make_geometry([config.scene] * len(signals), kinds(config.levels)[:-1], config.region, cells)
         carry = (
-            state.params, posterior, row_optimiser, state.shared_optimiser, state.log_beta, state.prior, targets,
-            rate, steer,
+            state.params, posteriors, row_optimisers, state.shared_optimiser, state.log_beta,
+            (state.priors, targets, geometry, rate, steer),
         )  # fmt: skip
         inputs = jnp.arange(ROUND_STEPS), jax.random.split(key, ROUND_STEPS)
         carry, report = jax.lax.scan(step, carry, inputs)
-        params, posterior, row_optimiser, shared_optimiser, log_beta, *_ = carry
-        posterior, row_optimiser = jax.tree.map(
-            lambda whole, part: whole.at[rows].set(part),
-            (state.posterior, state.row_optimiser),
-            (posterior, row_optimiser),
-        )
-        prior, posterior, unit = refit_prior(state.prior, posterior)
-        row_optimiser = _rescale_moments(row_optimiser, unit)
+        params, posteriors, row_optimisers, shared_optimiser, log_beta, _ = carry
+        new = [
+            _refitted(whole, optimiser, part, moments, r, prior, fixed)
+            for whole, optimiser, part, moments, r, prior, fixed in zip(
+                state.posteriors, state.row_optimisers, posteriors, row_optimisers, rows, state.priors, centred,
+                strict=True,
+            )
+        ]  # fmt: skip
+        priors, posteriors, row_optimisers = zip(*new, strict=True)
         state = TrainState(
             params=params,
-            prior=prior,
-            posterior=posterior,
-            row_optimiser=row_optimiser,
+            priors=priors,
+            posteriors=posteriors,
+            row_optimisers=row_optimisers,
             shared_optimiser=shared_optimiser,
             log_beta=log_beta,
             round=state.round + 1,
@@ -197,6 +189,13 @@ def make_round(config: TrainConfig):
         return state, jax.tree.map(lambda leaf: leaf[-2 * len(targets.points) :].mean(), report)
 
     return run
+
+
+def _refitted(whole, optimiser, part, moments, rows, prior, centred):
+    """Prior, posteriors and moments of one group after its rows of a batch were put back."""
+    whole, optimiser = jax.tree.map(lambda leaf, new: leaf.at[rows].set(new), (whole, optimiser), (part, moments))
+    prior, posterior, unit = refit_prior(prior, whole, centred)
+    return prior, posterior, _rescale_moments(optimiser, unit)
 
 
 def _rescale_moments(row_optimiser, unit):
@@ -212,20 +211,22 @@ def round_key(config: TrainConfig, round_number: int) -> Array:
     return jax.random.fold_in(jax.random.key(config.seed), round_number)
 
 
-def select_targets(targets: Targets, rows: np.ndarray) -> Targets:
-    """Targets of some rows."""
+def select_targets(targets: Targets, signals: np.ndarray, config: TrainConfig) -> Targets:
+    """Targets of the patches of some signals."""
+    rows = rows_of(signals, math.prod(config.scene))
     return dataclasses.replace(targets, values=targets.values[:, rows], weights=targets.weights[:, rows])
 
 
 def training_targets(images: np.ndarray, config: TrainConfig) -> Targets:
-    """Targets of ``uint8[M, *grid, channels]``.
+    """Targets of ``uint8[M, height, width, channels]``, patches of one signal following one another.
 
     Raises:
-      ValueError: the images do not have the network's shape, or are fewer than 2.
+      ValueError: the images do not have the shape of a training signal, or are fewer than 2.
     """
-    wanted = (*config.network.grid, config.network.channels)
+    wanted = config.signal_shape
     if images.dtype != np.uint8 or images.shape[1:] != wanted:
         raise ValueError(f"images must be uint8[M, {', '.join(map(str, wanted))}], got {images.dtype}{images.shape}")
     if len(images) < 2:
         raise ValueError(f"images: a prior needs at least 2 signals, got {len(images)}")
-    return make_targets(images)
+    patches = np.concatenate([to_patches(image, config.network.grid)[0] for image in images])
+    return make_targets(patches, phases=config.network.encoding.depth > 0)

@@ -1,6 +1,7 @@
 """A training run from images to a prior file: checkpoints, resuming, a wall-clock limit, a log."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -16,11 +17,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recjax.atomic import check_output, write_atomic
+from recjax.codec.groups import LatentGroup, kinds
 from recjax.codec.partition import informative, partition
 from recjax.codec.prior import save_prior
 from recjax.codec.train import (
     ROUND_STEPS,
-    TrainConfig,
     TrainState,
     batch_rows,
     initial_state,
@@ -29,6 +30,7 @@ from recjax.codec.train import (
     select_targets,
     training_targets,
 )
+from recjax.codec.train_config import TrainConfig
 from recjax.inr.siren import pruned
 
 LOG_ROUNDS = 20
@@ -125,8 +127,8 @@ def train_prior(
     run = make_round(config)
     first, begun, saved = int(state.round), time.monotonic(), time.monotonic()
     for number in range(first, config.rounds):
-        rows = batch_rows(config, len(images), number)
-        state, report = run(state, select_targets(targets, rows), rows, round_key(config, number))
+        signals = batch_rows(config, len(images), number)
+        state, report = run(state, select_targets(targets, signals, config), signals, round_key(config, number))
         # This waits for the round, so that the clock below is true.
         mse, kl = float(report.mse), float(report.kl_bits)
         if not math.isfinite(mse + kl):
@@ -160,27 +162,45 @@ def write_trained(
     Raises:
       ValueError: ``out`` cannot be written, or exists and ``force`` is off.
     """
-    kl_bits = np.asarray(state.posterior.kl_nats().mean(0), np.float64) / math.log(2)
-    kept = informative(kl_bits)
-    network, params = pruned(config.network, state.params, np.asarray(state.prior.loc), kept)
-    order, widths = partition(kl_bits[kept], config.budget, config.seed)
+    n_weights = config.network.n_weight_latents
+    kl_bits = [np.asarray(q.kl_nats().mean(0), np.float64) / math.log(2) for q in state.posteriors]
+    # a latent of the weights stays if any group has information about it
+    coded = [informative(kl) for kl in kl_bits]
+    kept = functools.reduce(np.logical_or, [keep[:n_weights] for keep in coded])
+    loc = np.asarray(sum(prior.loc[:n_weights] for prior in state.priors))
+    network, params = pruned(config.network, state.params, loc, kept)
+    groups = []
+    for kind, kl, keep, prior, q in zip(
+        kinds(config.levels), kl_bits, coded, state.priors, state.posteriors, strict=True
+    ):
+        there = np.concatenate([kept, np.ones(len(kl) - n_weights, bool)])
+        listed = np.flatnonzero(keep[there])
+        order, widths = partition(kl[keep], config.budget, config.seed)
+        groups.append(
+            LatentGroup(
+                kind=kind,
+                scale=np.asarray(prior.scale)[there],
+                log_std=np.asarray(q.log_std.mean(0))[there],
+                order=listed[order],
+                widths=widths,
+            )
+        )
+    rate = sum(kl.sum() * rows for kl, rows in zip(kl_bits, config.rows, strict=True))
     training = {
         "config": dataclasses.asdict(config),
         "rounds_done": int(state.round),
-        "signals": len(state.posterior.mean),
+        "signals": len(state.posteriors[0].mean) // config.rows[0],
         "curve": curve,
-        "kl_bits": float(kl_bits.sum()),
+        "kl_bits": float(rate),
         "versions": {"jax": jax.__version__, "numpy": np.__version__},
     }
     save_prior(
         out,
         config=network,
         params=params,
-        scale=np.asarray(state.prior.scale)[kept],
-        log_std=np.asarray(state.posterior.log_std.mean(0))[kept],
+        groups=tuple(groups),
+        region=config.region,
         beta=float(jnp.exp(state.log_beta)),
-        order=order,
-        widths=widths,
         budget=config.budget,
         metadata=metadata | {"training": training},
         force=force,
@@ -194,7 +214,7 @@ def _psnr(mse: float) -> float:
 def _line(config, done, point, begun, first, log_beta):
     elapsed = time.monotonic() - begun
     left = elapsed / (done - first) * (config.rounds - done)
-    rate = point["kl_bits"] / config.network.n_points
+    rate = point["kl_bits"] / config.n_points
     return (
         f"round {done}/{config.rounds}  {rate:.3f} bpp  {point['psnr']:.2f} dB  beta {math.exp(log_beta):.2e}  "
         f"{elapsed / 60:.1f} min, {left / 60:.1f} min left"

@@ -54,25 +54,32 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
     if prior is None:
         return facts | {"known_prior": False}
     shape = header.shape or prior.patch_shape[:2]
-    index_bits, patches = _index_bits(header, payload, prior, shape)
+    patches = n_patches(shape, prior.patch_shape)
+    blocks = prior.blocks_in(patches)
+    bits = _index_bits(header, payload, prior, blocks)
+    index_bits = sum(map(float, bits))
     return facts | {
         "shape": list(shape),
         "prior": prior.name,
         "known_prior": True,
-        "patches": patches,
-        "blocks": patches * prior.n_blocks,
+        "patches": math.prod(patches),
+        "blocks": sum(blocks),
+        "groups": {
+            group.kind: {"blocks": count, "index_bits": round(float(part), 2)}
+            for group, count, part in zip(prior.groups, blocks, bits, strict=True)
+        },
         "index_bits": round(index_bits, 2),
         "rounding_bits": round(8 * len(payload) - index_bits, 2),
-        "nominal_kl_bits": round(patches * prior.rate_bits, 2),
+        "nominal_kl_bits": round(float(sum(blocks) * prior.budget), 2),
         "bpp": round(8 * len(blob) / math.prod(shape), 4),
     }
 
 
-def _index_bits(header: Header, payload: bytes, prior, shape: tuple[int, ...]) -> tuple[float, int]:
-    patches = math.prod(n_patches(shape, prior.patch_shape))
-    log2_sizes = np.tile(np.broadcast_to(np.asarray(prior.budget) + header.extra_bits, prior.n_blocks), patches)
-    indices = decode_indices(payload, log2_sizes, header.exponent)
-    return float(codelength_bits(indices, log2_sizes, header.exponent).sum()), patches
+def _index_bits(header: Header, payload: bytes, prior, blocks: tuple[int, ...]) -> list[np.floating]:
+    """Code length of the indices of every group."""
+    sizes = np.full(sum(blocks), prior.budget + header.extra_bits)
+    lengths = codelength_bits(decode_indices(payload, sizes, header.exponent), sizes, header.exponent)
+    return [part.sum() for part in np.split(lengths, np.cumsum(blocks)[:-1])]
 
 
 def _find_prior(blob: bytes, prior: str | None):

@@ -31,7 +31,7 @@ def train_prior(
         images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images [M, 32, 32, 3].
         out: the .safetensors file to write.
         config: how the prior is trained.
-        patches: patches cut from a folder.
+        patches: patches cut from a folder, in signals of --scene patches each.
         data: what the images are, kept in the prior.
         licence: of the images, kept in the prior.
         checkpoints: folder of the checkpoints, by default OUT with .checkpoints appended.
@@ -45,9 +45,8 @@ def train_prior(
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")
     if patches < 2:
         raise ValueError(f"--patches must be at least 2, got {patches}")
-    if len(config.network.grid) != 2:
-        raise ValueError(f"--grid must be height and width, got {config.network.grid}")
-    height, width = config.network.grid
+    height, width, _ = config.signal_shape
+    signals = max(patches // math.prod(config.scene), 2)
     provenance = {
         "data": data or images.name,
         "licence": licence or "not stated",
@@ -55,7 +54,7 @@ def train_prior(
     }
     codec.train_prior(
         config,
-        codec.load_training_images(images, (height, width), patches=patches, seed=config.seed),
+        codec.load_training_images(images, (height, width), patches=signals, seed=config.seed),
         out,
         checkpoint_dir=checkpoints,
         max_minutes=max_minutes,

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from recjax.inr.features import fourier_features, pixel_centres
 from recjax.inr.sine import sine_turns
+from recjax.inr.upsampler import EncodingConfig, Upsampler
 
 PRECISION = jax.lax.Precision.HIGHEST
 
@@ -37,6 +38,7 @@ class SirenConfig:
       reparameterise: whether weights are latents times a learned matrix.
       learn_features: whether the (shared) input features are trained with the matrices, starting from the
         Fourier features. Neither paper does so; on 32x32 images it gains about 3 dB at equal rate.
+      encoding: positional encodings, which follow the input features; none by default.
       latents: latents of each layer once those without information are dropped, after training; None means
         one for each weight.
 
@@ -53,6 +55,7 @@ class SirenConfig:
     omega: float = 30.0
     reparameterise: bool = True
     learn_features: bool = True
+    encoding: EncodingConfig = dataclasses.field(default_factory=EncodingConfig)
     latents: tuple[int, ...] | None = None
 
     def __post_init__(self):
@@ -66,6 +69,8 @@ class SirenConfig:
             raise ValueError(f"grid must have positive sides, got {self.grid}")
         if self.features % (2 * len(self.grid)):
             raise ValueError(f"features must be a multiple of {2 * len(self.grid)}, got {self.features}")
+        if self.encoding.depth and self.grid != self.encoding.grid:
+            raise ValueError(f"cells times factors must be the grid {self.grid}, got {self.encoding.grid}")
         if self.latents is not None:
             sizes = self.layer_sizes
             if len(self.latents) != len(sizes) or not all(
@@ -76,7 +81,8 @@ class SirenConfig:
     @property
     def layer_dims(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of every linear layer."""
-        hidden = [self.features] + [self.width] * (self.layers - 1)
+        inputs = self.features + (self.encoding.encodings if self.encoding.depth else 0)
+        hidden = [inputs] + [self.width] * (self.layers - 1)
         return tuple(zip(hidden, [*hidden[1:], self.channels], strict=True))
 
     @property
@@ -85,13 +91,18 @@ class SirenConfig:
         return tuple((n_in + 1) * n_out for n_in, n_out in self.layer_dims)
 
     @property
-    def latent_groups(self) -> tuple[int, ...]:
-        """Latents of every group; a group feeds one layer."""
+    def layer_latents(self) -> tuple[int, ...]:
+        """Latents of every layer."""
         return self.layer_sizes if self.latents is None else self.latents
 
     @property
+    def n_weight_latents(self) -> int:
+        return sum(self.layer_latents)
+
+    @property
     def n_latents(self) -> int:
-        return sum(self.latent_groups)
+        """Latents of a patch: of its weights, then of its grid."""
+        return self.n_weight_latents + math.prod(self.encoding.shape)
 
     @property
     def n_points(self) -> int:
@@ -105,23 +116,39 @@ class Siren(nnx.Module):
         self.config = config
         features = fourier_features(pixel_centres(config.grid), config.features, config.max_frequency)
         self.features = nnx.Param(jnp.asarray(features))
-        groups = list(zip(config.latent_groups, config.layer_sizes, strict=True))
+        groups = list(zip(config.layer_latents, config.layer_sizes, strict=True))
         if config.reparameterise or config.latents is not None:
             self.matrices = nnx.List([nnx.Param(jnp.eye(n, size, dtype=jnp.float32)) for n, size in groups])
         if config.latents is not None:
             self.offsets = nnx.List([nnx.Param(jnp.zeros(size, jnp.float32)) for _, size in groups])
+        if config.encoding.depth:
+            self.upsampler = Upsampler(config.encoding)
 
     def __call__(
-        self, latents: Float[Array, "rows latents"], points: Float[Array, "points"]
+        self,
+        latents: Float[Array, "rows latents"],
+        points: Int[Array, "points"],
+        grids: Float[Array, "rows height width depth"] | None = None,
+        phase: Int[Array, ""] | None = None,
     ) -> Float[Array, "rows channels points"]:
-        """Evaluates every row's network at the given grid cells (integer indices)."""
+        """Evaluates every row's network at the given grid cells.
+
+        Args:
+          latents: of the weights.
+          points: numbers of the cells, row-major; with ``grids`` these must be all cells, or all of a phase.
+          grids, phase: see :class:`recjax.inr.upsampler.Upsampler`.
+        """
         config = self.config
         table = self.features[...] if config.learn_features else jax.lax.stop_gradient(self.features[...])
         first, *rest = self._weights(latents)
         # All rows see the same input, so the first layer is a single large product.
         inputs = table[points]
-        hidden = jnp.matmul(first[:, :, 1:].reshape(-1, config.features), inputs.T, precision=PRECISION)
+        shared = first[:, :, 1 : 1 + config.features].reshape(-1, config.features)
+        hidden = jnp.matmul(shared, inputs.T, precision=PRECISION)
         hidden = hidden.reshape(len(latents), -1, len(points)) + first[:, :, :1]
+        if grids is not None:
+            encodings = self.upsampler(grids, phase).swapaxes(1, 2)
+            hidden = hidden + _row_matmul(first[:, :, 1 + config.features :], encodings)
         for weights in rest:
             hidden = _row_matmul(weights[:, :, 1:], sine_turns(hidden)) + weights[:, :, :1]
         return hidden
@@ -129,7 +156,7 @@ class Siren(nnx.Module):
     def _weights(self, latents):
         """Per layer ``[rows, outputs, 1 + inputs]``, bias first."""
         config, layers, start = self.config, [], 0
-        for i, (size, (n_in, n_out)) in enumerate(zip(config.latent_groups, config.layer_dims, strict=True)):
+        for i, (size, (n_in, n_out)) in enumerate(zip(config.layer_latents, config.layer_dims, strict=True)):
             flat = latents[:, start : start + size]
             if config.reparameterise or config.latents is not None:
                 flat = jnp.matmul(flat, self.matrices[i][...], precision=PRECISION)
@@ -145,8 +172,8 @@ def pruned(config: SirenConfig, params: nnx.State, loc: np.ndarray, kept: np.nda
 
     Args:
       config, params: of a network as trained.
-      loc: ``[n_latents]``, the latents' prior mean.
-      kept: ``bool[n_latents]``, latents that remain.
+      loc: ``[n_weight_latents]``, prior mean of the weights' latents.
+      kept: ``bool[n_weight_latents]``, latents that remain.
 
     Returns:
       Configuration and parameters of a network of the ``kept.sum()`` centred latents.
@@ -157,7 +184,7 @@ def pruned(config: SirenConfig, params: nnx.State, loc: np.ndarray, kept: np.nda
     maps = [np.asarray(m) for _, m in sorted(old["matrices"].items())] if config.reparameterise else None
     maps = maps or [np.eye(size, dtype=np.float32) for size in config.layer_sizes]
     parts = list(zip(maps, np.split(loc, ends), np.split(kept, ends), strict=True))
-    values = {
+    values = old | {
         "features": np.asarray(old["features"]),
         "matrices": {i: matrix[keep] for i, (matrix, _, keep) in enumerate(parts)},
         "offsets": {i: mean @ matrix for i, (matrix, mean, _) in enumerate(parts)},
@@ -167,7 +194,7 @@ def pruned(config: SirenConfig, params: nnx.State, loc: np.ndarray, kept: np.nda
 
 
 def initial_prior(config: SirenConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the latents before training, ``float32[n_latents]`` each.
+    """Mean and standard deviation of a patch's latents before training, ``float32[n_latents]`` each.
 
     SIREN's own scales, in turns: activations are sin(2 pi turns), so w0 / (2 pi) is part of the weights.
     """
@@ -178,6 +205,9 @@ def initial_prior(config: SirenConfig, seed: int) -> tuple[np.ndarray, np.ndarra
         std *= config.omega / (2 * math.pi) if i < config.layers - 1 else config.omega / 2
         means.append(std * rng.standard_normal((n_in + 1) * n_out))
         stds.append(np.full((n_in + 1) * n_out, std / 2))
+    n_cells = math.prod(config.encoding.shape)
+    means.append(np.zeros(n_cells))
+    stds.append(np.full(n_cells, 0.05))  # small: at first it is noise in the input
     return np.concatenate(means).astype(np.float32), np.concatenate(stds).astype(np.float32)
 
 

@@ -62,7 +62,7 @@ def test_accounts_add_up(signals, encoded, prior, effort):
         assert header.digest_prefix == prior.digest[:3]
         blocks = patches * prior.n_blocks
         indices = decode_indices(payload, np.full(blocks, prior.budget + effort.extra_bits), header.exponent)
-        assert len(np.unique(indices)) > blocks / 3
+        assert len(np.unique(indices)) >= blocks / 3
         assert 0.3 * blocks * prior.budget < result.index_bits < blocks * (prior.budget + effort.extra_bits + 1)
     assert encoded[0].header_bits == 8 * 10
 
@@ -71,17 +71,18 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     key = jax.random.key(0)
     coder = BlockCoder(budget=prior.budget, extra_bits=effort.extra_bits)
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder)
-    assert indices.shape == kl_bits.shape == (8, prior.n_blocks)
-    for result, one in zip(encoded, batch.split(kl_bits), strict=True):
+    assert indices[0].shape == kl_bits[0].shape == (8, prior.n_blocks)
+    for result, (one,) in zip(encoded, batch.split(kl_bits), strict=True):
         assert result.kl_bits == pytest.approx(one.sum(), rel=1e-5)
+    (layout,), (blocks,), (group,) = batch.arrangement.layouts, batch.blocks, prior.groups
     _, _, fitted = fit_signals(signals, prior, effort, key)
-    np.testing.assert_allclose(kl_bits[:, 0], block_kl_bits(fitted.posterior, batch.layout)[:8, 0], rtol=1e-5)
+    np.testing.assert_allclose(kl_bits[0][:, 0], block_kl_bits(fitted.posteriors[0], layout)[:8, 0], rtol=1e-5)
     # what is coded is what the decoder regenerates
-    ids = jnp.stack([batch.slots, jnp.zeros_like(batch.slots)], axis=1)
-    width = int(prior.widths[0])
-    sample = coder.decode(table_key(prior), ids, jnp.asarray(indices[:, 0]), jnp.full(8, width), width)
-    slots = np.asarray(batch.layout.to_slots(z))
-    np.testing.assert_array_equal(slots[:, prior.blocks[0, :width]], sample)
+    ids = jnp.stack([blocks.slots, jnp.zeros_like(blocks.slots)], axis=1)
+    width = int(group.widths[0])
+    sample = coder.decode(table_key(prior), ids, jnp.asarray(indices[0][:, 0]), jnp.full(8, width), width)
+    slots = np.asarray(layout.to_slots(z[0]))
+    np.testing.assert_array_equal(slots[:, group.blocks[0, :width]], sample)
 
 
 def test_same_input_same_bytes(signals, encoded, prior, effort):
@@ -144,11 +145,11 @@ def test_gray_images_stay_gray(waves, prior, effort):
 
 
 def test_more_work_and_more_candidates_are_better_on_average(waves, prior, effort):
-    batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 8)]
+    batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 128)]
     mean = lambda effort: np.mean([result.psnr for result in encode_batch(batch, prior, effort=effort)])
     middle = mean(effort)
     assert mean(Effort(fit_steps=8, refine_steps=0, extra_bits=0)) < middle - 0.3
-    assert mean(dataclasses.replace(effort, extra_bits=5)) > middle + 0.1
+    assert mean(dataclasses.replace(effort, extra_bits=5)) > middle + 0.02
 
 
 def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
@@ -216,10 +217,12 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
     """All blocks of all patches share one table; their samples must be as good as independent."""
     # Blocks of one width: then nothing but its number tells a block from the others.
     rows, n_blocks, width = 32, prior.n_blocks, prior.config.n_latents // prior.n_blocks
-    prior = dataclasses.replace(prior, order=prior.order[: n_blocks * width], widths=np.full(n_blocks, width, np.int32))
+    (group,) = prior.groups
+    group = dataclasses.replace(group, order=group.order[: n_blocks * width], widths=np.full(n_blocks, width, np.int32))
+    prior = dataclasses.replace(prior, groups=(group,))
     coder = BlockCoder(budget=prior.budget, extra_bits=1)
     position = np.zeros(prior.config.n_latents, np.int64)
-    for block in prior.blocks:
+    for block in group.blocks:
         position[block] = np.arange(width)
     target = jnp.asarray(np.where(position % 2, 0.6, -0.4), jnp.float32)
     targets = make_targets(np.zeros((rows, *prior.patch_shape), np.uint8))
@@ -227,20 +230,21 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
     for seed in range(40):
         digest = np.random.default_rng(seed).bytes(32)
         other = dataclasses.replace(prior, digest=digest)
-        batch = make_batch(other, [rows])
-        state = initial_fit(batch.layout, jnp.full(len(target), math.log(0.6)), prior.beta)
-        state = state.replace(posterior=state.posterior.replace(mean=jnp.tile(target, (rows, 1))))
+        batch = make_batch(other, [(rows, 1)])
+        (layout,), (blocks,) = batch.arrangement.layouts, batch.blocks
+        state = initial_fit(batch.arrangement, [jnp.full(len(target), math.log(0.6))], prior.beta)
+        state = state.replace(posteriors=(state.posteriors[0].replace(mean=jnp.tile(target, (rows, 1))),))
         rates = jnp.float32(0.01), jnp.float32(0.01)
         empty = jnp.zeros((n_blocks, rows))
-        expected = block_kl_bits(state.posterior, batch.layout)
+        expected = block_kl_bits(state.posteriors[0], layout)
         state, _, kl_bits = code_blocks(
-            prior.network, state, batch.layout, targets, jax.random.key(0), rates,
-            coder.table(table_key(other), prior.blocks.shape[1]), table_key(other), batch.slots,
-            jnp.asarray(prior.widths), (jnp.int32(0), jnp.int32(n_blocks)), empty.astype(jnp.int32), empty,
-            coder=coder, steps=0,
+            prior.network, state, batch.arrangement, targets, jax.random.key(0), rates,
+            coder.table(table_key(other), group.blocks.shape[1]), table_key(other), blocks,
+            (jnp.int32(0), jnp.int32(n_blocks)), empty.astype(jnp.int32), empty,
+            coder=coder, group=0, steps=0,
         )  # fmt: skip
-        slots = np.asarray(batch.layout.to_slots(state.posterior.mean))
-        samples.append(slots[:, prior.blocks])
+        slots = np.asarray(layout.to_slots(state.posteriors[0].mean))
+        samples.append(slots[:, group.blocks])
         np.testing.assert_allclose(kl_bits.T, expected, rtol=1e-5)
     samples = np.stack(samples)  # [tables, rows, blocks, positions]
     samples -= samples.mean((0, 1, 2))

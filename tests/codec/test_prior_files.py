@@ -25,11 +25,9 @@ def save_again(prior, path):
         path,
         config=prior.config,
         params=prior.network.params,
-        scale=np.asarray(prior.network.prior.scale),
-        log_std=prior.log_std,
+        groups=prior.groups,
+        region=prior.region,
         beta=prior.beta,
-        order=prior.order,
-        widths=prior.widths,
         budget=prior.budget,
         metadata=prior.metadata,
     )
@@ -81,8 +79,9 @@ def test_digest_is_the_sha256_of_the_file(prior, prior_bytes):
 def test_content_comes_back(prior, train_config):
     assert prior.config == dataclasses.replace(train_config.network, latents=prior.config.latents)
     assert prior.patch_shape == (8, 8, 3) and prior.modality == "image" and prior.budget == 8
-    assert prior.n_blocks == len(prior.widths) > 3 and prior.rate_bits == 8 * prior.n_blocks
-    np.testing.assert_array_equal(prior.blocks, block_table(prior.order, prior.widths, prior.config.n_latents))
+    (group,) = prior.groups
+    assert prior.n_blocks == len(group.widths) > 3 and prior.rate_bits == 8 * prior.n_blocks
+    np.testing.assert_array_equal(group.blocks, block_table(group.order, group.widths, prior.config.n_latents))
     assert prior.metadata["data"] == "waves" and prior.metadata["training"]["rounds_done"] == train_config.rounds
     assert len(prior.metadata["data_sha256"]) == 64
 
@@ -187,8 +186,17 @@ def test_missing_tensors_are_refused(prior_bytes, refuses, key):
 @pytest.mark.parametrize(
     "header",
     [
-        lambda h: h | {"format": 2},
+        lambda h: h | {"format": 3},
         lambda h: h | {"format": None},
+        lambda h: h | {"format": 1.5},
+        lambda h: h | {"levels": 0},
+        lambda h: h | {"levels": 3},
+        lambda h: h | {"levels": 4},
+        lambda h: h | {"levels": 2.0},
+        lambda h: h | {"levels": True, "region": 0},
+        lambda h: h | {"region": 0},
+        lambda h: h | {"region": 1 << 40},
+        lambda h: h | {"region": "4"},
         lambda h: h | {"budget": 3},
         lambda h: h | {"budget": 21},
         lambda h: h | {"budget": 8.0},
@@ -212,7 +220,7 @@ def test_missing_tensors_are_refused(prior_bytes, refuses, key):
         lambda h: '{"format": 1, "network": ' + '{"a":' * 50_000 + "1" + "}" * 50_000 + "}",
         *(
             lambda h, key=key: {k: v for k, v in h.items() if k != key}
-            for key in ("format", "network", "beta", "budget")
+            for key in ("format", "network", "levels", "region", "beta", "budget")
         ),
     ],
 )
@@ -263,6 +271,34 @@ def test_wrong_headers_are_refused(prior_bytes, refuses, header):
         {"reparameterise": "no"},
         {"learn_features": 1},
         {"learn_features": [1]},
+        {"encoding": None},
+        {"encoding": []},
+        {"encoding": 3},
+        {"encoding": {"depth": 2}},
+        {"encoding": {"depth": 0, "unknown": 1}},
+        *(
+            {"encoding": {"depth": 2, "cells": [2, 2], "factors": [4], "hidden": [], "encodings": 4} | change}
+            for change in (
+                {},
+                {"depth": -1},
+                {"depth": 2**40},
+                {"depth": [2]},
+                {"depth": True},
+                {"cells": [4, 4]},
+                {"cells": [2.0, 2]},
+                {"cells": 2},
+                {"cells": [2, 2, 2]},
+                {"factors": [3]},
+                {"factors": []},
+                {"factors": [1 << 16], "cells": [1, 1]},
+                {"factors": [2] * 50_000},
+                {"hidden": [1 << 16, 1 << 16], "factors": [2, 2, 2], "cells": [1, 1], "depth": 1 << 16},
+                {"hidden": [[1]]},
+                {"encodings": 1 << 16},
+                {"encodings": "4"},
+                {"encodings": None},
+            )
+        ),
         {"unknown": 1},
     ],
 )

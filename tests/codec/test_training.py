@@ -63,7 +63,7 @@ def test_objective_falls(images):
     beta = math.exp(float(state.log_beta))
     for number in range(config.rounds):
         rows = batch_rows(config, len(images), number)
-        state, report = run(state, select_targets(targets, rows), rows, round_key(config, number))
+        state, report = run(state, select_targets(targets, rows, config), rows, round_key(config, number))
         objective.append(float(report.mse) + beta * math.log(2) * float(report.kl_bits))
     assert float(state.log_beta) == pytest.approx(math.log(beta))
     blocks = np.reshape(objective, (4, -1)).mean(1)
@@ -76,14 +76,16 @@ def test_moments_follow_the_unit_of_their_latents(images, monkeypatch):
     targets, key = training_targets(images, CONFIG), round_key(CONFIG, 0)
     rows = batch_rows(CONFIG, len(images), 0)
     one_round = lambda: make_round(CONFIG)(
-        initial_state(CONFIG, len(images)), select_targets(targets, rows), rows, key
+        initial_state(CONFIG, len(images)), select_targets(targets, rows, CONFIG), rows, key
     )[0]
     refitted = one_round()
-    monkeypatch.setattr(train, "refit_prior", lambda prior, posterior: (prior, posterior, jnp.ones(NETWORK.n_latents)))
+    monkeypatch.setattr(
+        train, "refit_prior", lambda prior, posterior, _: (prior, posterior, jnp.ones(NETWORK.n_latents))
+    )
     plain = one_round()
-    unit = np.asarray(refitted.prior.scale / plain.prior.scale)
+    unit = np.asarray(refitted.priors[0].scale / plain.priors[0].scale)
     assert np.abs(np.log(unit)).max() > 0.1
-    ours, before = refitted.row_optimiser, plain.row_optimiser
+    ours, before = refitted.row_optimisers[0], plain.row_optimisers[0]
     np.testing.assert_allclose(ours.mu.mean, before.mu.mean * unit, rtol=1e-4)
     np.testing.assert_allclose(ours.nu.mean, before.nu.mean * unit**2, rtol=1e-4)
     np.testing.assert_array_equal(ours.mu.log_std, before.mu.log_std)

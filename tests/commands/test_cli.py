@@ -25,6 +25,7 @@ class MiniaturePrior:
     modality: str = "image"
     patch_shape: tuple = (8, 8, 3)
     n_blocks: int = 1
+    groups: tuple = (types.SimpleNamespace(kind="patch", n_blocks=1),)
     budget: int = 12
     rate_bits: float = 10.0
 
@@ -35,6 +36,9 @@ class MiniaturePrior:
     @property
     def metadata(self):
         return {"licence": "none"}
+
+    def blocks_in(self, patches):
+        return (patches[0] * patches[1],)
 
 
 @dataclasses.dataclass(frozen=True)

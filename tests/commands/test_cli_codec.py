@@ -18,7 +18,10 @@ from recjax.modalities.image import psnr
 pytestmark = pytest.mark.standard_promotion
 
 ROOT = Path(recjax.__file__).parents[1]
-SIZES = "--grid 16 16 --width 8 --layers 3 --features 8 --budget 8 --rate 0.5 --batch 32 --patches 32 --rounds 2"
+SIZES = (
+    "--grid 16 16 --width 8 --layers 3 --features 8 --budget 8 --rate 0.5 --batch 32 --patches 32 --rounds 2 "
+    "--scene 2 2 --levels 2 --depth 2 --cells 2 2 --factors 4 2 --hidden 4 --encodings 4"
+)
 
 
 def waves(height, width):
@@ -77,6 +80,10 @@ def test_round_trip_between_processes(folder, capsys):
     assert cli.main(["info", str(folder / "photo.rec"), "--json", "--prior", str(folder / "tiny.safetensors")]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["bytes"] == (folder / "photo.rec").stat().st_size
+    groups = facts["groups"]
+    assert list(groups) == ["image", "patch"] and groups["patch"]["blocks"] > groups["image"]["blocks"] > 0
+    assert sum(group["blocks"] for group in groups.values()) == facts["blocks"]
+    assert sum(group["index_bits"] for group in groups.values()) == pytest.approx(facts["index_bits"], abs=0.02)
     assert facts["patches"] == 12 and facts["shape"] == [37, 50] and abs(facts["rounding_bits"]) < 8
 
 

@@ -131,9 +131,9 @@ def test_rows_do_not_depend_on_each_other(example):
     np.testing.assert_allclose(draw(latents)[1:2], draw(latents[1:2]), atol=1e-6)
 
 
-def test_latent_groups_cover_every_weight_and_bias():
+def test_layer_latents_cover_every_weight_and_bias():
     # 8 -> 5 -> 5 -> 5 -> 3, each with a bias
-    assert list(CONFIG.latent_groups) == [45, 30, 30, 18]
+    assert list(CONFIG.layer_latents) == [45, 30, 30, 18]
     assert CONFIG.n_latents == 123 and CONFIG.n_points == 24
     assert SirenConfig(layers=1, features=8).layer_dims == ((8, 3),)
 
@@ -144,7 +144,7 @@ def test_initial_prior_has_the_scales_of_siren():
     assert loc.dtype == scale.dtype == np.float32
     assert loc.shape == scale.shape == (config.n_latents,)
     omega_in_turns = 30 / (2 * math.pi)
-    sizes = np.cumsum([0, *config.latent_groups])
+    sizes = np.cumsum([0, *config.layer_latents])
     hidden = loc[sizes[1] : sizes[2]]
     # sqrt(6 / n) / w0 is SIREN's uniform bound, so its standard deviation is sqrt(2 / n) / w0; times w0 inside the sine
     np.testing.assert_allclose(
