@@ -51,6 +51,7 @@ def test_files_are_better_than_the_mean_colour(signals, encoded):
 
 
 def test_accounts_add_up(signals, encoded, prior, effort):
+    all_blocks = distinct = 0
     for signal, result, patches in zip(signals, encoded, (1, 6, 1), strict=True):
         header, payload = parse(result.blob)
         assert 8 * len(result.blob) == result.header_bits + 8 * len(payload)
@@ -62,8 +63,9 @@ def test_accounts_add_up(signals, encoded, prior, effort):
         assert header.digest_prefix == prior.digest[:3]
         blocks = patches * prior.n_blocks
         indices = decode_indices(payload, np.full(blocks, prior.budget + effort.extra_bits), header.exponent)
-        assert len(np.unique(indices)) >= blocks / 3
+        all_blocks, distinct = all_blocks + blocks, distinct + len(np.unique(indices))
         assert 0.3 * blocks * prior.budget < result.index_bits < blocks * (prior.budget + effort.extra_bits + 1)
+    assert distinct > all_blocks / 2
     assert encoded[0].header_bits == 8 * 10
 
 
@@ -149,7 +151,7 @@ def test_more_work_and_more_candidates_are_better_on_average(waves, prior, effor
     mean = lambda effort: np.mean([result.psnr for result in encode_batch(batch, prior, effort=effort)])
     middle = mean(effort)
     assert mean(Effort(fit_steps=8, refine_steps=0, extra_bits=0)) < middle - 0.3
-    assert mean(dataclasses.replace(effort, extra_bits=5)) > middle + 0.02
+    assert mean(dataclasses.replace(effort, extra_bits=5)) > middle + 0.1
 
 
 def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):

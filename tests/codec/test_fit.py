@@ -110,9 +110,9 @@ def test_kl_of_every_block_ends_near_the_budget(problem, beta):
     assert np.all(np.abs(before / BUDGET - 1) > 0.2)
     for rates in ((0.03, 0.03), (0.03, 0.003), (0.003, 0.001)):
         rates = tuple(map(jnp.float32, rates))
-        state, error = advance(network, state, arranged(layout), targets, KEY, rates, steps=600, budget=BUDGET)
+        state, error = advance(network, state, arranged(layout), targets, KEY, rates, steps=900, budget=BUDGET)
     kl = np.asarray(block_kl_bits(state.posteriors[0], layout))[:REAL]
-    assert np.abs(kl / BUDGET - 1).max() < 0.35 and np.abs(kl / BUDGET - 1).mean() < 0.05
+    assert np.abs(kl / BUDGET - 1).max() < 0.2 and np.abs(kl / BUDGET - 1).mean() < 0.05
     assert abs(kl.mean() / BUDGET - 1) < 0.03
     assert float(error) < 0.5 * float(run(problem, 10)[1])
     # blocks have prices of their own, which the start does not fix
