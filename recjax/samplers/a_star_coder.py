@@ -4,7 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from recjax.samplers import frontier_search, tree
+from recjax.samplers import frontier_search, lanes, tree
 from recjax.samplers.base import check_range
 from recjax.samplers.frontier_search import Ruling
 from recjax.samplers.tree_coder import TreeCoder
@@ -41,7 +41,7 @@ class AStarCoder(TreeCoder, frontier_search.FrontierRule):
         return frontier_search.encode(self, key, target, proposal)
 
     def search_lanes(self, keys, targets, proposals):
-        return frontier_search.encode_lanes(self, keys, targets, proposals)
+        return lanes.encode_lanes(frontier_search.SEARCH, self, keys, targets, proposals)
 
     def __post_init__(self):
         super().__post_init__()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from recjax import randomness
-from recjax.samplers import frontier_search, path_search, tree
+from recjax.samplers import frontier_search, lanes, path_search, tree
 from recjax.samplers.frontier_search import Ruling
 from recjax.samplers.path_search import Decision
 from recjax.samplers.stretch import ground, raised, stretch_bounds
@@ -51,8 +51,10 @@ class BranchAndBoundGPRS(TreeCoder):
 
     def search_lanes(self, keys, targets, proposals):
         if self.split == "sample":
-            return path_search.encode_lanes(_OnPath(max_steps=self.max_steps), keys, targets, proposals)
-        return frontier_search.encode_lanes(_InTimeOrder(max_steps=self.max_steps), keys, targets, proposals)
+            rule, search = _OnPath(max_steps=self.max_steps), path_search.SEARCH
+        else:
+            rule, search = _InTimeOrder(max_steps=self.max_steps), frontier_search.SEARCH
+        return lanes.encode_lanes(search, rule, keys, targets, proposals)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from recjax import randomness
 from recjax.distributions.base import Distribution, any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
-from recjax.samplers import tree
+from recjax.samplers import lanes, tree
 from recjax.samplers.base import Code, Status
 from recjax.samplers.varying import varying
 from recjax.words import Word
@@ -27,7 +27,7 @@ CAPACITY = 64
 """Nodes that may be open at a time."""
 
 _RUNNING = -1
-_SLAB = 1 << 12  # lanes at a time in a batch
+_ROUND = 2  # steps that searches take before those that have ended make room
 
 
 @jax.tree_util.register_dataclass
@@ -88,27 +88,12 @@ class FrontierRule(abc.ABC):
         """Whether a new node may hold the sample."""
 
 
-def encode_lanes(rule: FrontierRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
-    """Searches for many examples, with leading batch axes, in slabs, so that few wait for the longest search."""
-
-    def search(start):
-        return _encode_slab(rule, *jax.tree.map(lambda x: x[start : start + _SLAB], (keys, targets, proposals)))
-
-    slabs = [search(start) for start in range(0, len(keys), _SLAB)]
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *slabs)
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def encode(rule: FrontierRule, key: Array, target: Any, proposal: Distribution) -> Code:
     """Searches for one example."""
     search = _begin(rule, key, target, proposal)
     body = functools.partial(_step, rule, pair_of(target, proposal))
-    search = jax.lax.while_loop(lambda search: search.status == _RUNNING, body, search)
-    sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
-    return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
-
-
-_encode_slab = jax.jit(jax.vmap(encode, in_axes=(None, 0, 0, 0)), static_argnums=0)
+    return _finish(rule, proposal, jax.lax.while_loop(lambda search: search.status == _RUNNING, body, search))
 
 
 def _begin(rule, key, target, proposal):
@@ -134,22 +119,29 @@ def _step(rule, pair, search):
     chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), entry.node, search.chosen)
     steps = search.steps + (ruling.examined & ~capped).astype(jnp.int32)
 
-    # children take the places of their parent and of a closed node
+    # the left child takes the place of its parent, the right one that of a closed node
     cut = entry.node.cut(point, rule.split)
-    places, priority, frontier = jnp.arange(CAPACITY), search.priority.at[slot].set(-jnp.inf), search.frontier
     word, bit = divmod(rule.max_depth - 1, 32)  # the leading bit of nodes at the largest depth
     deep = entry.node.heap[3 - word] >> bit > 0
-    full, lost = jnp.zeros((), bool), jnp.zeros((), bool)
-    for right in (False, True):
-        child = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
-        wanted = ruling.examined & ~ruling.stopped & rule.keeps(ruling.carry, child)
-        lost |= wanted & deep
-        wanted &= ~deep
-        place = jnp.argmin(priority)
-        full |= wanted & (priority[place] > -jnp.inf)
-        here = wanted & (places == place)
-        frontier = jax.tree.map(lambda all_, one, here=here: jnp.where(here, one, all_), frontier, child)
-        priority = jnp.where(here, rule.priority(child.time, child.log_bound), priority)
+    grows = ruling.examined & ~ruling.stopped
+
+    def child(right):
+        new = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
+        return new, grows & rule.keeps(ruling.carry, new)
+
+    (left, left_kept), (right, right_kept) = child(False), child(True)
+    lost = (left_kept | right_kept) & deep
+    places = jnp.arange(CAPACITY)
+    here = (places == slot) & left_kept & ~deep
+    priority = jnp.where(places == slot, -jnp.inf, search.priority)
+    priority = jnp.where(here, rule.priority(left.time, left.log_bound), priority)
+    place = jnp.argmin(priority)
+    there = (places == place) & right_kept & ~deep
+    full = right_kept & ~deep & (priority[place] > -jnp.inf)
+    priority = jnp.where(there, rule.priority(right.time, right.log_bound), priority)
+    frontier = jax.tree.map(
+        lambda old, left, right: jnp.where(there, right, jnp.where(here, left, old)), search.frontier, left, right
+    )
 
     clipped = search.clipped | lost
     ended = ruling.stopped | ~jnp.any(priority > -jnp.inf)
@@ -165,3 +157,21 @@ def _entry(pair, keys, node, parent_time):
     time = parent_time + randomness.exponential(node.draws(keys[1])[0], dtype) / node.mass(dtype)
     low, high = (tree.sample_at(pair.proposal, quantile) for quantile in (node.low, node.high))
     return Entry(node, time, jnp.minimum(pair.log_ratio_max_on(low, high), pair.log_ratio_max()))
+
+
+def _advance(rule, targets, proposals, searches):
+    """Some steps, for a batch."""
+
+    def step(target, proposal, search):
+        after = _step(rule, pair_of(target, proposal), search)
+        return jax.tree.map(lambda new, old: jnp.where(search.status == _RUNNING, new, old), after, search)
+
+    return jax.lax.fori_loop(0, _ROUND, lambda _, searches: jax.vmap(step)(targets, proposals, searches), searches)
+
+
+def _finish(rule, proposal, search):
+    sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
+    return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
+
+
+SEARCH = lanes.Search(_begin, _advance, _finish, lanes=256)

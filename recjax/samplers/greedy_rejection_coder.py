@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from recjax import randomness
-from recjax.samplers import path_search, tree
+from recjax.samplers import lanes, path_search, tree
 from recjax.samplers.path_search import Decision
 from recjax.samplers.tree_coder import TreeCoder
 
@@ -40,7 +40,7 @@ class GreedyRejectionCoder(TreeCoder, path_search.PathRule):
         return path_search.encode(self, key, target, proposal)
 
     def search_lanes(self, keys, targets, proposals):
-        return path_search.encode_lanes(self, keys, targets, proposals)
+        return lanes.encode_lanes(path_search.SEARCH, self, keys, targets, proposals)
 
     def start(self, pair):
         dtype = pair.proposal.dtype

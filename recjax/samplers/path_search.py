@@ -1,10 +1,8 @@
-"""The loop of coders that follow one path down a tree, for one example or for thousands of lanes."""
+"""The loop of coders that follow one path down a tree."""
 
 import abc
-import concurrent.futures
 import dataclasses
 import functools
-import os
 from typing import Any
 
 import jax
@@ -14,14 +12,12 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from recjax.distributions.base import Distribution, any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
-from recjax.samplers import tree
+from recjax.samplers import lanes, tree
 from recjax.samplers.base import Code, Status
 from recjax.samplers.varying import varying
 from recjax.words import Word
 
 _RUNNING, _UNDECIDED = -1, -2
-_LANES = 512  # searches under way at a time, whose state stays in a core's cache
-_DEVICE_LANES = 1 << 16  # the same on an accelerator
 _ROUND = 3  # levels that searches descend before those that have ended make room
 _EXACT = 16  # one search in so many takes the exact step at a time
 
@@ -132,69 +128,17 @@ def _finish(rule, proposal, walk):
     return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
 
 
-def encode_lanes(rule: PathRule, keys: Array, targets: Any, proposals: Distribution) -> Code:
-    """Searches for many examples, with leading batch axes; not for use under transformations.
-
-    A few lanes at a time descend, and a lane whose search has ended goes on with the next example. On CPUs every core
-    has a share of the examples to itself: one program's kernels are too small to share.
-
-    In single precision an example takes 8 bytes for its key, 4 for every parameter of the two distributions, 28 for its
-    code, and 28 again while the shares are joined; a lane takes 0.5 kB, that is 0.25 MB a core and 33 MB an
-    accelerator.
-    """
-    on_cpu = jax.default_backend() == "cpu"
-    lanes = _LANES if on_cpu else _DEVICE_LANES
-    threads = min(os.cpu_count() or 1, -(-len(keys) // lanes)) if on_cpu else 1
-    size = -(-len(keys) // threads)
-
-    def search(first):
-        codes = _search_share(rule, min(lanes, size), size, jnp.int32(first), keys, targets, proposals)
-        return jax.block_until_ready(codes)  # or one thread would start all of them, one after the other
-
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        codes = list(pool.map(search, range(0, len(keys), size)))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: len(keys)], *codes)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _search_share(rule, lanes, size, first, keys, targets, proposals):
-    """Codes of ``size`` examples from number ``first`` on; beyond the last example they have no meaning."""
-    begin, finish = jax.vmap(functools.partial(_begin, rule)), jax.vmap(functools.partial(_finish, rule))
+def _advance(rule, targets, proposals, walks):
+    """Some levels down, for a batch."""
     step = jax.vmap(functools.partial(_step, rule, False))
-    shapes = jax.eval_shape(jax.vmap(functools.partial(encode, rule)), keys, targets, proposals)
-
-    def load(example):
-        some = jax.tree.map(lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals))
-        walks = begin(*some)
-        # lanes without an example have ended
-        walks = dataclasses.replace(walks, status=jnp.where(example < size, walks.status, Status.DONE))
-        return (some[1], some[2]), walks
-
-    def body(state):
-        example, following, pairs, walks, codes = state
-        target, proposal = pairs
-        walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(target, proposal, walks), walks)
-        walks = _decide_exactly(rule, pairs, walks)
-        ended = walks.status >= 0
-        place = jnp.where(ended, example, size)
-        found = finish(proposal, walks)
-        codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), codes, found)
-        count = jnp.cumsum(ended, dtype=jnp.int32)
-        example = jnp.where(ended, following + count - 1, example)
-        pairs, fresh = load(example)
-        walks = jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, walks)
-        return example, following + count[-1], pairs, walks, codes
-
-    example = jnp.arange(lanes, dtype=jnp.int32)
-    codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
-    state = example, jnp.int32(lanes), *load(example), codes
-    return jax.lax.while_loop(lambda state: jnp.any(state[0] < size), body, state)[-1]
+    walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(targets, proposals, walks), walks)
+    return _decide_exactly(rule, (targets, proposals), walks)
 
 
 def _decide_exactly(rule, pairs, walks):
     """The exact step for undecided lanes, put off until they are many or nothing else is left to do."""
-    lanes = walks.status.size
-    size = -(-lanes // _EXACT)
+    count = walks.status.size
+    size = -(-count // _EXACT)
     step = jax.vmap(functools.partial(_step, rule, True))
 
     def due(walks):
@@ -203,8 +147,11 @@ def _decide_exactly(rule, pairs, walks):
         return (jnp.sum(waiting, dtype=jnp.int32) >= size) | jnp.any(waiting) & idle
 
     def body(walks):
-        chosen = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=lanes)
+        chosen = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=count)
         part = jax.tree.map(lambda x: x.at[chosen].get(mode="clip"), (*pairs, walks))
         return jax.tree.map(lambda x, new: x.at[chosen].set(new, mode="drop"), walks, step(*part))
 
     return jax.lax.while_loop(due, body, walks)
+
+
+SEARCH = lanes.Search(_begin, _advance, _finish, lanes=512)

@@ -16,7 +16,7 @@ from scipy import stats
 
 import recjax
 from recjax.distributions.pair import pair_of
-from recjax.samplers import branch_and_bound_gprs, frontier_search, path_search, stretch
+from recjax.samplers import branch_and_bound_gprs, frontier_search, lanes, path_search, stretch
 from recjax.samplers.tree import depth_of
 
 CODERS = {
@@ -77,10 +77,11 @@ def test_codes_are_short(name, pair):
     assert (depth <= code.steps).all()
 
 
-@pytest.mark.parametrize("name", ["GPRS on sample", "GRCS", "GRCD"])
+@each_coder
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
-    monkeypatch.setattr(path_search, "_LANES", 64)
-    monkeypatch.setattr(path_search.os, "cpu_count", lambda: 3)
+    for search in (path_search, frontier_search):
+        monkeypatch.setattr(search, "SEARCH", search.SEARCH._replace(lanes=64))
+    monkeypatch.setattr(lanes.os, "cpu_count", lambda: 3)
     n = 3001  # three shares, the last of which is short
     loc, coder = np.linspace(-2, 2, n, dtype=np.float32), CODERS[name]
     targets, p = recjax.Normal(loc, np.full(n, 0.1, np.float32)), recjax.Normal(0.0, 1.0)
@@ -89,7 +90,7 @@ def test_lanes_take_one_example_after_the_other(name, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, coder.encode_batch(keys(n, 5), targets, p), expected)
 
 
-@pytest.mark.parametrize("pair", STEPS)
+@pytest.mark.parametrize("pair", [(0.5, 0.6), (1, 0.25), (2, 0.1)])
 def test_bounds_of_the_stretch_function(pair):
     loc, scale = pair
     q, p = recjax.Normal(loc, scale), recjax.Normal(0.0, 1.0)
