@@ -166,13 +166,16 @@ def pair_of(target: Any, proposal: Any) -> Pair:
     """The registered ``Pair`` of a target and a proposal with equal event shapes.
 
     Raises:
-        ValueError: no such pair is registered, or the event shapes differ.
+        ValueError: no such pair is registered, the event shapes differ, or one is no distribution at all.
 
     >>> import recjax
     >>> pair = pair_of(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))
     >>> round(float(pair.log_ratio_max()), 4)
     1.3598
     """
+    for role, given in (("target", target), ("proposal", proposal)):
+        if not hasattr(given, "event_shape"):
+            raise ValueError(f"{role} must be a distribution, got {type(given).__name__}")
     if target.event_shape != proposal.event_shape:
         raise ValueError(f"target: its event shape {target.event_shape} is not the proposal's {proposal.event_shape}")
     for q in type(target).__mro__:

@@ -83,11 +83,13 @@ class Coder(abc.ABC):
         Raises:
             ValueError: as ``encode``, or there is not one key for every target.
         """
+        if not hasattr(keys, "dtype"):
+            raise ValueError(f"keys must be an array of keys, got {type(keys).__name__}")
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
         batch = keys.shape if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys.shape[:-1]
         if len(batch) != 1 or sizes != {batch} or batch == (0,):
             raise ValueError(f"keys: a batch of keys {list(batch)} does not fit targets with leading axes {sizes}")
-        if proposal.event_shape != targets.event_shape:
+        if getattr(proposal, "event_shape", ()) != getattr(targets, "event_shape", ()):
             proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
         check_pairs(targets, proposal, self.bounded, self.widths)
         leaves = jax.tree.leaves((keys, targets, proposal))

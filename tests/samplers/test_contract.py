@@ -270,7 +270,7 @@ class TestEncode:
 
 @each_entry
 class TestEncodeBatch:
-    @pytest.mark.parametrize("size", [1, 7, LANES])
+    @pytest.mark.parametrize("size", [7, LANES])
     def test_gives_the_bits_of_vmap(self, entry, size):
         keys, targets = NORMAL.keys()[:size], lane(NORMAL.targets(entry), slice(size))
         code = entry.coder.encode_batch(keys, targets, NORMAL.proposal(entry))
@@ -492,6 +492,22 @@ class TestRefusals:
             target, proposal = (recjax.Normal(np.zeros(s), v) for s, v in ((target_shape, 0.5), (proposal_shape, 1.0)))
             with pytest.raises(ValueError, match="target: its event shape"):
                 entry.coder.encode(jax.random.key(0), target, proposal)
+
+    def test_what_is_no_distribution(self, entry):
+        keys, good = jax.random.split(jax.random.key(0)), recjax.Normal(np.zeros(2), np.full(2, 0.5))
+        for target, proposal, role in [(np.full(2, 0.5), good, "target"), (good, np.full(2, 0.5), "proposal")]:
+            with pytest.raises(ValueError, match=f"{role} must be a distribution"):
+                entry.coder.encode(keys[0], target, proposal)
+            with pytest.raises(ValueError, match=f"{role} must be a distribution"):
+                entry.coder.encode_batch(keys, target, proposal)
+        with pytest.raises(ValueError, match="keys must be"):
+            entry.coder.encode_batch(0, good, recjax.Normal(0.0, 1.0))
+
+    def test_one_key_for_many_targets(self, entry):
+        targets = recjax.Normal(np.zeros(2), np.full(2, 0.5))
+        for keys in (jax.random.key(0), jax.random.split(jax.random.key(0), 3), jnp.zeros(2, jnp.uint32)):
+            with pytest.raises(ValueError, match="keys: a batch of keys"):
+                entry.coder.encode_batch(keys, targets, recjax.Normal(0.0, 1.0))
 
     def test_vectors_where_only_scalars_are_coded(self, entry):
         if entry.vectors:

@@ -29,8 +29,14 @@ CODERS = {
 }
 UNIMODAL = [case for case in cases(PAIRS, LONG, DEEP) if case[0] not in ("UniformMixture", "Categorical")]
 MULTIMODAL = [case for case in cases(PAIRS, LONG) if case[0] == "UniformMixture"]
+QUICK = ("GPRS on sample", "AD*")  # coders that try all families whenever tests run, the others normal pairs
 CASES = [
-    pytest.param(name, case, id=f"{name}-{case_id(case)}")
+    pytest.param(
+        name,
+        case,
+        id=f"{name}-{case_id(case)}",
+        marks=[pytest.mark.slow] if case[0] != "Normal" and name not in QUICK else [],
+    )
     for name in CODERS
     for case in UNIMODAL + (MULTIMODAL if name in ("GPRS dyadic", "AS*", "AD*") else [])
 ]
