@@ -1,6 +1,7 @@
 """Shared settings: strict promotion, and one compilation cache for all test processes."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,10 @@ os.environ.setdefault(
 )
 
 import jax
+
+# a shell's background jobs ignore Ctrl-C, and so would the processes that the tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # derandomised: a failure today is a failure tomorrow
 settings.register_profile("recjax", deadline=None, derandomize=True, max_examples=50)
