@@ -35,11 +35,13 @@ class Entry:
         coder: a configuration that ends within milliseconds on ``CASES``.
         exact: samples follow the target exactly, for which the density ratio must be bounded and a cap can be hit.
         vectors: takes events of any shape.
+        twin: shares its loop with another entry, and is tried in full only with the slow tests.
     """
 
     coder: Coder
     exact: bool = True
     vectors: bool = True
+    twin: bool = False
 
     @property
     def tree(self):
@@ -60,11 +62,11 @@ CODERS = [
     Entry(recjax.AStar()),
     Entry(recjax.GPRS(), vectors=False),
     Entry(recjax.BranchAndBoundGPRS(), vectors=False),
-    Entry(recjax.BranchAndBoundGPRS(split="dyadic"), vectors=False),
-    Entry(recjax.GreedyRejectionCoder(), vectors=False),
+    Entry(recjax.BranchAndBoundGPRS(split="dyadic"), vectors=False, twin=True),
+    Entry(recjax.GreedyRejectionCoder(), vectors=False, twin=True),
     Entry(recjax.GreedyRejectionCoder(split="dyadic"), vectors=False),
     Entry(recjax.AStarCoder(), vectors=False),
-    Entry(recjax.AStarCoder(split="dyadic"), vectors=False),
+    Entry(recjax.AStarCoder(split="dyadic"), vectors=False, twin=True),
     Entry(recjax.GreedyRejectionSampler(), vectors=False),
     Entry(recjax.ParallelGPRS(n_processes=4), vectors=False),
     Entry(recjax.MinimalRandomCoder(budget_bits=8), exact=False),
@@ -112,8 +114,16 @@ class Case:
 NORMAL = Case(recjax.Normal, (), "threefry2x32")
 CASES = [NORMAL, Case(recjax.Laplace, (3,), "rbg"), Case(recjax.Uniform, (), "raw")]
 
-each_entry = pytest.mark.parametrize("entry", CODERS, ids=str)
+each_entry = pytest.mark.parametrize(
+    "entry", [pytest.param(entry, marks=pytest.mark.slow if entry.twin else ()) for entry in CODERS], ids=str
+)
 QUICK = (recjax.AStar,)  # coders that try vectors whenever tests run, the others only with the slow tests
+
+
+def is_quick(entry, case):
+    return case is NORMAL or (case is CASES[1] and isinstance(entry.coder, QUICK))
+
+
 each_setting = pytest.mark.parametrize(
     ("entry", "case"),
     [
@@ -121,7 +131,7 @@ each_setting = pytest.mark.parametrize(
             entry,
             case,
             id=f"{entry}-{case.family.__name__}-{case.key}",
-            marks=() if case is NORMAL or (case is CASES[1] and isinstance(entry.coder, QUICK)) else pytest.mark.slow,
+            marks=pytest.mark.slow if entry.twin or not is_quick(entry, case) else (),
         )
         for entry in CODERS
         for case in CASES
