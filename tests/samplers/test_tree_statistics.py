@@ -83,7 +83,9 @@ def test_codes_are_short(name, pair):
     assert (depth <= code.steps).all()
 
 
-@each_coder
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CODERS]
+)
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
     for search in (path_search, frontier_search):
         monkeypatch.setattr(search, "SEARCH", search.SEARCH._replace(lanes=64))
