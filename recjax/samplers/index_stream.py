@@ -33,7 +33,7 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
         rate_bits: the divergence in bits that the code is tuned for, known to the reader.
 
     Raises:
-        ValueError: the coder's indices have no such code.
+        ValueError: the coder's indices have no such code, an index is out of range, or there is not one for every key.
 
     >>> import jax, recjax
     >>> coder, keys = recjax.BranchAndBoundGPRS(), jax.random.split(jax.random.key(0), 100)
@@ -44,8 +44,12 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     True
     """
     if not isinstance(coder, TreeCoder):
-        return _write_numbers(coder, np.asarray(index, np.int64), rate_bits)
-    bits = np.unpackbits(np.asarray(index).astype(">u4").view(np.uint8), axis=1).astype(bool)
+        _number_code(coder, rate_bits)
+        return _write_numbers(coder, _checked(index, (len(keys),), coder.limit).astype(np.int64), rate_bits)
+    heaps = _checked(index, (len(keys), 4), 1 << 32)
+    if len(out := np.flatnonzero((heaps[:, 0] >> 31 == 1) | ~heaps.any(axis=1))):
+        raise ValueError(f"index must hold heap indices of depth 1 to {tree.MAX_DEPTH}, number {out[0]} is not")
+    bits = np.unpackbits(heaps.astype(">u4").view(np.uint8), axis=1).astype(bool)
     first = bits.argmax(axis=1)
     depths = bits.shape[1] - first
     levels = depths.max(initial=1) - 1
@@ -86,6 +90,15 @@ def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float) ->
     row, level = np.nonzero(branches & (places < 128))
     bits[row, places[row, level]] = 1
     return np.packbits(bits, axis=1).view(">u4").astype(np.uint32)
+
+
+def _checked(index, shape, limit):
+    index = np.asarray(index)
+    if index.shape != shape or not np.issubdtype(index.dtype, np.integer):
+        raise ValueError(f"index must hold whole numbers {list(shape)}, as many as keys, got {list(index.shape)}")
+    if np.any(index < 0) or np.any(index >= limit):
+        raise ValueError(f"index must be from 0 to {limit - 1}")
+    return index
 
 
 def _write_numbers(coder, index, rate_bits):

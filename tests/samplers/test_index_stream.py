@@ -96,3 +96,16 @@ def test_damaged_numbers_are_refused_or_read():
 def test_coders_without_such_a_code_are_refused():
     with pytest.raises(ValueError, match="coder"):
         write_indices(recjax.MinimalRandomCoder(budget_bits=0), None, np.zeros(3, np.uint32), rate_bits=1.0)
+
+
+@pytest.mark.parametrize("coder", [recjax.GPRS(max_steps=100), recjax.BranchAndBoundGPRS()], ids=repr)
+def test_bad_indices_are_refused(coder):
+    keys = jax.random.split(jax.random.key(0), 3)
+    good = np.ones(3, np.int64)
+    if hasattr(coder, "split"):
+        good = np.pad(good[:, None], ((0, 0), (3, 0)))
+    write_indices(coder, keys, good, rate_bits=3.0)
+    bad = [good[:2], good + 0.5, -good, good << 32, good[..., None], *([0 * good] if good.ndim > 1 else [good + 99])]
+    for index in bad:
+        with pytest.raises(ValueError, match="index must"):
+            write_indices(coder, keys, index, rate_bits=3.0)
