@@ -13,7 +13,7 @@ from recjax.errors import FormatError
 from recjax.samplers import interval, tree
 from recjax.samplers.base import Coder
 from recjax.samplers.codelength import budget_exponent, depth_rate
-from recjax.samplers.global_coder import ExactCoder
+from recjax.samplers.global_coder import ExactCoder, GlobalCoder
 from recjax.samplers.minimal_random import MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS
@@ -44,7 +44,8 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     True
     """
     if not isinstance(coder, TreeCoder):
-        _number_code(coder, rate_bits)
+        _number_code(coder, rate_bits)  # refuses what has no code
+        assert isinstance(coder, GlobalCoder)
         return _write_numbers(coder, _checked(index, (len(keys),), coder.limit).astype(np.int64), rate_bits)
     heaps = _checked(index, (len(keys), 4), 1 << 32)
     if len(out := np.flatnonzero((heaps[:, 0] >> 31 == 1) | ~heaps.any(axis=1))):
