@@ -21,7 +21,7 @@ def our_steps(name):
 
 
 @pytest.mark.parametrize("name", numpy_loops.LOOPS)
-@pytest.mark.parametrize("kind", ["numpy", "numba"])
+@pytest.mark.parametrize("kind", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
 def test_rivals_are_the_same_algorithms(kind, name):
     if kind == "numba" and not numba_loops.available():
         pytest.skip("Numba is not installed")

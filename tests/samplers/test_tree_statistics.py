@@ -29,13 +29,14 @@ CODERS = {
 }
 UNIMODAL = [case for case in cases(PAIRS, LONG, DEEP) if case[0] not in ("UniformMixture", "Categorical")]
 MULTIMODAL = [case for case in cases(PAIRS, LONG) if case[0] == "UniformMixture"]
-QUICK = ("GPRS on sample", "AD*")  # coders that try all families whenever tests run, the others normal pairs
+# Tried whenever tests run, beside normal pairs and all coders.
+QUICK = [("GPRS on sample", family) for family in PAIRS] + [("AD*", "UniformMixture")]
 CASES = [
     pytest.param(
         name,
         case,
         id=f"{name}-{case_id(case)}",
-        marks=[pytest.mark.slow] if case[0] != "Normal" and name not in QUICK else [],
+        marks=[] if case[0] == "Normal" or (name, case[0]) in QUICK else [pytest.mark.slow],
     )
     for name in CODERS
     for case in UNIMODAL + (MULTIMODAL if name in ("GPRS dyadic", "AS*", "AD*") else [])
@@ -84,7 +85,7 @@ def test_codes_are_short(name, pair):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CODERS]
+    "name", [pytest.param(name, marks=() if name in ("GRCS", "AD*") else pytest.mark.slow) for name in CODERS]
 )
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
     for search in (path_search, frontier_search):
