@@ -37,7 +37,7 @@ def test_commands_exist():
 
 def test_make_targets_exist():
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
-    for target in re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE):
+    for target in re.findall(r"(?:^|`)make ([a-z]+)(?=`|    #|$)", README, re.MULTILINE):
         assert re.search(rf"^{target}:.* ## ", makefile, re.MULTILINE), target
 
 
