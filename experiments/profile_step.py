@@ -53,8 +53,8 @@ def main(prior: str = "photo-high", rows: int = 384) -> None:
     geometry = batch.arrangement.geometry
     padded = len(batch.blocks[-1].slots)
     patches = np.random.default_rng(0).integers(0, 256, (padded, *loaded.patch_shape), dtype=np.uint8)
-    targets = make_targets(patches, phases=config.encoding.depth > 0)
-    state = initial_fit(batch.arrangement, [jnp.asarray(group.log_std) for group in loaded.groups], loaded.beta)
+    targets = make_targets(patches, split=config.split)
+    state = initial_fit(batch.arrangement, prior_start(loaded), loaded.beta)
     key, rates = jax.random.key(0), (jnp.float32(1e-3), jnp.float32(1e-3))
     subset = take_subset(targets, 0)
     beta = jax.tree.map(lambda free: jnp.full(free.shape, loaded.beta), state.free)

@@ -21,6 +21,7 @@ VERBS = {
     "info": "what a .rec file holds, bit by bit",
     "priors": "the priors that come with recjax",
     "train-prior": "learn a prior from images",
+    "train-transform": "learn a transform prior for several rates from images",
     "eval": "rate and PSNR of a folder of images, beside JPEG and WebP",
     "bench": "speed of the coders beside NumPy",
 }
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    verbs = "\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items())
+    verbs = "\n".join(f"  {verb:<16} {summary}" for verb, summary in VERBS.items())
     return f"usage: recjax VERB ...\n\n{verbs}\n\nrecjax VERB --help says more, recjax --version which release this is."
 
 

@@ -1,16 +1,18 @@
 """The codec: priors, posteriors, blocks, files."""
 
-from recjax.codec.dataset import load_training_images
+from recjax.codec.dataset import load_training_images, load_whole_images
 from recjax.codec.decoding import decompress, decompress_batch
 from recjax.codec.encoding import Encoded, compress, compress_batch, encode_batch
 from recjax.codec.prior import Prior, embedded_priors, load_prior
 from recjax.codec.train_config import TrainConfig
 from recjax.codec.training_run import train_prior
+from recjax.codec.transform_training import TransformTraining, train_transform
 
 __all__ = [
     "Encoded",
     "Prior",
     "TrainConfig",
+    "TransformTraining",
     "compress",
     "compress_batch",
     "decompress",
@@ -19,5 +21,7 @@ __all__ = [
     "encode_batch",
     "load_prior",
     "load_training_images",
+    "load_whole_images",
     "train_prior",
+    "train_transform",
 ]

@@ -28,24 +28,50 @@ def load_training_images(
     path = Path(path)
     if path.is_dir():
         return _from_folder(path, grid, patches, seed)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images = np.asarray(file["images"])
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception:  # NumPy, zipfile and zlib raise many kinds for damaged data
-        raise ValueError(f"{path} is neither a folder nor a whole .npz file with an array 'images'") from None
+    images = _from_npz(path)
     if images.dtype != np.uint8 or images.shape[1:] != (*grid, 3) or len(images) < 2:
         raise ValueError(f"{path}: images must be uint8[M, {grid[0]}, {grid[1]}, 3], got {images.dtype}{images.shape}")
     return images
 
 
-def _from_folder(folder, grid, patches, seed):
+def load_whole_images(path: str | os.PathLike) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """All images of an ``.npz`` file with one array ``images`` (uint8, ``[M, H, W, 3]``), or of a folder.
+
+    Raises:
+      ValueError: nothing usable is at ``path``.
+    """
     from recjax.modalities.image import load
 
+    path = Path(path)
+    if path.is_dir():
+        return [load(image).values for image in _paths(path)]
+    images = _from_npz(path)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"{path}: images must be uint8[M, H, W, 3], got {images.dtype}{list(images.shape)}")
+    return list(images)
+
+
+def _from_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return np.asarray(file["images"])
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception:  # NumPy, zipfile and zlib raise many kinds for damaged data
+        raise ValueError(f"{path} is neither a folder nor a whole .npz file with an array 'images'") from None
+
+
+def _paths(folder):
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
     if not paths:
         raise ValueError(f"{folder} holds no PNG, JPEG or WebP image")
+    return paths
+
+
+def _from_folder(folder, grid, patches, seed):
+    from recjax.modalities.image import load
+
+    paths = _paths(folder)
     rng = np.random.default_rng(seed)
     out = []
     for i, path in enumerate(paths):

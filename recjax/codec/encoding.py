@@ -12,11 +12,12 @@ from recjax.bits.container import Header, Modality, header_bits, pack
 from recjax.bits.range_coder import encode_indices
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.fit import FitState, advance, initial_fit
+from recjax.codec.fit import FitState, advance, initial_fit, with_blocks_fixed
 from recjax.codec.patches import Batch, make_batch, render, table_key
 from recjax.codec.prior import Prior, load_prior
 from recjax.codec.refine import code_blocks
 from recjax.codec.signals import Targets, make_targets
+from recjax.codec.start import guessed, leading_blocks, prior_start
 from recjax.modalities import Signal
 from recjax.modalities.image import MAX_SIDE, n_patches, psnr, to_patches
 from recjax.samplers.block_coder import BlockCoder
@@ -44,35 +45,58 @@ class Encoded:
     psnr: float
 
 
-def fit_signals(
-    signals: Sequence[Signal],
-    prior: Prior,
-    effort: Effort,
-    key: jax.Array,
-    progress: Callable[[float], None] | None = None,
-) -> tuple[Batch, Targets, FitState]:
-    """Posteriors of all patches of all signals, before any block is coded."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """Signals about to be coded with one prior.
+
+    Attributes:
+      prior: that they are coded with.
+      counts: rows and columns of patches of each.
+      batch: their rows.
+      patches: ``uint8[rows, h, w, 3]``, padding included.
+      targets: what a fit aims at.
+    """
+
+    prior: Prior
+    counts: list[tuple[int, int]]
+    batch: Batch
+    patches: np.ndarray
+    targets: Targets
+
+
+def make_job(signals: Sequence[Signal], prior: Prior) -> Job:
+    """The patches of all signals as the rows of one batch."""
     shape = prior.patch_shape
     cut = [to_patches(signal.values, shape) for signal in signals]
-    batch = make_batch(prior, [n_patches(signal.values.shape, shape) for signal in signals])
+    counts = [n_patches(signal.values.shape, shape) for signal in signals]
+    batch = make_batch(prior, counts)
     padding = [(0, len(batch.blocks[-1].slots) - batch.rows[-1])]
     patches = np.pad(np.concatenate([patches for patches, _ in cut]), padding + [(0, 0)] * 3)
     weights = np.pad(np.concatenate([weights for _, weights in cut]), padding + [(0, 0)] * 2)
-    targets = make_targets(patches, weights, phases=prior.config.encoding.depth > 0)
-    state = initial_fit(batch.arrangement, [jnp.asarray(group.log_std) for group in prior.groups], prior.beta)
+    return Job(prior, counts, batch, patches, make_targets(patches, weights, split=prior.config.split))
+
+
+def fit(
+    job: Job,
+    state: FitState,
+    effort: Effort,
+    key: jax.Array,
+    progress: Callable[[float], None] | None = None,
+) -> FitState:
+    """Posteriors of all patches of all signals, before blocks are coded."""
+    prior = job.prior
     pieces = -(-effort.fit_steps // STEPS_A_DISPATCH)
-    steps = effort.fit_steps // pieces
     rates = effort.lr * (effort.lr_refine / effort.lr) ** np.linspace(0, 1, pieces + 1, dtype=np.float32)
     for i in range(pieces):
         span = (jnp.float32(rates[i]), jnp.float32(rates[i + 1]))
         state, error = advance(
-            prior.network, state, batch.arrangement, targets, key, span, steps=steps, budget=float(prior.budget)
-        )
+            prior.network, state, job.batch.arrangement, job.targets, key, span,
+            steps=effort.fit_steps // pieces, budget=float(prior.budget),
+        )  # fmt: skip
         if progress:
             error.block_until_ready()
-            done = (i + 1) * steps
-            progress(done / _total_steps(prior, effort))
-    return batch, targets, state
+            progress((i + 1) * (effort.fit_steps // pieces) / _total_steps(prior, effort))
+    return state
 
 
 def code_signals(
@@ -89,32 +113,47 @@ def code_signals(
       The batch; for every group the coded latents of its rows, padding included; and for every group, row and
       block the index (-1 if the fit diverged) and the KL in bits.
     """
-    batch, targets, state = fit_signals(signals, prior, effort, key, progress)
+    job = make_job(signals, prior)
+    batch, targets, total = job.batch, job.targets, sum(group.n_blocks for group in prior.groups)
     table = coder.table(table_key(prior), batch.arrangement.layouts[0].blocks.shape[1])
-    total = sum(group.n_blocks for group in prior.groups)
-    steps = _refine_steps(prior, effort)
-    indices, kl_bits, before = [], [], 0
-    for g, (group, blocks) in enumerate(zip(prior.groups, batch.blocks, strict=True)):
-        index = jnp.zeros((group.n_blocks, len(blocks.slots)), jnp.int32)
-        kl = jnp.zeros(index.shape, jnp.float32)
+    indices = [
+        jnp.zeros((own.n_blocks, len(b.slots)), jnp.int32) for own, b in zip(prior.groups, batch.blocks, strict=True)
+    ]
+    kl_bits = [jnp.zeros(index.shape, jnp.float32) for index in indices]
+
+    def code(state, g, start, stop, rates, steps):
+        state, indices[g], kl_bits[g] = code_blocks(
+            prior.network, state, batch.arrangement, targets, key, rates, table, table_key(prior), batch.blocks[g],
+            (jnp.int32(start), jnp.int32(stop)), indices[g], kl_bits[g], coder=coder, group=g, steps=steps,
+        )  # fmt: skip
+        return state
+
+    flat = (jnp.float32(0), jnp.float32(0))
+    lead = leading_blocks(prior)
+    if lead:
+        state = initial_fit(batch.arrangement, [guessed(prior, job.counts, job.patches)], prior.beta)
+        coded = code(state, 0, 0, lead, flat, 0).posteriors[0].mean
+        state = initial_fit(batch.arrangement, [guessed(prior, job.counts, job.patches, coded)], prior.beta)
+        state = with_blocks_fixed(state, batch.arrangement.layouts[0], lead)
+    else:
+        state = initial_fit(batch.arrangement, prior_start(prior), prior.beta)
+    state = fit(job, state, effort, key, progress)
+    steps, before = _refine_steps(prior, effort), 0
+    for g, group in enumerate(prior.groups):
         rates = (
             effort.lr_refine + (effort.lr_end - effort.lr_refine) * np.array([before, before + group.n_blocks]) / total
         )
-        span = tuple(jnp.float32(rate) for rate in rates)
-        for start in range(0, group.n_blocks, BLOCKS_A_DISPATCH):
+        span = (jnp.float32(rates[0]), jnp.float32(rates[1]))
+        for start in range(lead if g == len(prior.groups) - 1 else 0, group.n_blocks, BLOCKS_A_DISPATCH):
             stop = min(start + BLOCKS_A_DISPATCH, group.n_blocks)
-            state, index, kl = code_blocks(
-                prior.network, state, batch.arrangement, targets, key, span, table, table_key(prior), blocks,
-                (jnp.int32(start), jnp.int32(stop)), index, kl, coder=coder, group=g, steps=steps[g],
-            )  # fmt: skip
+            state = code(state, g, start, stop, span, steps[g])
             if progress:
-                index.block_until_ready()
+                indices[g].block_until_ready()
                 done = sum(n * own.n_blocks for n, own in zip(steps[:g], prior.groups, strict=False)) + stop * steps[g]
                 progress((effort.fit_steps + done) / _total_steps(prior, effort))
         before += group.n_blocks
-        indices.append(np.asarray(index).T[: batch.rows[g]])
-        kl_bits.append(np.asarray(kl).T[: batch.rows[g]])
-    return batch, tuple(posterior.mean for posterior in state.posteriors), indices, kl_bits
+    cut = lambda arrays: [np.asarray(x).T[:rows] for x, rows in zip(arrays, batch.rows, strict=True)]  # noqa: E731
+    return batch, tuple(posterior.mean for posterior in state.posteriors), cut(indices), cut(kl_bits)
 
 
 def _refine_steps(prior, effort):

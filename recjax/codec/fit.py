@@ -78,14 +78,16 @@ def adam() -> Any:  # the types of optax know no dataclasses
     return optax.scale_by_adam(eps=1e-15)
 
 
-def initial_fit(arrangement: Arrangement, log_std: Sequence[Float[Array, "latents"]], beta: float) -> FitState:
-    """Every posterior starts at the prior's mean with the average width seen in training."""
+def initial_fit(arrangement: Arrangement, start: Sequence[Posterior], beta: float) -> FitState:
+    """Begins at the posteriors of ``start`` (or one row for all), with latents outside all blocks fixed at 0."""
     posteriors, free, log_beta = [], [], []
-    for layout, start in zip(arrangement.layouts, log_std, strict=True):
-        start = jnp.broadcast_to(start, layout.source.shape)
-        posteriors.append(Posterior(mean=jnp.zeros_like(start), log_std=start))
-        free.append(jnp.broadcast_to(layout.member.any(1).astype(start.dtype), start.shape))
-        log_beta.append(jnp.full((len(start), len(layout.blocks)), math.log(beta), jnp.float32))
+    for layout, first in zip(arrangement.layouts, start, strict=True):
+        shape = layout.source.shape
+        coded = jnp.broadcast_to(layout.member.any(1).astype(first.mean.dtype), shape)
+        first = jax.tree.map(lambda leaf, shape=shape: jnp.broadcast_to(leaf, shape), first)
+        posteriors.append(first.replace(mean=first.mean * coded))
+        free.append(coded)
+        log_beta.append(jnp.full((shape[0], len(layout.blocks)), math.log(beta), jnp.float32))
     return FitState(
         posteriors=tuple(posteriors),
         optimiser=adam().init(tuple(posteriors)),
@@ -93,6 +95,12 @@ def initial_fit(arrangement: Arrangement, log_std: Sequence[Float[Array, "latent
         free=tuple(free),
         step=jnp.int32(0),
     )
+
+
+def with_blocks_fixed(state: FitState, layout: Layout, blocks: int) -> FitState:
+    """The same state of a single group, its first blocks fixed to their means."""
+    coded = layout.member[:, :blocks].any(1)
+    return state.replace(free=(jnp.where(coded[None], 0, state.free[0]),))
 
 
 def block_kl_bits(posterior: Posterior, layout: Layout) -> Float[Array, "rows blocks"]:

@@ -47,8 +47,8 @@ class Network(NamedTuple):
         weights, grids = own[:, : config.n_weight_latents], None
         for part, parent in zip(upper, geometry.parents, strict=True):
             weights = weights + part[parent]
-        if config.encoding.depth:
-            grids = geometry.with_border(own[:, config.n_weight_latents :].reshape(-1, *config.encoding.shape))
+        if config.grid_shape:
+            grids = geometry.with_border(own[:, config.n_weight_latents :].reshape(-1, *config.grid_shape))
         return PatchInputs(weights, grids)
 
     def values(
@@ -72,9 +72,9 @@ def in_chunks(function, rows_args: Any):
     rows = jax.tree.leaves(rows_args)[0].shape[0]
     if rows <= ROW_CHUNK:
         return function(rows_args)
-    split = jax.tree.map(lambda leaf: leaf.reshape(-1, ROW_CHUNK, *leaf.shape[1:]), rows_args)
+    split = jax.tree.map(lambda leaf: leaf.reshape(rows // ROW_CHUNK, ROW_CHUNK, *leaf.shape[1:]), rows_args)
     out = jax.lax.map(function, split)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
+    return jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), out)
 
 
 def padded_rows(rows: int) -> int:

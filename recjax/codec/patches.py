@@ -64,8 +64,8 @@ def make_batch(prior: Prior, patches: Sequence[tuple[int, int]]) -> Batch:
         blocks.append(Blocks(jnp.asarray(slots), jnp.asarray(group.widths), jnp.uint32(first)))
         first, start = first + group.n_blocks, start + group.n_latents
     upper = [group.kind for group in prior.groups[:-1]]
-    cells = prior.config.encoding.cells if prior.config.encoding.depth else None
-    geometry = make_geometry(patches_padded, upper, prior.region, cells)
+    cells = prior.config.grid_shape
+    geometry = make_geometry(patches_padded, upper, prior.region, cells[:2] if cells else None)
     # padding patches have no weight and so no influence, whatever image they are said to lie in
     parents = tuple(jnp.minimum(parent, len(b.slots) - 1) for parent, b in zip(geometry.parents, blocks, strict=False))
     arrangement = Arrangement(tuple(layouts), geometry._replace(parents=parents))

@@ -25,10 +25,11 @@ from recjax.codec.groups import LatentGroup, kinds, n_rows
 from recjax.codec.objective import Network
 from recjax.codec.posterior import LatentPrior
 from recjax.inr.siren import Siren, SirenConfig
+from recjax.inr.transform import Transform, TransformConfig
 from recjax.inr.upsampler import EncodingConfig
 
-FORMAT = 2
-"""Format 1 has neither hierarchy nor positional encodings."""
+FORMAT = 3
+"""Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
 MAX_BYTES = 1 << 28
 
 
@@ -50,7 +51,7 @@ class Prior:
 
     name: str
     digest: bytes
-    config: SirenConfig
+    config: SirenConfig | TransformConfig
     network: Network
     groups: tuple[LatentGroup, ...]
     region: int
@@ -87,7 +88,7 @@ class Prior:
 def save_prior(
     path: str | os.PathLike,
     *,
-    config: SirenConfig,
+    config: SirenConfig | TransformConfig,
     params: Any,
     groups: tuple[LatentGroup, ...],
     region: int,
@@ -115,6 +116,7 @@ def save_prior(
     header = {
         "format": FORMAT,
         "modality": "image",
+        "kind": "siren" if isinstance(config, SirenConfig) else "transform",
         "network": dataclasses.asdict(config),
         "levels": len(groups),
         "region": region,
@@ -161,7 +163,7 @@ def load_prior(name_or_path: str | os.PathLike) -> Prior:
 @functools.lru_cache(maxsize=8)
 def _parse(blob: bytes, name: str) -> Prior:
     header = _header(blob)
-    if header["format"] not in (1, FORMAT):
+    if header["format"] not in range(1, FORMAT + 1):
         raise ValueError(f"format {header['format']} is not known (this release reads 1 to {FORMAT})")
     if header["format"] == 1:
         header = header | {"levels": 1, "region": 1}
@@ -172,9 +174,12 @@ def _parse(blob: bytes, name: str) -> Prior:
         raise ValueError(f"levels {levels} or region {region} is out of range")
     if not (isinstance(budget, int) and 4 <= budget <= 20 and 0 < beta < 1):
         raise ValueError(f"budget {budget} or beta {beta} is out of range")
-    config = _config(header["network"], len(blob))
+    kind = header.get("kind", "siren")
+    if kind not in ("siren", "transform"):
+        raise ValueError(f"networks of kind {kind} are not known")
+    config = (_siren_config if kind == "siren" else _transform_config)(header["network"], len(blob))
     tensors = safetensors.numpy.load(blob)
-    graph, params = nnx.split(nnx.eval_shape(lambda: Siren(config)))
+    graph, params = nnx.split(nnx.eval_shape(lambda: _module(config)))
     for leaf_name, leaf in _named_leaves(params):
         _check(tensors[leaf_name], leaf_name, _leaf_dtype(leaf), leaf.shape)
     leaves = [jnp.asarray(tensors[leaf_name], jnp.float32) for leaf_name, _ in _named_leaves(params)]
@@ -227,7 +232,24 @@ def _header(blob):
         raise ValueError("it does not begin with the description of a prior") from None
 
 
-def _config(fields, n_bytes):
+def _module(config):
+    return Siren(config) if isinstance(config, SirenConfig) else Transform(config)
+
+
+def _transform_config(fields, n_bytes):
+    """The architecture of a transform, once its numbers are such that a file of ``n_bytes`` can hold it."""
+    fields = fields | {"grid": tuple(fields["grid"])}
+    sizes = [*fields["grid"], *(value for name, value in fields.items() if name != "grid")]
+    if not all(type(size) is int and 0 <= size <= 1 << 12 for size in sizes):
+        raise ValueError("a size of the network is out of range")
+    config = TransformConfig(**fields)
+    kernels = 4 * config.depth * config.channels * config.stride**2 + config.hidden * config.features * config.stride**2
+    if 2 * kernels + 8 * config.n_latents > n_bytes:
+        raise ValueError("the network is larger than the file")
+    return config
+
+
+def _siren_config(fields, n_bytes):
     """The architecture, once its numbers are such that a file of ``n_bytes`` can hold the network."""
     grid, latents = tuple(fields["grid"]), tuple(fields["latents"])
     encoding = fields.get("encoding", dataclasses.asdict(EncodingConfig()))

@@ -40,22 +40,27 @@ def phases_of(grid: tuple[int, int]) -> np.ndarray:
     return cells.transpose(1, 3, 0, 2).reshape(4, -1)
 
 
-def make_targets(patches: np.ndarray, weights: np.ndarray | None = None, *, phases: bool = False) -> Targets:
+def make_targets(patches: np.ndarray, weights: np.ndarray | None = None, *, split: str = "random") -> Targets:
     """Targets from ``uint8[rows, *grid, channels]`` and optional weights ``[rows, *grid]``.
 
     Args:
-      phases: whether the subsets are :func:`phases_of` the grid, which networks with positional encodings need.
+      split: the subsets of the grid: ``"random"`` ones, its ``"phases"`` (for networks with positional encodings) or
+        the ``"whole"`` (for transforms).
     """
     rows, channels = len(patches), patches.shape[-1]
     flat = patches.reshape(rows, -1, channels)
-    subsets = phases_of(patches.shape[1:3]) if phases else subsets_of(flat.shape[1])
+    subsets = {
+        "random": lambda: subsets_of(flat.shape[1]),
+        "phases": lambda: phases_of(patches.shape[1:3]),
+        "whole": lambda: np.arange(flat.shape[1], dtype=np.int32)[None],
+    }[split]()
     values = flat[:, subsets].astype(np.float32) / 255 - 0.5
     weights = np.ones(flat.shape[:2], np.float32) if weights is None else weights.reshape(rows, -1)
     return Targets(
         values=jnp.asarray(values.transpose(1, 0, 3, 2)),
         weights=jnp.asarray(weights[:, subsets].astype(np.float32).transpose(1, 0, 2)),
         points=jnp.asarray(subsets),
-        phase=jnp.arange(len(subsets), dtype=jnp.int32) if phases else None,
+        phase=jnp.arange(len(subsets), dtype=jnp.int32) if split == "phases" else None,
     )
 
 

@@ -160,8 +160,10 @@ def make_round(config: TrainConfig):
         rate = learning_rate(config, progress)
         # At first KL grows because the network learns, which is no reason to lower its price.
         steer = jnp.where(progress < 0.1, 0.0, config.steering)
-        cells = config.network.encoding.cells if config.network.encoding.depth else None
-        geometry = make_geometry([config.scene] * len(signals), kinds(config.levels)[:-1], config.region, cells)
+        cells = config.network.grid_shape
+        geometry = make_geometry(
+            [config.scene] * len(signals), kinds(config.levels)[:-1], config.region, cells[:2] if cells else None
+        )
         carry = (
             state.params, posteriors, row_optimisers, state.shared_optimiser, state.log_beta,
             (state.priors, targets, geometry, rate, steer),
@@ -229,4 +231,4 @@ def training_targets(images: np.ndarray, config: TrainConfig) -> Targets:
     if len(images) < 2:
         raise ValueError(f"images: a prior needs at least 2 signals, got {len(images)}")
     patches = np.concatenate([to_patches(image, config.network.grid)[0] for image in images])
-    return make_targets(patches, phases=config.network.encoding.depth > 0)
+    return make_targets(patches, split=config.network.split)

@@ -9,14 +9,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from recjax.atomic import check_output, write_atomic
+from recjax.atomic import check_output
+from recjax.codec.checkpoints import Checkpoints
 from recjax.codec.groups import LatentGroup, kinds
 from recjax.codec.partition import informative, partition
 from recjax.codec.prior import save_prior
@@ -34,54 +35,6 @@ from recjax.codec.train_config import TrainConfig
 from recjax.inr.siren import pruned
 
 LOG_ROUNDS = 20
-
-
-@dataclasses.dataclass
-class Checkpoints:
-    """The latest state of a run in a folder, written by orbax: complete or not at all.
-
-    Raises:
-      ValueError: the folder cannot be used, or holds a damaged run or one with another configuration or other data.
-    """
-
-    folder: Path
-    identity: str
-
-    def __post_init__(self):
-        import orbax.checkpoint as ocp
-
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"checkpoint folder {self.folder} cannot be used: {error.strerror or error}") from None
-        run = self.folder / "run.json"
-        if not run.exists():
-            write_atomic(run, self.identity.encode())
-        elif run.read_text() != self.identity:
-            raise ValueError(
-                f"{self.folder} holds a run with other settings or data; remove it or choose another folder"
-            )
-        self._manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
-        self._args = ocp.args
-
-    def restore(self, state: TrainState) -> tuple[TrainState, list[dict[str, float]]]:
-        """The latest checkpoint and its learning curve, or ``state`` and no curve if there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return state, []
-        try:
-            curve = json.loads((self.folder / "curve.json").read_text())
-            restored = self._manager.restore(step, args=self._args.StandardRestore(state))
-        except Exception:  # orbax and tensorstore raise many kinds for damaged data
-            raise ValueError(f"the checkpoint in {self.folder} is damaged; remove the folder to start anew") from None
-        return cast(TrainState, restored), [point for point in curve if point["step"] <= step * ROUND_STEPS]
-
-    def save(self, state: TrainState, curve: list[dict[str, float]]) -> None:
-        if int(state.round) != self._manager.latest_step():
-            write_atomic(self.folder / "curve.json", json.dumps(curve).encode(), force=True)
-            self._manager.save(int(state.round), args=self._args.StandardSave(state))
-            self._manager.wait_until_finished()
 
 
 def train_prior(
@@ -139,7 +92,7 @@ def train_prior(
             log(_line(config, number + 1, curve[-1], begun, first, float(state.log_beta)))
         out_of_time = time.monotonic() - begun > 60 * max_minutes
         if checkpoints and (last or out_of_time or time.monotonic() - saved > 60 * checkpoint_minutes):
-            checkpoints.save(state, curve)
+            checkpoints.save((number + 1) * ROUND_STEPS, state, curve)
             saved = time.monotonic()
         if out_of_time and not last:
             log(f"stopped after {number + 1} of {config.rounds} rounds: the same command goes on from here")

@@ -108,6 +108,16 @@ class SirenConfig:
     def n_points(self) -> int:
         return math.prod(self.grid)
 
+    @property
+    def grid_shape(self) -> tuple[int, int, int] | None:
+        """Cells of a patch and the latents of each, if there is a grid."""
+        return self.encoding.shape if self.encoding.depth else None
+
+    @property
+    def split(self) -> str:
+        """What a gradient step sees of the grid: see :func:`recjax.codec.signals.make_targets`."""
+        return "phases" if self.encoding.depth else "random"
+
 
 class Siren(nnx.Module):
     """The shared part of all networks: input features and one matrix per layer."""

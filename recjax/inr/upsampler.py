@@ -1,10 +1,8 @@
 """Positional encodings: a latent grid a patch, made features a pixel by a small shared convolutional network.
 
-RECOMBINER (He et al., ICLR 2024, section 3.2). There every layer is nearest upsampling by f and then a convolution.
-With f + 1 taps an axis, every output sees just two cells an axis, and which two depends only on whether it lies
-before or behind the middle of its cell. So around every corner between cells the f x f outputs are one linear function
-of the 2 x 2 cells that meet there: a layer is a single matrix product with 4 inputs instead of (f + 1)^2. Deviation:
-these matrices are learned as they are, of which the folded convolutions (see :func:`folded`) are a special case.
+RECOMBINER (He et al., ICLR 2024, section 3.2). There every layer is nearest upsampling by f and then a convolution;
+with f + 1 taps that is a product around the corners between cells (:mod:`recjax.inr.corners`). Deviation: these
+matrices are learned as they are, of which the folded convolutions are a special case.
 
 A patch sees one cell of each neighbour, whatever the depth: grids of one image, each with such a border, give the
 same features as the grids stitched into one, so patches can be computed apart and have no seams.
@@ -19,7 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-PRECISION = jax.lax.Precision.HIGHEST
+from recjax.inr.corners import corner_product, folded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,23 +100,13 @@ class Upsampler(nnx.Module):
             if i == last and phase is not None:
                 kernel, (top, left) = _of_phase(kernel, phase, factor, n_out)
                 factor //= 2
-            corners = _corners(x, kernel, factor)
+            corners = corner_product(x, kernel, factor)
             border = 0 if i == last else 2
             height, width = ((n - 2) * factor + border for n in x.shape[1:3])
             x = jax.lax.dynamic_slice(corners, (0, top, left, 0), (len(x), height, width, n_out))
             x = x + self.biases[i][...][None, None, None]
             x = x if i == last else jax.nn.leaky_relu(x)
         return x.reshape(len(x), -1, x.shape[-1])
-
-
-def _corners(x, kernel, factor):
-    """All outputs around the corners between cells, in their places."""
-    height, width = x.shape[1] - 1, x.shape[2] - 1
-    windows = [x[:, i : i + height, j : j + width] for i in (0, 1) for j in (0, 1)]
-    # one plain product: XLA's CPU backend is slow at gradients of products with several batch axes
-    out = jnp.matmul(jnp.concatenate(windows, axis=-1).reshape(-1, len(kernel)), kernel, precision=PRECISION)
-    out = out.reshape(len(x), height, width, factor, factor, -1).swapaxes(2, 3)
-    return out.reshape(len(x), height * factor, width * factor, -1)
 
 
 def _of_phase(kernel, phase, factor, n_out):
@@ -131,20 +119,3 @@ def _of_phase(kernel, phase, factor, n_out):
         kernel = jax.lax.dynamic_slice_in_dim(kernel, side, 1, axis)
         start.append((parity + factor // 2 - side) // 2)
     return kernel.reshape(len(kernel), -1), start
-
-
-def folded(kernel: np.ndarray, factor: int) -> np.ndarray:
-    """The matrix of nearest upsampling by ``factor`` and then a convolution.
-
-    Args:
-      kernel: ``[factor + 1, factor + 1, inputs, outputs]``.
-      factor: even.
-
-    Returns:
-      ``[4 inputs, factor^2 outputs]``: the 2 x 2 cells around a corner to the ``factor x factor`` outputs around it.
-    """
-    place = np.arange(factor)[:, None] + np.arange(factor + 1)[None]
-    behind = place >= factor
-    sees = np.stack([~behind, behind]).astype(kernel.dtype)  # [cell, output, tap]
-    out = np.einsum("das,ebt,stio->deiabo", sees, sees, kernel)
-    return out.reshape(4 * kernel.shape[2], -1)

@@ -142,6 +142,16 @@ def n_patches(shape: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, int]
     return -(-shape[0] // patch[0]), -(-shape[1] // patch[1])
 
 
+def resized(values: UInt8[np.ndarray, "H W 3"], scale: float) -> UInt8[np.ndarray, "h w 3"]:
+    """The image with sides times ``scale``, by Lanczos filtering.
+
+    >>> resized(np.zeros((40, 60, 3), np.uint8), 0.5).shape
+    (20, 30, 3)
+    """
+    height, width = (max(round(side * scale), 1) for side in values.shape[:2])
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.LANCZOS))
+
+
 def psnr(a: UInt8[np.ndarray, "H W 3"], b: UInt8[np.ndarray, "H W 3"]) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels; inf if the images are equal.
 

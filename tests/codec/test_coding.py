@@ -1,7 +1,6 @@
 """Images to bytes and back, end to end with a small prior."""
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from recjax.bits.container import Modality, parse
 from recjax.bits.range_coder import decode_indices
 from recjax.codec import compress, compress_batch, decompress, decompress_batch, encode_batch
 from recjax.codec.effort import Effort
-from recjax.codec.encoding import code_signals, fit_signals
+from recjax.codec.encoding import code_signals, fit, make_job
 from recjax.codec.fit import block_kl_bits, initial_fit
 from recjax.codec.patches import make_batch, table_key
 from recjax.codec.refine import code_blocks
@@ -77,7 +76,8 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     for result, (one,) in zip(encoded, batch.split(kl_bits), strict=True):
         assert result.kl_bits == pytest.approx(one.sum(), rel=1e-5)
     (layout,), (blocks,), (group,) = batch.arrangement.layouts, batch.blocks, prior.groups
-    _, _, fitted = fit_signals(signals, prior, effort, key)
+    job = make_job(signals, prior)
+    fitted = fit(job, initial_fit(batch.arrangement, prior_start(prior), prior.beta), effort, key)
     np.testing.assert_allclose(kl_bits[0][:, 0], block_kl_bits(fitted.posteriors[0], layout)[:8, 0], rtol=1e-5)
     # what is coded is what the decoder regenerates
     ids = jnp.stack([blocks.slots, jnp.zeros_like(blocks.slots)], axis=1)
@@ -234,7 +234,7 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
         other = dataclasses.replace(prior, digest=digest)
         batch = make_batch(other, [(rows, 1)])
         (layout,), (blocks,) = batch.arrangement.layouts, batch.blocks
-        state = initial_fit(batch.arrangement, [jnp.full(len(target), math.log(0.6))], prior.beta)
+        state = initial_fit(batch.arrangement, [initial_posterior(1, len(target), 0.6)], prior.beta)
         state = state.replace(posteriors=(state.posteriors[0].replace(mean=jnp.tile(target, (rows, 1))),))
         rates = jnp.float32(0.01), jnp.float32(0.01)
         empty = jnp.zeros((n_blocks, rows))

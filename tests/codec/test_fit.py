@@ -12,7 +12,7 @@ from recjax.codec.fit import Arrangement, Layout, advance, block_kl_bits, initia
 from recjax.codec.geometry import Geometry
 from recjax.codec.objective import Network
 from recjax.codec.partition import block_table, partition, source_rows
-from recjax.codec.posterior import LatentPrior
+from recjax.codec.posterior import LatentPrior, initial_posterior
 from recjax.codec.signals import make_targets
 from recjax.inr import Siren, SirenConfig
 from recjax.inr.siren import initial_prior
@@ -51,7 +51,7 @@ def problem():
     weights = np.ones((8, 4, 4), np.float32)
     weights[REAL:] = 0
     layout = layout_of(COUNTS)
-    state = initial_fit(arranged(layout), [jnp.full(N, math.log(0.5), jnp.float32)], 1e-4)
+    state = initial_fit(arranged(layout), [initial_posterior(1, N)], 1e-4)
     return network, state, layout, make_targets(patches, weights)
 
 

@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 
 from recjax.codec.signals import phases_of
-from recjax.inr.upsampler import EncodingConfig, Upsampler, folded
+from recjax.inr.corners import folded
+from recjax.inr.upsampler import EncodingConfig, Upsampler
 
 CONFIG = EncodingConfig(depth=3, cells=(2, 3), factors=(4, 2, 2), hidden=(5, 4), encodings=6)
 

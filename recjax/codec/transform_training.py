@@ -1,0 +1,317 @@
+"""Learning a transform and its analysis together: a variational autoencoder for several rates at once.
+
+Every gradient step lowers distortion + beta KL (Kingma and Welling, ICLR 2014; for compression Balle et al., ICLR 2018)
+on random crops, at one of the prices in turn. Matrices are shared by all prices; whatever is a vector (biases, gains,
+curvatures) each price has for itself. So a family of priors costs hardly more than one, to learn and to store.
+
+Unlike the latents of a SIREN prior, those of the training images are not kept: the analysis guesses them, which takes
+one pass, and an encoder refines its guess.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx, struct
+from jaxtyping import Array, Float, UInt8
+
+from recjax.atomic import check_output
+from recjax.codec.checkpoints import Checkpoints
+from recjax.codec.transform_prior import save_transform
+from recjax.inr.analysis import coarse_guess, fine_guess
+from recjax.inr.corners import lapped
+from recjax.inr.transform import Transform, TransformConfig, coarse_cells
+
+STEPS_A_DISPATCH = 60
+LOG_STEPS = 1200
+SLOW = ("lapped", "synthesis", "log_gain", "log_curvature", "context_gain")
+"""What starts near its optimum learns ten times slower."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformTraining:
+    """How a family of transform priors is trained.
+
+    Attributes:
+      prices: of a nat a pixel, in units of the mean squared error of values in [0, 1]; one prior each.
+      steps: gradient steps, each at one price.
+      batch: crops a step.
+      crop: side of a crop in pixels, a multiple of a coarse cell.
+      lr: Adam's learning rate after a warm-up; it falls to a fiftieth along a cosine.
+      scales: sizes at which the images are shown, besides their own.
+      budget: bits of KL a block.
+      seed: of the initial network, the crops and the block partition.
+      network: the architecture.
+
+    Raises:
+      ValueError: a number is out of its range.
+    """
+
+    prices: tuple[float, ...] = (2e-2, 5.4e-3, 1.5e-3)
+    steps: int = 90000
+    batch: int = 4
+    crop: int = 128
+    lr: float = 2e-3
+    scales: tuple[float, ...] = (0.75, 0.5)
+    budget: int = 16
+    seed: int = 0
+    network: TransformConfig = dataclasses.field(default_factory=TransformConfig)
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "crop", "lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if not self.prices or not all(0 < price < 1 for price in self.prices):
+            raise ValueError(f"prices must be between 0 and 1, got {self.prices}")
+        if not all(0 < scale < 1 for scale in self.scales):
+            raise ValueError(f"scales must be between 0 and 1, got {self.scales}")
+        if self.crop % (2 * self.network.stride):
+            raise ValueError(f"crop must be a multiple of {2 * self.network.stride}, got {self.crop}")
+        if not 4 <= self.budget <= 20:
+            raise ValueError(f"budget must be 4 to 20 bits, got {self.budget}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+
+
+@struct.dataclass
+class TransformState:
+    """Parameters, vectors stacked along a leading axis of prices; the optimiser; steps done."""
+
+    params: Any
+    optimiser: optax.OptState
+    step: Array
+
+
+def at_price(params: Any, price: int | Array) -> Any:
+    """The parameters at one price: its row of what is stacked."""
+    return jax.tree_util.tree_map_with_path(lambda path, x: x if _is_matrix(path) else x[price], params)
+
+
+def _is_matrix(path):
+    """Vectors are named for what they are; stacked along prices, their rank does not tell them from matrices."""
+    return not any(word in jax.tree_util.keystr(path) for word in ("bias", "gain", "curvature"))
+
+
+def initial_state(config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> TransformState:
+    """Synthesis and analysis are the Karhunen-Loeve transform of the images' blocks, whose deviations are the gains."""
+    network, prices = config.network, np.asarray(config.prices, np.float32)
+    model = Transform(network, config.seed)
+    values, vectors = _karhunen_loeve(images, network.stride, np.random.default_rng(config.seed))
+    values, basis = values[: network.depth], vectors[:, : network.depth].astype(np.float32)
+    block = basis.reshape(network.stride, network.stride, 3, network.depth)
+    window = np.pad(block, [(network.stride // 2, network.stride // 2)] * 2 + [(0, 0)] * 2)
+    model.synthesis[...] = jnp.asarray(lapped(block))
+    model.analysis.lapped[...] = jnp.asarray(window.reshape(-1, network.depth))
+    model.log_gain[...] = jnp.asarray(0.5 * np.log(values), jnp.float32)
+    params = nnx.split(model)[1]
+    stacked = jax.tree_util.tree_map_with_path(
+        lambda path, x: x if _is_matrix(path) else jnp.tile(x[None], (len(prices), 1)), params
+    )
+    # of the squared error of an orthonormal coefficient, over the price
+    curvature = jnp.log(2 / (network.channels * prices))[:, None]
+    stacked = jax.tree_util.tree_map_with_path(
+        lambda path, x: x + curvature if "curvature" in jax.tree_util.keystr(path) else x, stacked
+    )
+    return TransformState(params=stacked, optimiser=_optimiser(config).init(stacked), step=jnp.int32(0))
+
+
+def _karhunen_loeve(images, side, rng):
+    """Second moments of blocks about mid-gray, largest first, and the vectors they belong to."""
+    total, count = np.zeros((side * side * 3, side * side * 3)), 0
+    for image in images:
+        height, width = (n // side for n in image.shape[:2])
+        blocks = image[: height * side, : width * side].reshape(height, side, width, side, 3).swapaxes(1, 2)
+        blocks = blocks.reshape(height * width, -1)
+        blocks = blocks[rng.permutation(len(blocks))[:800]].astype(np.float64) / 255 - 0.5
+        total, count = total + blocks.T @ blocks, count + len(blocks)
+    values, vectors = np.linalg.eigh(total / count)
+    return np.maximum(values[::-1], 1e-6), vectors[:, ::-1]
+
+
+def _optimiser(config):
+    schedule = optax.warmup_cosine_decay_schedule(
+        0, config.lr, min(100, config.steps), max(config.steps, 101), 0.02 * config.lr
+    )
+
+    def slowed(updates):
+        slow = lambda path: any(word in jax.tree_util.keystr(path) for word in SLOW) and "bias" not in str(path)  # noqa: E731
+        return jax.tree_util.tree_map_with_path(lambda path, u: 0.1 * u if slow(path) else u, updates)
+
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.scale_by_adam(b2=0.99),
+        optax.stateless(lambda updates, params: slowed(updates)),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def elbo(model: Transform, images: Float[Array, "n h w 3"], key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean squared error and nats of KL a pixel at one sample of the guessed posterior."""
+    keys = jax.random.split(key)
+    coarse = coarse_guess(model, images)
+    sample = coarse[0] + jnp.exp(coarse[1]) * jax.random.normal(keys[0], coarse[0].shape)
+    fine = fine_guess(model, images, sample)
+    detail = fine[0] + jnp.exp(fine[1]) * jax.random.normal(keys[1], fine[0].shape)
+    kl = sum(jnp.sum(0.5 * (jnp.exp(2 * s) + m**2 - 1) - s) for m, s in (coarse, fine))
+    grids = jnp.concatenate([sample, coarse_cells(detail)], axis=-1)
+    grids = jnp.pad(grids, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    decoded = model.decode(grids)
+    return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
+
+
+def make_steps(config: TransformTraining):
+    """The compiled function of several steps: (state, crops, key) -> (state, error and KL of each step)."""
+    graph = nnx.split(nnx.eval_shape(lambda: Transform(config.network)))[0]
+    prices = jnp.asarray(config.prices, jnp.float32)
+    optimiser = _optimiser(config)
+
+    def step(carry, images):
+        state, key = carry
+        price = state.step % len(prices)
+
+        def loss(params):
+            model = nnx.merge(graph, at_price(params, price))
+            error, kl = elbo(model, images.astype(jnp.float32) / 255 - 0.5, jax.random.fold_in(key, state.step))
+            total = error + prices[price] * kl
+            # relative, so that no price outweighs the others
+            return total / jax.lax.stop_gradient(total), (error, kl)
+
+        gradient, report = jax.grad(loss, has_aux=True)(state.params)
+        update, moments = optimiser.update(gradient, state.optimiser, state.params)
+        state = TransformState(optax.apply_updates(state.params, update), moments, state.step + 1)
+        return (state, key), report
+
+    @jax.jit(donate_argnums=0)
+    def run(state: TransformState, crops: UInt8[Array, "steps batch h w 3"], key: Array):
+        (state, _), report = jax.lax.scan(step, (state, key), crops)
+        return state, report
+
+    return run
+
+
+def crops_of(
+    config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]], first: int, count: int
+) -> UInt8[np.ndarray, "count batch h w 3"]:
+    """Random crops of the steps from ``first`` on, mirrored and transposed at random."""
+    rng = np.random.default_rng([config.seed, first])
+    out = np.empty((count, config.batch, config.crop, config.crop, 3), np.uint8)
+    for place in np.ndindex(out.shape[:2]):
+        image = images[rng.integers(len(images))]
+        top, left = (rng.integers(n - config.crop + 1) for n in image.shape[:2])
+        crop = image[top : top + config.crop, left : left + config.crop]
+        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
+        out[place] = crop.swapaxes(0, 1) if rng.random() < 0.5 else crop
+    return out
+
+
+def train_transform(
+    config: TransformTraining,
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    outs: Sequence[str | os.PathLike],
+    *,
+    checkpoint_dir: str | os.PathLike | None = None,
+    checkpoint_minutes: float = 5.0,
+    max_minutes: float = math.inf,
+    metadata: dict[str, Any] | None = None,
+    force: bool = False,
+    log: Callable[[str], None] = print,
+) -> bool:
+    """Trains a transform and writes one prior for each price.
+
+    Args:
+      config: see :class:`TransformTraining`.
+      images: training images with sides of at least a crop.
+      outs: the prior files, as many as prices.
+      checkpoint_dir, checkpoint_minutes, max_minutes, metadata, force, log: as for
+        :func:`recjax.codec.training_run.train_prior`.
+
+    Returns:
+      Whether all steps are done.
+
+    Raises:
+      ValueError: the images do not fit, a file cannot be written, or training diverged.
+    """
+    if len(outs) != len(config.prices):
+        raise ValueError(f"{len(config.prices)} prices need as many files, got {len(outs)}")
+    for out in outs:
+        check_output(out, force=force)
+    shown = [scaled for image in images for scaled in _scaled(image, config)]
+    if not shown:
+        raise ValueError(f"images: no image has sides of {config.crop} pixels")
+    data = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
+    state, curve, checkpoints = initial_state(config, shown), [], None
+    if checkpoint_dir is not None:
+        identity = json.dumps({"config": dataclasses.asdict(config), "data": data}, sort_keys=True)
+        checkpoints = Checkpoints(Path(checkpoint_dir), identity)
+        state, curve = checkpoints.restore(state)
+    run, key = make_steps(config), jax.random.key(config.seed)
+    first, begun, saved, reports = int(state.step), time.monotonic(), time.monotonic(), []
+    for start in range(first, config.steps, STEPS_A_DISPATCH):
+        count = min(STEPS_A_DISPATCH, config.steps - start)
+        state, report = run(state, crops_of(config, shown, start, count), key)
+        reports.append(np.stack(report))
+        done, last = start + count, start + count == config.steps
+        if not np.isfinite(reports[-1]).all():
+            raise ValueError("training diverged; lower lr")
+        if last or done % LOG_STEPS == 0:
+            curve.append(_point(np.concatenate(reports, axis=1), done, len(config.prices)))
+            log(_line(config, curve[-1], begun, first))
+            reports = []
+        out_of_time = time.monotonic() - begun > 60 * max_minutes
+        if checkpoints and (last or out_of_time or time.monotonic() - saved > 60 * checkpoint_minutes):
+            checkpoints.save(done, state, curve)
+            saved = time.monotonic()
+        if out_of_time and not last:
+            log(f"stopped after {done} of {config.steps} steps: the same command goes on from here")
+            break
+    for i, (out, price) in enumerate(zip(outs, config.prices, strict=True)):
+        kl = save_transform(
+            out, config.network, at_price(state.params, i), shown[:: max(len(shown) // 256, 1)],
+            beta=price / config.network.n_points, budget=config.budget, seed=config.seed,
+            metadata={"data_sha256": data, **(metadata or {}), "training": _account(config, state, curve, i)},
+            force=force,
+        )  # fmt: skip
+        log(f"{out}: {kl:.3f} bpp of KL")
+    return int(state.step) == config.steps
+
+
+def _scaled(image, config):
+    """The image in all sizes that hold a crop."""
+    from recjax.modalities.image import resized
+
+    sizes = [image, *(resized(image, scale) for scale in config.scales)]
+    return [size for size in sizes if min(size.shape[:2]) >= config.crop]
+
+
+def _point(reports, step, prices):
+    """Means at every price of ``[2, steps]``, errors and nats a pixel, the last of which is that of ``step``."""
+    which = np.arange(step - reports.shape[1], step) % prices
+    error, kl = ([float(row[which == i].mean()) for i in range(prices) if (which == i).any()] for row in reports)
+    return {"step": step, "psnr": [-10 * math.log10(e) for e in error], "bpp": [k / math.log(2) for k in kl]}
+
+
+def _line(config, point, begun, first):
+    elapsed = time.monotonic() - begun
+    left = elapsed / (point["step"] - first) * (config.steps - point["step"])
+    rates = "  ".join(f"{b:.3f} bpp {p:.2f} dB" for b, p in zip(point["bpp"], point["psnr"], strict=True))
+    return f"step {point['step']}/{config.steps}  {rates}  {elapsed / 60:.1f} min, {left / 60:.1f} min left"
+
+
+def _account(config, state, curve, price):
+    return {
+        "config": dataclasses.asdict(config),
+        "price": config.prices[price],
+        "steps_done": int(state.step),
+        "curve": curve,
+        "versions": {"jax": jax.__version__, "numpy": np.__version__},
+    }
