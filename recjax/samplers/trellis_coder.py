@@ -1,8 +1,8 @@
 """A trellis of Gaussian candidates: blocks whose candidates also depend on the block before.
 
-The bits of a chain of blocks pass through a shift register of L bits. A block sends ``budget`` of them in two steps, and
-after each step the register is the number of the candidate, one of 2^L, that half of the block's coordinates is read
-from. So the sample of a block hangs on its own index and the one before; what is sent is uniform, ``budget`` bits.
+The bits of a chain of blocks pass through a shift register of L bits. A block sends ``budget`` of them in two steps,
+and after each step the register is the number of the candidate, one of 2^L, that half of the block's coordinates is
+read from. So the sample of a block hangs on its own index and the one before; every index costs ``budget`` bits.
 
 The encoder wants the path with the largest sum of log q(z) / p(z). To the refined posterior of a signal that ratio is
 minus its distortion, in units of the price of a nat, so this is the best signal and not a sample of the posterior. The
@@ -37,8 +37,8 @@ class TrellisCoder:
 
     Attributes:
         budget: bits a block, 4 to 20.
-        extra_bits: ``t``; the register has ``budget + t`` bits, at most 20. At most half of the budget. Encoding takes time
-            proportional to 2^(budget + t).
+        extra_bits: ``t``, at most half of the budget; the register has L = ``budget + t`` bits, at most 20. Encoding
+            takes time proportional to 2^L.
         lookahead: blocks that the encoder looks ahead; it takes time proportional to ``lookahead + 1``. The decoder
             does not need it.
 
@@ -139,7 +139,7 @@ class TrellisCoder:
         valid = jnp.all(~inside | sound, axis=(1, 2))
         mu, sigma = (jnp.where(inside & valid[:, None, None], x, y) for x, y in ((mu, 0), (sigma, 1)))
         flat = lambda x: x.reshape(batch * window, *x.shape[2:])  # noqa: E731
-        coefficients = self._coefficients(key, *map(flat, (ids, mu, sigma, width)), table.dtype)
+        coefficients = self._coefficients(key, flat(ids), flat(mu), flat(sigma), flat(width), table.dtype)
         coefficients = coefficients.reshape(2, batch, window, -1)
         groups, lanes = lane_groups(batch, _LANES)
         pad = ((0, 0), (0, groups * lanes - batch), (0, 0), (0, 0))

@@ -63,7 +63,8 @@ def test_chooses_the_first_block_of_the_best_path(budget, extra_bits, window):
 
 def test_decodes_to_the_encoders_sample_and_does_not_depend_on_the_batch():
     coder = TrellisCoder(budget=12, extra_bits=1, lookahead=2)
-    ids, mu, sigma, width, previous = batch = chains(coder, 150, 3, 7)
+    batch = chains(coder, 150, 3, 7)
+    ids, width, previous = batch[0], batch[3], batch[4]
     index, sample = encode(coder, *batch)
     np.testing.assert_array_equal(coder.decode(KEY, ids[:, 0], index, previous, width[:, 0], 7), sample)
     assert (np.asarray(sample)[np.arange(7) >= np.asarray(width)[:, :1]] == 0).all()
