@@ -36,7 +36,7 @@ class Args:
         data: folder with test_150.npz.
         prior: trained prior.
         effort: 1 to 9.
-        extra_bits: head-rooms t to compare.
+        extra_bits: register bits beyond the budget, t, to compare.
         limit: images.
         out: folder of the results.
     """
@@ -44,7 +44,7 @@ class Args:
     data: Path
     prior: Path
     effort: int = 8
-    extra_bits: tuple[int, ...] = (0, 2, 4)
+    extra_bits: tuple[int, ...] = (0,)
     limit: int = 150
     out: Path = Path("experiments/results")
 

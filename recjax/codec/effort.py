@@ -1,4 +1,7 @@
-"""What ``effort`` 1 to 9 means: gradient steps, candidates and look-ahead."""
+"""What ``effort`` 1 to 9 means: gradient steps and look-ahead.
+
+More candidates (``extra_bits``) cost time and gain nothing that ``experiments/coding_gap.py`` can measure.
+"""
 
 import dataclasses
 import math
