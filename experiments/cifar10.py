@@ -36,7 +36,7 @@ class Args:
         data: folder with test_150.npz.
         prior: trained prior.
         effort: 1 to 9.
-        extra_bits: head-rooms t to compare.
+        extra_bits: register bits beyond the budget, t, to compare.
         limit: images.
         out: folder of the results.
     """
@@ -44,7 +44,7 @@ class Args:
     data: Path
     prior: Path
     effort: int = 8
-    extra_bits: tuple[int, ...] = (0, 2, 4)
+    extra_bits: tuple[int, ...] = (0,)
     limit: int = 150
     out: Path = Path("experiments/results")
 
@@ -59,11 +59,13 @@ class ExactSampler:
     """Stands in for the block coder: samples the posterior itself and sends nothing."""
 
     budget: int
+    lookahead = 0
 
     def table(self, key: jax.Array, d: int) -> jax.Array:
         return jax.numpy.zeros(())
 
-    def encode(self, table, key, ids, mean, std, width):
+    def encode(self, table, key, ids, mean, std, width, previous):
+        ids, mean, std = ids[:, 0], mean[:, 0], std[:, 0]
         keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(jax.random.key(7), pair[0]), pair[1]))
         # rows of different images have equal ids, but noise of their own
         noise = jax.random.normal(keys(ids[:1])[0], mean.shape)

@@ -4,9 +4,9 @@
 offset  bytes   content
 ====== ======= =====================================================================================
 0       2       magic ``EC 72``
-2       1       high 4 bits: format version (1); low 4 bits: scheme of the shared randomness
+2       1       high 4 bits: format version (1 or 2); low 4 bits: scheme of the shared randomness
 3       1       bits 0-2 modality (0 image, 1 audio, 2 video, 3 protein); bit 3 shape omitted: it is
-                that of one patch of the prior; bit 4 gray; bits 5-7 extra bits t of every block
+                that of one patch of the prior; bit 4 gray; bits 5-7 extra bits t
 4       1       exponent ``a`` of the Zipf code, in units of 1/64
 5       3       the first 3 bytes of the prior's SHA-256 digest
 8       0 or n  shape, unless omitted: each side as a LEB128 varint (height, width of an image)
@@ -16,7 +16,9 @@ offset  bytes   content
                 4096 bytes, else CRC-32 (that of zlib)
 ====== ======= =====================================================================================
 
-The checksum covers the whole digest, so that a prior which only shares the first three bytes is noticed.
+The checksum covers the whole digest, so that a prior which only shares the first three bytes is noticed. In version 1
+every block stands alone and its index has t bits more than its budget; in version 2 the blocks of a slot pass through a
+register with t bits more, and an index has the bits of the budget.
 """
 
 import binascii
@@ -29,7 +31,7 @@ from recjax.bits.zipf import MAX_EXPONENT
 from recjax.errors import FormatError
 
 MAGIC = b"\xecr"
-VERSION = 1
+VERSION = 2
 MAX_SIDE = 65535
 MAX_ELEMENTS = 2**26
 DIGEST_BYTES = 32
@@ -64,6 +66,7 @@ class Header:
         extra_bits: ``t``, 0 .. 7; a block of budget ``b`` has ``2^(b + t)`` candidates.
         exponent: of the Zipf code in units of 1/64, 0 .. 255.
         digest_prefix: the first three bytes of the prior's digest.
+        version: of the format, 1 or 2.
 
     Raises:
         ValueError: if a field is outside its range.
@@ -76,6 +79,7 @@ class Header:
     extra_bits: int
     exponent: int
     digest_prefix: bytes
+    version: int = VERSION
 
     def __post_init__(self):
         for name, last in _RANGES.items():
@@ -88,6 +92,10 @@ class Header:
                 raise ValueError(f"shape of {self.modality.name.lower()} needs {_SIDES[self.modality]} sides")
             if not all(1 <= side <= MAX_SIDE for side in self.shape) or math.prod(self.shape) > MAX_ELEMENTS:
                 raise ValueError(f"shape {self.shape} has a side outside 1..{MAX_SIDE} or more than 2^26 elements")
+
+    def log2_indices(self, budget: int) -> int:
+        """Bits of the largest index of a block."""
+        return budget + self.extra_bits if self.version == 1 else budget
 
 
 def pack(header: Header, payload: bytes, digest: bytes) -> bytes:
@@ -109,7 +117,7 @@ def pack(header: Header, payload: bytes, digest: bytes) -> bytes:
     if len(digest) != DIGEST_BYTES or digest[:PREFIX_BYTES] != header.digest_prefix:
         raise ValueError("digest must have 32 bytes and begin with the header's digest_prefix")
     flags = header.modality | (header.shape is None) << 3 | header.gray << 4 | header.extra_bits << 5
-    body = MAGIC + bytes([VERSION << 4 | header.scheme, flags, header.exponent]) + header.digest_prefix
+    body = MAGIC + bytes([header.version << 4 | header.scheme, flags, header.exponent]) + header.digest_prefix
     body += b"".join(_varint(side) for side in header.shape or ()) + payload
     return body + _checksum(body, digest)
 
@@ -122,8 +130,8 @@ def parse(blob: bytes) -> tuple[Header, bytes]:
     """
     if blob[: len(MAGIC)] != MAGIC[: len(blob)] or not blob:
         raise FormatError("not a .rec file")
-    if len(blob) > 2 and blob[2] >> 4 != VERSION:
-        raise FormatError(f"format version {blob[2] >> 4} is not known (this release reads version {VERSION})")
+    if len(blob) > 2 and not 1 <= blob[2] >> 4 <= VERSION:
+        raise FormatError(f"format version {blob[2] >> 4} is not known (this release reads versions 1 to {VERSION})")
     end = len(blob) - _checksum_bytes(len(blob))
     if end < _FIXED_BYTES:
         raise FormatError("the file is cut off")
@@ -149,6 +157,7 @@ def parse(blob: bytes) -> tuple[Header, bytes]:
             extra_bits=flags >> 5,
             exponent=blob[4],
             digest_prefix=blob[5:_FIXED_BYTES],
+            version=blob[2] >> 4,
         )
     except ValueError as error:
         raise FormatError(str(error)) from error

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recjax import randomness
-from recjax.bits.container import parse, verify
+from recjax.bits.container import Header, parse, verify
 from recjax.bits.range_coder import decode_indices
 from recjax.codec.patches import make_batch, render, table_key
 from recjax.codec.prior import Prior, embedded_priors, load_prior
@@ -15,8 +15,7 @@ from recjax.errors import FormatError
 from recjax.modalities import Signal
 from recjax.modalities.image import MAX_SIDE, n_patches
 from recjax.samplers.block_coder import BlockCoder
-
-MAX_LOG2_CANDIDATES = 24
+from recjax.samplers.trellis_coder import TrellisCoder
 
 
 def decompress(blob: bytes, *, priors: Sequence[Prior] = ()) -> Signal:
@@ -39,7 +38,7 @@ def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) ->
     known = [*priors, *map(load_prior, embedded_priors())]
     parsed = [_open(blob, known) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
-        groups.setdefault((prior.digest, header.extra_bits), []).append(i)
+        groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)
     for members in groups.values():
         for i, signal in zip(members, _decode([parsed[i] for i in members]), strict=True):
@@ -64,8 +63,10 @@ def _open(blob, known):
         raise FormatError(f"a prior for {prior.modality} cannot decode {header.modality.name.lower()}")
     if max(header.shape or (1,)) > MAX_SIDE:
         raise FormatError(f"shape {header.shape} is larger than {MAX_SIDE} x {MAX_SIDE}")
-    if prior.budget + header.extra_bits > MAX_LOG2_CANDIDATES:
-        raise FormatError(f"blocks of {prior.budget} + {header.extra_bits} bits are too large")
+    try:
+        _coder(prior, header)
+    except ValueError as error:
+        raise FormatError(str(error)) from None
     return prior, header, payload
 
 
@@ -79,14 +80,19 @@ def _verified(blob, priors):
     return priors[-1], verify(blob, priors[-1].digest)[1]
 
 
+def _coder(prior: Prior, header: Header) -> BlockCoder | TrellisCoder:
+    kind = BlockCoder if header.version == 1 else TrellisCoder
+    return kind(budget=prior.budget, extra_bits=header.extra_bits)
+
+
 def _decode(group):
     prior, first, _ = group[0]
-    coder = BlockCoder(budget=prior.budget, extra_bits=first.extra_bits)
+    coder = _coder(prior, first)
     shapes = [header.shape or prior.patch_shape[:2] for _, header, _ in group]
     patches = [n_patches(shape, prior.patch_shape) for shape in shapes]
     # Before the batch: a few damaged bytes must not cost the memory of a large image.
     indices = [
-        decode_indices(payload, np.full(sum(counts), prior.budget + header.extra_bits), header.exponent)
+        decode_indices(payload, np.full(sum(counts), header.log2_indices(prior.budget)), header.exponent)
         for (_, header, payload), counts in zip(group, map(prior.blocks_in, patches), strict=True)
     ]
     batch, z = make_batch(prior, patches), []

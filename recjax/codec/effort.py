@@ -1,4 +1,7 @@
-"""What ``effort`` 1 to 9 means: gradient steps and candidates."""
+"""What ``effort`` 1 to 9 means: gradient steps and look-ahead.
+
+More candidates (``extra_bits``) cost time and gain nothing that ``experiments/coding_gap.py`` can measure.
+"""
 
 import dataclasses
 import math
@@ -12,6 +15,7 @@ class Effort:
       fit_steps: gradient steps before the first block is coded.
       refine_steps: gradient steps after each block.
       extra_bits: ``t``; a block has 2^(budget + t) candidates.
+      lookahead: blocks that a block is chosen in view of.
       lr: learning rate of the fit, which falls to ``lr_refine``, which falls to ``lr_end`` at the last block.
 
     Raises:
@@ -20,27 +24,30 @@ class Effort:
 
     fit_steps: int
     refine_steps: int
-    extra_bits: int
+    extra_bits: int = 0
+    lookahead: int = 4
     lr: float = 0.05
     lr_refine: float = 0.03
     lr_end: float = 0.02
 
     def __post_init__(self):
-        for name, least, most in (("fit_steps", 1, math.inf), ("refine_steps", 0, math.inf), ("extra_bits", 0, 7)):
+        limits = (1, math.inf), (0, math.inf), (0, 7), (0, math.inf)
+        names = "fit_steps", "refine_steps", "extra_bits", "lookahead"
+        for name, (least, most) in zip(names, limits, strict=True):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be {least} to {most}, got {getattr(self, name)}")
 
 
 EFFORTS = {
-    1: Effort(fit_steps=60, refine_steps=2, extra_bits=0),
-    2: Effort(fit_steps=100, refine_steps=4, extra_bits=1),
-    3: Effort(fit_steps=200, refine_steps=6, extra_bits=2),
-    4: Effort(fit_steps=300, refine_steps=10, extra_bits=2),
-    5: Effort(fit_steps=500, refine_steps=16, extra_bits=2),
-    6: Effort(fit_steps=1000, refine_steps=30, extra_bits=2),
-    7: Effort(fit_steps=2000, refine_steps=60, extra_bits=3),
-    8: Effort(fit_steps=4000, refine_steps=120, extra_bits=4, lr_end=0.01),
-    9: Effort(fit_steps=10000, refine_steps=300, extra_bits=4, lr_end=0.01),
+    1: Effort(fit_steps=60, refine_steps=2, lookahead=2),
+    2: Effort(fit_steps=100, refine_steps=4, lookahead=2),
+    3: Effort(fit_steps=200, refine_steps=6, lookahead=3),
+    4: Effort(fit_steps=300, refine_steps=10, lookahead=3),
+    5: Effort(fit_steps=500, refine_steps=16, lookahead=4),
+    6: Effort(fit_steps=1000, refine_steps=30, lookahead=4),
+    7: Effort(fit_steps=2000, refine_steps=60, lookahead=6),
+    8: Effort(fit_steps=4000, refine_steps=120, lookahead=6, lr_end=0.01),
+    9: Effort(fit_steps=10000, refine_steps=300, lookahead=6, lr_end=0.01),
 }
 
 

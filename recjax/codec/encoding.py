@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from recjax.codec.signals import Targets, make_targets
 from recjax.codec.start import guessed, leading_blocks, prior_start
 from recjax.modalities import Signal
 from recjax.modalities.image import MAX_SIDE, n_patches, psnr, to_patches
-from recjax.samplers.block_coder import BlockCoder
+from recjax.samplers.trellis_coder import TrellisCoder
 
 STEPS_A_DISPATCH = 100
 BLOCKS_A_DISPATCH = 4
@@ -104,10 +105,13 @@ def code_signals(
     prior: Prior,
     effort: Effort,
     key: jax.Array,
-    coder: BlockCoder,
+    coder: Any,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Batch, tuple[jax.Array, ...], list[np.ndarray], list[np.ndarray]]:
     """Fits and codes group after group, block after block.
+
+    Args:
+      coder: see :func:`code_blocks`.
 
     Returns:
       The batch; for every group the coded latents of its rows, padding included; and for every group, row and
@@ -203,7 +207,7 @@ def encode_batch(
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
     key = jax.random.key(0) if key is None else key
     t = effort.extra_bits
-    coder = BlockCoder(budget=prior.budget, extra_bits=t)
+    coder = TrellisCoder(budget=prior.budget, extra_bits=t, lookahead=effort.lookahead)
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder, progress)
     if any((index < 0).any() for index in indices):
         raise ValueError("a posterior is not finite: the fit diverged")
@@ -231,7 +235,7 @@ def _check(signal, prior):
 
 
 def _pack(signal, decoded, prior, extra_bits, indices, kl_bits):
-    sizes = np.full(len(indices), prior.budget + extra_bits)
+    sizes = np.full(len(indices), prior.budget)
     exponent = best_exponent(indices, sizes)
     payload = encode_indices(indices, sizes, exponent)
     sides = signal.values.shape[:2]

@@ -1,11 +1,12 @@
 """Coding block after block, and refitting what is left: progressive refinement.
 
 COMBINER (NeurIPS 2023, section 3.3): once a block is fixed to its sample, the remaining blocks adapt to it.
-Deviation: Adam's moments are kept from block to block instead of starting anew.
+Deviations: Adam's moments are kept from block to block instead of starting anew; the blocks of a slot are one chain
+through a trellis, and the encoder looks at the posteriors of some blocks after the one it chooses.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from recjax.codec.fit import Arrangement, FitState, Layout, advance, block_kl_bi
 from recjax.codec.objective import Network
 from recjax.codec.signals import Targets
 from recjax.samplers.block_coder import BlockCoder
+from recjax.samplers.trellis_coder import TrellisCoder
 
 
 class Blocks(NamedTuple):
@@ -30,10 +32,11 @@ class Blocks(NamedTuple):
     widths: Int[Array, "blocks"]
     first: UInt32[Array, ""]
 
-    def ids(self, block: Int[Array, ""]) -> UInt32[Array, "rows 2"]:
-        """What tells the block of every row from all others of its signal."""
+    def ids(self, block: Int[Array, "..."]) -> UInt32[Array, "rows ... 2"]:
+        """What tells the blocks of every row from all others of its signal."""
         number = self.first + block.astype(jnp.uint32)
-        return jnp.stack([self.slots, jnp.full_like(self.slots, number)], axis=1)
+        slots = self.slots.reshape(-1, *(1,) * number.ndim)
+        return jnp.stack(jnp.broadcast_arrays(slots, number), axis=-1)
 
 
 @functools.partial(
@@ -53,7 +56,7 @@ def code_blocks(
     indices: Int[Array, "blocks rows"],
     kl_bits: Float[Array, "blocks rows"],
     *,
-    coder: BlockCoder,
+    coder: Any,
     group: int,
     steps: int,
 ) -> tuple[FitState, Int[Array, "blocks rows"], Float[Array, "blocks rows"]]:
@@ -64,18 +67,23 @@ def code_blocks(
       table, table_key: candidates shared by all blocks.
       blocks: of the group.
       indices, kl_bits: results so far; the KL of each block when it was coded.
+      coder: a :class:`TrellisCoder`, or what has its ``encode``, ``budget`` and ``lookahead``.
     """
     n_blocks, layout = len(blocks.widths), arrangement.layouts[group]
 
     def body(block, carry):
         state, indices, kl_bits = carry
         posterior, free = state.posteriors[group], state.free[group]
-        latents = layout.blocks[block]
+        # beyond the last block: no latents
+        view = block + jnp.arange(coder.lookahead + 1)
+        latents = layout.blocks.at[view].get(mode="fill", fill_value=layout.source.shape[1])
         rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
         mean = posterior.mean.at[rows, latents].get(mode="fill", fill_value=0)
         std = jnp.exp(posterior.log_std.at[rows, latents].get(mode="fill", fill_value=0))
-        width = jnp.broadcast_to(blocks.widths[block], blocks.slots.shape)
-        index, sample = coder.encode(table, table_key, blocks.ids(block), mean, std, width)
+        width = jnp.broadcast_to(blocks.widths.at[view].get(mode="fill", fill_value=0), rows.shape[:2])
+        previous = jnp.where(block > 0, indices[block - 1], 0)
+        index, sample = coder.encode(table, table_key, blocks.ids(view), mean, std, width, previous)
+        latents, rows = latents[0], rows[:, 0]
         kl_bits = kl_bits.at[block].set(block_kl_bits(posterior, layout)[:, block])
         indices = indices.at[block].set(index)
         posterior = posterior.replace(mean=posterior.mean.at[rows, latents].set(sample, mode="drop"))
@@ -99,7 +107,7 @@ def _replaced(parts, at, part):
 
 @functools.partial(jax.jit, static_argnames="coder")
 def decode_blocks(
-    coder: BlockCoder,
+    coder: BlockCoder | TrellisCoder,
     table_key: UInt32[Array, "2"],
     layout: Layout,
     blocks: Blocks,
@@ -111,7 +119,10 @@ def decode_blocks(
         latents = layout.blocks[block]
         rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
         width = jnp.broadcast_to(blocks.widths[block], blocks.slots.shape)
-        sample = coder.decode(table_key, blocks.ids(block), indices[block], width, len(latents))
+        sent = (indices[block],)
+        if isinstance(coder, TrellisCoder):
+            sent += (jnp.where(block > 0, indices[block - 1], 0),)
+        sample = coder.decode(table_key, blocks.ids(block), *sent, width, len(latents))
         return z.at[rows, latents].set(sample, mode="drop")
 
     return jax.lax.fori_loop(0, len(blocks.widths), body, jnp.zeros(layout.source.shape, jnp.float32))

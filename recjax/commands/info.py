@@ -77,7 +77,7 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
 
 def _index_bits(header: Header, payload: bytes, prior, blocks: tuple[int, ...]) -> list[np.floating]:
     """Code length of the indices of every group."""
-    sizes = np.full(sum(blocks), prior.budget + header.extra_bits)
+    sizes = np.full(sum(blocks), header.log2_indices(prior.budget))
     lengths = codelength_bits(decode_indices(payload, sizes, header.exponent), sizes, header.exponent)
     return [part.sum() for part in np.split(lengths, np.cumsum(blocks)[:-1])]
 

@@ -138,7 +138,7 @@ class BlockCoder:
         valid = (width >= 0) & (width <= d)
         valid &= jnp.all(~inside | (jnp.isfinite(mu) & jnp.isfinite(sigma) & (sigma > 0)), axis=1)
         used = inside & valid[:, None]
-        column, sign = _signed_columns(key, ids, width, d)
+        column, sign = signed_columns(key, ids, width, d)
         # the coordinate that each column of the table stands for in this block
         latent = jnp.sum(jnp.where(column[:, :, None] == place[None, None], place[None, :, None], 0), axis=1)
         mu = jnp.take_along_axis(jnp.where(used, sign.astype(mu.dtype) * mu, 0), latent, axis=1)
@@ -173,8 +173,8 @@ class BlockCoder:
             dtype: that of the encoder's table.
         """
         width = width.astype(jnp.int32)
-        column, sign = _signed_columns(key, ids, width, d)
-        row = _candidates(key, index, d, dtype)
+        column, sign = signed_columns(key, ids, width, d)
+        row = candidate_rows(key, index, d, dtype)
         values = sign.astype(dtype) * jnp.take_along_axis(row, column, axis=1)
         return jnp.where(jnp.arange(d, dtype=jnp.int32)[None] < width[:, None], values, 0)
 
@@ -199,10 +199,7 @@ class BlockCoder:
         n, (batch, d) = self.candidates, mu.shape
         tile = min(n, _TILE)
         slots = max(1, tile // _SLOT)
-        # equal groups of at most _LANES blocks; from 64 lanes on, the kernels of the CPU sum in the same order, others
-        # are promised nothing and get one shape
-        groups = max(1, -(-batch // _LANES))
-        lanes = max(1, -(-batch // (64 * groups))) * 64 if jax.default_backend() == "cpu" else _LANES
+        groups, lanes = lane_groups(batch, _LANES)
         precision = 1 / (sigma * sigma)
         coefficients = jnp.concatenate([0.5 - 0.5 * precision, mu * precision, jnp.ones_like(mu[:, :1])], axis=1)
         coefficients = jnp.pad(coefficients, ((0, groups * lanes - batch), (0, 0)))
@@ -256,12 +253,22 @@ class BlockCoder:
         return lax.fori_loop(jnp.int32(0), jnp.sum(sharp, dtype=jnp.int32), search, (index, score))
 
 
-def _candidates(key, index, d, dtype):
+def lane_groups(batch: int, most: int) -> tuple[int, int]:
+    """Equal groups of at most ``most`` blocks for one product: how many, and how many blocks each has room for.
+
+    From 64 lanes on, the kernels of the CPU sum in the same order, whatever the batch; other backends are promised
+    nothing and get one shape.
+    """
+    groups = max(1, -(-batch // most))
+    return groups, max(1, -(-batch // (64 * groups))) * 64 if jax.default_backend() == "cpu" else most
+
+
+def candidate_rows(key, index, d, dtype):
     return normal(coordinate_bits(stream_key(key, Stream.CANDIDATE), index.astype(jnp.uint32), d), dtype)
 
 
 def _features(key, start, count, d, noise):
-    z = _candidates(key, start + jnp.arange(count, dtype=jnp.int32), d, noise.dtype)
+    z = candidate_rows(key, start + jnp.arange(count, dtype=jnp.int32), d, noise.dtype)
     # six times faster on the CPU than concatenating
     rows = jnp.zeros((count, 2 * d + 1), z.dtype).at[:, :d].set(z * z).at[:, d : 2 * d].set(z)
     return rows.at[:, 2 * d :].set(lax.dynamic_slice_in_dim(noise, start, count))
@@ -276,7 +283,7 @@ def _best_row(rows, mu, sigma):
     return jnp.argmax(score).astype(jnp.int32), jnp.max(score)
 
 
-def _signed_columns(key, ids, width, d):
+def signed_columns(key, ids, width, d):
     """The table's column and the sign of each coordinate of each block, [B, d]: a random order of 0 .. width - 1.
 
     Integer arithmetic alone: one word a coordinate, 31 bits for its rank (ties by position) and one for the sign.

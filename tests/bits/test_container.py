@@ -110,13 +110,14 @@ def test_refusals_say_why():
     )
     digest = b"abc" + bytes(29)
     blob = container.pack(header, b"payload", digest)
-    assert blob.hex() == "ec721170" + "46" + "616263" + "0709" + b"payload".hex() + blob[-2:].hex()
+    assert blob.hex() == "ec722170" + "46" + "616263" + "0709" + b"payload".hex() + blob[-2:].hex()
     for wrong, reason in [
         (b"", "not a .rec"),
         (b"PNG" + blob, "not a .rec"),
         (blob[:1], "cut off"),
         (blob[:7], "cut off"),
-        (blob[:2] + b"\x21" + blob[3:], "version 2"),
+        (blob[:2] + b"\x31" + blob[3:], "version 3"),
+        (blob[:2] + b"\x01" + blob[3:], "version 0"),
         (blob[:3] + b"\x77" + blob[4:], "modality 7"),
         (blob[:8] + b"\x80\x00" + blob[9:], "shortest"),
         (blob[:8] + b"\x00" + blob[9:], "shape"),

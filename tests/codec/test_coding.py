@@ -19,7 +19,7 @@ from recjax.codec.refine import code_blocks
 from recjax.codec.signals import make_targets
 from recjax.modalities import Signal
 from recjax.modalities.image import psnr
-from recjax.samplers.block_coder import BlockCoder
+from recjax.samplers.trellis_coder import TrellisCoder
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -61,16 +61,16 @@ def test_accounts_add_up(signals, encoded, prior, effort):
         assert header.shape == (None if signal.values.shape[:2] == (8, 8) else signal.values.shape[:2])
         assert header.digest_prefix == prior.digest[:3]
         blocks = patches * prior.n_blocks
-        indices = decode_indices(payload, np.full(blocks, prior.budget + effort.extra_bits), header.exponent)
+        indices = decode_indices(payload, np.full(blocks, prior.budget), header.exponent)
         all_blocks, distinct = all_blocks + blocks, distinct + len(np.unique(indices))
-        assert 0.3 * blocks * prior.budget < result.index_bits < blocks * (prior.budget + effort.extra_bits + 1)
+        assert 0.3 * blocks * prior.budget < result.index_bits < blocks * (prior.budget + 1)
     assert distinct > all_blocks / 2
     assert encoded[0].header_bits == 8 * 10
 
 
 def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     key = jax.random.key(0)
-    coder = BlockCoder(budget=prior.budget, extra_bits=effort.extra_bits)
+    coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead)
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder)
     assert indices[0].shape == kl_bits[0].shape == (8, prior.n_blocks)
     for result, (one,) in zip(encoded, batch.split(kl_bits), strict=True):
@@ -82,7 +82,7 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     # what is coded is what the decoder regenerates
     ids = jnp.stack([blocks.slots, jnp.zeros_like(blocks.slots)], axis=1)
     width = int(group.widths[0])
-    sample = coder.decode(table_key(prior), ids, jnp.asarray(indices[0][:, 0]), jnp.full(8, width), width)
+    sample = coder.decode(table_key(prior), ids, jnp.asarray(indices[0][:, 0]), jnp.zeros(8), jnp.full(8, width), width)
     slots = np.asarray(layout.to_slots(z[0]))
     np.testing.assert_array_equal(slots[:, group.blocks[0, :width]], sample)
 
@@ -146,12 +146,12 @@ def test_gray_images_stay_gray(waves, prior, effort):
     assert psnr(values, image.values) == result.psnr
 
 
-def test_more_work_and_more_candidates_are_better_on_average(waves, prior, effort):
+def test_more_work_and_looking_ahead_are_better_on_average(waves, prior, effort):
     batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 128)]
     mean = lambda effort: np.mean([result.psnr for result in encode_batch(batch, prior, effort=effort)])
     middle = mean(effort)
-    assert mean(Effort(fit_steps=8, refine_steps=0, extra_bits=0)) < middle - 0.3
-    assert mean(dataclasses.replace(effort, extra_bits=5)) > middle + 0.1
+    assert mean(Effort(fit_steps=8, refine_steps=0)) < middle - 0.3
+    assert mean(dataclasses.replace(effort, lookahead=0)) < middle - 0.1
 
 
 def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
@@ -209,10 +209,12 @@ def test_settings_out_of_range_are_refused(signals, prior, settings):
         encode_batch(signals, prior, **({"effort": 1} | settings))
 
 
-@pytest.mark.parametrize("fields", [{"fit_steps": 0}, {"fit_steps": -1}, {"refine_steps": -1}, {"extra_bits": 8}])
+@pytest.mark.parametrize(
+    "fields", [{"fit_steps": 0}, {"fit_steps": -1}, {"refine_steps": -1}, {"extra_bits": 8}, {"lookahead": -1}]
+)
 def test_impossible_efforts_are_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
-        Effort(**{"fit_steps": 10, "refine_steps": 1, "extra_bits": 0} | fields)
+        Effort(**{"fit_steps": 10, "refine_steps": 1} | fields)
 
 
 def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
@@ -222,7 +224,7 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
     (group,) = prior.groups
     group = dataclasses.replace(group, order=group.order[: n_blocks * width], widths=np.full(n_blocks, width, np.int32))
     prior = dataclasses.replace(prior, groups=(group,))
-    coder = BlockCoder(budget=prior.budget, extra_bits=1)
+    coder = TrellisCoder(budget=prior.budget)
     position = np.zeros(prior.config.n_latents, np.int64)
     for block in group.blocks:
         position[block] = np.arange(width)

@@ -19,6 +19,7 @@ FILES = {
     "colour": ("waves", (2, 3), [632, 1010, 2, 84, 974, 541]),
     "gray": ("waves", (1, 1), [676, 16, 580, 546, 94, 28]),
     "hierarchy": ("hierarchy", (4, 3), [251, 2, 238, 1, 1, 76]),
+    "trellis": ("waves", (2, 3), [37, 35, 211, 243, 53, 208]),
 }
 
 
@@ -29,7 +30,7 @@ def test_files_decode_as_they_did(name):
     blob, expected = (GOLDEN / f"{name}.rec").read_bytes(), load(GOLDEN / f"{name}.png")
     header, payload = parse(blob)
     n_blocks = sum(prior.blocks_in(patches))
-    indices = decode_indices(payload, np.full(n_blocks, prior.budget + header.extra_bits), header.exponent)
+    indices = decode_indices(payload, np.full(n_blocks, header.log2_indices(prior.budget)), header.exponent)
     assert indices[:6].tolist() == first
     image = decompress(blob, priors=[prior])
     assert image.meta == expected.meta

@@ -19,7 +19,7 @@ from recjax.codec.signals import make_targets, take_subset
 from recjax.inr.upsampler import EncodingConfig
 from recjax.modalities import Signal
 from recjax.modalities.image import psnr
-from recjax.samplers.block_coder import BlockCoder
+from recjax.samplers.trellis_coder import TrellisCoder
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -87,13 +87,13 @@ def test_files_decode_alone_as_together(encoded, full):
 
 
 def test_stream_has_the_indices_of_all_groups_in_order(signals, encoded, full, effort):
-    coder = BlockCoder(budget=full.budget, extra_bits=effort.extra_bits)
+    coder = TrellisCoder(budget=full.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead)
     batch, _, indices, _ = code_signals(signals, full, effort, jax.random.key(0), coder)
     for result, image, parts in zip(encoded, SHAPES, batch.split(indices), strict=True):
         patches = tuple(-(-side // 8) for side in image)
         header, payload = parse(result.blob)
         total = sum(full.blocks_in(patches))
-        stream = decode_indices(payload, np.full(total, full.budget + effort.extra_bits), header.exponent)
+        stream = decode_indices(payload, np.full(total, full.budget), header.exponent)
         ends = np.cumsum(full.blocks_in(patches))
         for part, wanted in zip(np.split(stream, ends[:-1]), parts, strict=True):
             np.testing.assert_array_equal(part, wanted.reshape(-1))

@@ -115,8 +115,8 @@ def test_unknown_priors_are_named(blob, prior):
 def test_other_schemes_and_versions_are_refused(blob, prior):
     with pytest.raises(FormatError, match="scheme 2"):
         decompress(packed(prior, scheme=2), priors=[prior])
-    body = blob[:2] + bytes([0x21]) + blob[3:-2]
-    with pytest.raises(FormatError, match="version 2"):
+    body = blob[:2] + bytes([0x31]) + blob[3:-2]
+    with pytest.raises(FormatError, match="version 3"):
         decompress(sealed(body, prior), priors=[prior])
 
 
@@ -152,10 +152,16 @@ def test_one_bad_file_in_a_batch_is_an_error(blob, prior):
 
 
 def test_extreme_indices_decode(prior):
-    for value in (0, 2 ** (prior.budget + 1) - 1):
-        sizes = np.full(prior.n_blocks, prior.budget + 1)
-        payload = encode_indices(np.full(prior.n_blocks, value), sizes, 64)
-        assert decompress(packed(prior, payload, shape=None), priors=[prior]).values.shape == (8, 8, 3)
+    for version, bits in ((1, prior.budget + 1), (2, prior.budget)):
+        for value in (0, 2**bits - 1):
+            payload = encode_indices(np.full(prior.n_blocks, value), np.full(prior.n_blocks, bits), 64)
+            file = packed(prior, payload, shape=None, version=version)
+            assert decompress(file, priors=[prior]).values.shape == (8, 8, 3)
+
+
+def test_registers_that_are_too_long_are_refused(prior):
+    with pytest.raises(FormatError, match="extra_bits"):
+        decompress(packed(prior, extra_bits=prior.budget // 2 + 1), priors=[prior])
 
 
 @pytest.mark.parametrize("data", [b"", b"\xec", b"\xecr", b"PNG", bytes(9), bytes(5000), b"\xecr\x11"])

@@ -32,7 +32,7 @@ def scores(coder, ids, mu, sigma, width, key=KEY):
     """The score of every candidate and the candidate as each block sees it, in float64."""
     d = mu.shape[1]
     table = np.asarray(coder.table(key, d), np.float64)
-    column, sign = map(np.asarray, block_coder._signed_columns(key, ids, width, d))
+    column, sign = map(np.asarray, block_coder.signed_columns(key, ids, width, d))
     for m, s, w, c, g in zip(np.asarray(mu, np.float64), np.asarray(sigma, np.float64), width, column, sign):
         z = table[:, d : 2 * d][:, c[:w]] * g[:w]
         yield 0.5 * (z**2 - ((z - m[:w]) / s[:w]) ** 2).sum(axis=1) + table[:, -1], z
@@ -181,9 +181,9 @@ def test_blocks_with_equal_targets_choose_independently(kl_bits, d, extra_bits, 
     assert 5 * cross.std() / math.sqrt(tables) < 0.1
 
 
-def test_without_signed_columns_they_would_not(monkeypatch):
+def test_withoutsigned_columns_they_would_not(monkeypatch):
     plain = lambda key, ids, width, d: (jnp.tile(jnp.arange(d), (len(ids), 1)), jnp.ones((len(ids), d), jnp.int32))
-    monkeypatch.setattr(block_coder, "_signed_columns", plain)
+    monkeypatch.setattr(block_coder, "signed_columns", plain)
     coder, shape = BlockCoder(budget=7), (5, 3)
     ids = blocks(*shape)[0]
     index, _ = encode(coder, ids, jnp.full(shape, 1.2), jnp.full(shape, 0.5), jnp.full(5, 3))
@@ -196,13 +196,13 @@ GOLDEN_SAMPLE = [2.064708948, -0.408275455, 0.159383878]
 
 def test_the_order_of_columns_is_uniform_within_the_width_and_frozen():
     ids = jnp.stack([jnp.arange(6000, dtype=jnp.uint32) % 8, jnp.arange(6000, dtype=jnp.uint32)], axis=1)
-    column, sign = map(np.asarray, block_coder._signed_columns(KEY, ids, jnp.full(6000, 3), 5))
+    column, sign = map(np.asarray, block_coder.signed_columns(KEY, ids, jnp.full(6000, 3), 5))
     assert (column[:, 3:] == [3, 4]).all() and (sign[:, 3:] == 1).all()
     states = column[:, :3] @ [9, 3, 1] * 8 + (sign[:, :3] > 0) @ [4, 2, 1]
     counts = np.unique(states, return_counts=True)[1]
     assert len(counts) == 48
     assert ((counts - 125) ** 2 / 125).sum() < 97  # chi-square, 47 degrees of freedom, p = 2e-5
-    golden = block_coder._signed_columns(
+    golden = block_coder.signed_columns(
         jnp.array([1, 2], jnp.uint32), jnp.array([[3, 4]], jnp.uint32), jnp.array([6]), 7
     )
     assert [x[0].tolist() for x in golden] == GOLDEN_COLUMNS
