@@ -135,7 +135,7 @@ def main(args: Args) -> None:
     prior = load_prior(args.prior)
     images = np.load(args.data / "test_150.npz")["images"][: args.limit]
     signals = [recjax.Signal(image, "image", {"gray": False}) for image in images]
-    effort = effort_of(args.effort)
+    effort = effort_of(args.effort, guessed=isinstance(prior.config, TransformConfig))
     encode_batch(signals, prior, effort=dataclasses.replace(effort, fit_steps=10, refine_steps=10))  # compile
     results = {"files": [files(signals, prior, effort, t) for t in args.extra_bits]}
     results["exact"] = exact(signals, prior, effort)

@@ -31,7 +31,7 @@ class Effort:
     lr_end: float = 0.02
 
     def __post_init__(self):
-        limits = (1, math.inf), (0, math.inf), (0, 7), (0, math.inf)
+        limits = (0, math.inf), (0, math.inf), (0, 7), (0, math.inf)
         names = "fit_steps", "refine_steps", "extra_bits", "lookahead"
         for name, (least, most) in zip(names, limits, strict=True):
             if not least <= getattr(self, name) <= most:
@@ -51,12 +51,30 @@ EFFORTS = {
 }
 
 
-def effort_of(level: int) -> Effort:
+GUESSED_EFFORTS = {
+    1: Effort(fit_steps=0, refine_steps=0, lookahead=1),
+    2: Effort(fit_steps=5, refine_steps=0, lookahead=2),
+    3: Effort(fit_steps=10, refine_steps=0, lookahead=3),
+    4: Effort(fit_steps=20, refine_steps=1, lookahead=3, lr=0.02, lr_refine=0.02, lr_end=0.01),
+    5: Effort(fit_steps=40, refine_steps=1, lookahead=4, lr=0.02, lr_refine=0.02, lr_end=0.01),
+    6: Effort(fit_steps=60, refine_steps=2, lookahead=4, lr=0.02, lr_refine=0.02, lr_end=0.01),
+    7: Effort(fit_steps=100, refine_steps=4, lookahead=6, lr=0.02, lr_refine=0.02, lr_end=0.01),
+    8: Effort(fit_steps=300, refine_steps=10, lookahead=6, lr=0.02, lr_refine=0.02, lr_end=0.01),
+    9: Effort(fit_steps=1000, refine_steps=30, lookahead=6, lr=0.02, lr_refine=0.02, lr_end=0.01),
+}
+"""For transforms, whose fit starts from a guess."""
+
+
+def effort_of(level: int, *, guessed: bool = False) -> Effort:
     """The settings of an effort level.
+
+    Args:
+      level: 1 to 9.
+      guessed: whether the fit starts from the guess of an analysis.
 
     Raises:
       ValueError: ``level`` is not 1 to 9.
     """
     if level not in EFFORTS:
         raise ValueError(f"effort must be 1 to 9, got {level}")
-    return EFFORTS[level]
+    return (GUESSED_EFFORTS if guessed else EFFORTS)[level]

@@ -92,7 +92,7 @@ def fit(
         span = (jnp.float32(rates[i]), jnp.float32(rates[i + 1]))
         state, error = advance(
             prior.network, state, job.batch.arrangement, job.targets, key, span,
-            steps=effort.fit_steps // pieces, budget=float(prior.budget),
+            steps=effort.fit_steps // pieces, budget=float(prior.budget) if prior.config.steered else None,
         )  # fmt: skip
         if progress:
             error.block_until_ready()
@@ -129,6 +129,7 @@ def code_signals(
         state, indices[g], kl_bits[g] = code_blocks(
             prior.network, state, batch.arrangement, targets, key, rates, table, table_key(prior), batch.blocks[g],
             (jnp.int32(start), jnp.int32(stop)), indices[g], kl_bits[g], coder=coder, group=g, steps=steps,
+            steered=prior.config.steered,
         )  # fmt: skip
         return state
 
@@ -154,7 +155,7 @@ def code_signals(
             if progress:
                 indices[g].block_until_ready()
                 done = sum(n * own.n_blocks for n, own in zip(steps[:g], prior.groups, strict=False)) + stop * steps[g]
-                progress((effort.fit_steps + done) / _total_steps(prior, effort))
+                progress((effort.fit_steps + done) / max(_total_steps(prior, effort), 1))
         before += group.n_blocks
     cut = lambda arrays: [np.asarray(x).T[:rows] for x, rows in zip(arrays, batch.rows, strict=True)]  # noqa: E731
     return batch, tuple(posterior.mean for posterior in state.posteriors), cut(indices), cut(kl_bits)
@@ -202,7 +203,7 @@ def encode_batch(
         raise ValueError(f"prior must be a Prior (recjax.load_prior reads one), got {type(prior).__name__}")
     for signal in signals:
         _check(signal, prior)
-    effort = effort if isinstance(effort, Effort) else effort_of(effort)
+    effort = effort if isinstance(effort, Effort) else effort_of(effort, guessed=leading_blocks(prior) > 0)
     if extra_bits is not None:
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
     key = jax.random.key(0) if key is None else key

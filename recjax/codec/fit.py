@@ -119,9 +119,12 @@ def advance(
     learning_rates: tuple[Array, Array],
     *,
     steps: int,
-    budget: float,
+    budget: float | None,
 ) -> tuple[FitState, Float[Array, ""]]:
     """Takes ``steps`` gradient steps while the learning rate moves between the two given ones.
+
+    Args:
+      budget: wanted KL of a block in bits, to which its price is steered; None keeps the prices.
 
     Returns:
       The state, and the mean distortion over the last visit of every subset (NaN without a step).
@@ -152,8 +155,10 @@ def advance(
         start = index * STEERING_INTERVAL
         stop = jnp.minimum(start + STEERING_INTERVAL, steps)
         state, errors = jax.lax.fori_loop(start, stop, step, carry)
-        steered = map(functools.partial(_steer, budget), state.log_beta, state.posteriors, layouts)
-        return state.replace(log_beta=tuple(steered)), errors
+        if budget is not None:
+            steered = map(functools.partial(_steer, budget), state.log_beta, state.posteriors, layouts)
+            state = state.replace(log_beta=tuple(steered))
+        return state, errors
 
     intervals = -(-steps // STEERING_INTERVAL)
     state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan, jnp.float32)))

@@ -32,7 +32,8 @@ from recjax.inr.analysis import coarse_guess, fine_guess
 from recjax.inr.corners import lapped
 from recjax.inr.transform import Transform, TransformConfig, coarse_cells
 
-STEPS_A_DISPATCH = 60
+STEPS_A_LOOK = 60
+"""Steps after which the loss and the clock are looked at."""
 LOG_STEPS = 1200
 SLOW = ("lapped", "synthesis", "log_gain", "log_curvature", "context_gain")
 """What starts near its optimum learns ten times slower."""
@@ -169,19 +170,22 @@ def elbo(model: Transform, images: Float[Array, "n h w 3"], key: Array) -> tuple
     return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
 
 
-def make_steps(config: TransformTraining):
-    """The compiled function of several steps: (state, crops, key) -> (state, error and KL of each step)."""
+def make_step(config: TransformTraining):
+    """The compiled function of a step: (state, crops, key) -> (state, error and KL).
+
+    One step a dispatch: XLA's CPU backend convolves ten times slower inside a loop.
+    """
     graph = nnx.split(nnx.eval_shape(lambda: Transform(config.network)))[0]
     prices = jnp.asarray(config.prices, jnp.float32)
     optimiser = _optimiser(config)
 
-    def step(carry, images):
-        state, key = carry
+    @jax.jit(donate_argnums=0)
+    def step(state: TransformState, crops: UInt8[Array, "batch h w 3"], key: Array):
         price = state.step % len(prices)
 
         def loss(params):
             model = nnx.merge(graph, at_price(params, price))
-            error, kl = elbo(model, images.astype(jnp.float32) / 255 - 0.5, jax.random.fold_in(key, state.step))
+            error, kl = elbo(model, crops.astype(jnp.float32) / 255 - 0.5, jax.random.fold_in(key, state.step))
             total = error + prices[price] * kl
             # relative, so that no price outweighs the others
             return total / jax.lax.stop_gradient(total), (error, kl)
@@ -189,23 +193,18 @@ def make_steps(config: TransformTraining):
         gradient, report = jax.grad(loss, has_aux=True)(state.params)
         update, moments = optimiser.update(gradient, state.optimiser, state.params)
         state = TransformState(optax.apply_updates(state.params, update), moments, state.step + 1)
-        return (state, key), report
+        return state, jnp.stack(report)
 
-    @jax.jit(donate_argnums=0)
-    def run(state: TransformState, crops: UInt8[Array, "steps batch h w 3"], key: Array):
-        (state, _), report = jax.lax.scan(step, (state, key), crops)
-        return state, report
-
-    return run
+    return step
 
 
 def crops_of(
-    config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]], first: int, count: int
-) -> UInt8[np.ndarray, "count batch h w 3"]:
-    """Random crops of the steps from ``first`` on, mirrored and transposed at random."""
-    rng = np.random.default_rng([config.seed, first])
-    out = np.empty((count, config.batch, config.crop, config.crop, 3), np.uint8)
-    for place in np.ndindex(out.shape[:2]):
+    config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]], step: int
+) -> UInt8[np.ndarray, "batch h w 3"]:
+    """Random crops for one step, mirrored and transposed at random."""
+    rng = np.random.default_rng([config.seed, step])
+    out = np.empty((config.batch, config.crop, config.crop, 3), np.uint8)
+    for place in range(config.batch):
         image = images[rng.integers(len(images))]
         top, left = (rng.integers(n - config.crop + 1) for n in image.shape[:2])
         crop = image[top : top + config.crop, left : left + config.crop]
@@ -254,17 +253,19 @@ def train_transform(
         identity = json.dumps({"config": dataclasses.asdict(config), "data": data}, sort_keys=True)
         checkpoints = Checkpoints(Path(checkpoint_dir), identity)
         state, curve = checkpoints.restore(state)
-    run, key = make_steps(config), jax.random.key(config.seed)
+    step, key = make_step(config), jax.random.key(config.seed)
     first, begun, saved, reports = int(state.step), time.monotonic(), time.monotonic(), []
-    for start in range(first, config.steps, STEPS_A_DISPATCH):
-        count = min(STEPS_A_DISPATCH, config.steps - start)
-        state, report = run(state, crops_of(config, shown, start, count), key)
-        reports.append(np.stack(report))
-        done, last = start + count, start + count == config.steps
+    for start in range(first, config.steps, STEPS_A_LOOK):
+        done = min(start + STEPS_A_LOOK, config.steps)
+        for number in range(start, done):
+            state, report = step(state, crops_of(config, shown, number), key)
+            reports.append(report)
+        # this waits for the steps, so that the clock below is true
+        last = done == config.steps
         if not np.isfinite(reports[-1]).all():
             raise ValueError("training diverged; lower lr")
         if last or done % LOG_STEPS == 0:
-            curve.append(_point(np.concatenate(reports, axis=1), done, len(config.prices)))
+            curve.append(_point(np.stack(reports, axis=1), done, len(config.prices)))
             log(_line(config, curve[-1], begun, first))
             reports = []
         out_of_time = time.monotonic() - begun > 60 * max_minutes

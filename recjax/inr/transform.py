@@ -88,6 +88,11 @@ class TransformConfig:
         """A gradient step sees the whole grid."""
         return "whole"
 
+    @property
+    def steered(self) -> bool:
+        """A block has too few latents with much information for its KL to be the budget: all keep one price."""
+        return False
+
 
 class Transform(nnx.Module):
     """The shared part of all patches."""
