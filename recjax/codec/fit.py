@@ -5,6 +5,7 @@ its KL, which ends near the budget. All rows of all signals advance in lock-step
 what is already coded stays fixed by a mask.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -100,7 +101,7 @@ def initial_fit(arrangement: Arrangement, start: Sequence[Posterior], beta: floa
 def with_blocks_fixed(state: FitState, layout: Layout, blocks: int) -> FitState:
     """The same state of a single group, its first blocks fixed to their means."""
     coded = layout.member[:, :blocks].any(1)
-    return state.replace(free=(jnp.where(coded[None], 0, state.free[0]),))
+    return dataclasses.replace(state, free=(jnp.where(coded[None], 0, state.free[0]),))
 
 
 def block_kl_bits(posterior: Posterior, layout: Layout) -> Float[Array, "rows blocks"]:

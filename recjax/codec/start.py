@@ -57,11 +57,11 @@ def guessed(
     ]
     scale = prior.groups[-1].scale[None]
     means, log_stds = (np.zeros((len(rows), config.n_latents), np.float32) for _ in range(2))
-    coded = None if coded is None else np.asarray(coded) * scale
+    known = None if coded is None else np.asarray(coded) * scale
     for lot in _of_one_shape(images):
         places = np.concatenate([np.arange(ends[i] - counts[i], ends[i]) for i in lot])
         stack = np.stack([images[i] for i in lot])
-        given = None if coded is None else coded[places].reshape(len(lot), -1, config.n_latents)
+        given = None if known is None else known[places].reshape(len(lot), -1, config.n_latents)
         mean, log_std = _guess(prior.network, stack, given)
         means[places] = np.asarray(mean).reshape(len(places), -1)
         log_stds[places] = np.asarray(log_std).reshape(len(places), -1)

@@ -163,11 +163,11 @@ def elbo(model: Transform, images: Float[Array, "n h w 3"], key: Array) -> tuple
     sample = coarse[0] + jnp.exp(coarse[1]) * jax.random.normal(keys[0], coarse[0].shape)
     fine = fine_guess(model, images, sample)
     detail = fine[0] + jnp.exp(fine[1]) * jax.random.normal(keys[1], fine[0].shape)
-    kl = sum(jnp.sum(0.5 * (jnp.exp(2 * s) + m**2 - 1) - s) for m, s in (coarse, fine))
+    parts = jnp.stack([jnp.sum(0.5 * (jnp.exp(2 * s) + m**2 - 1) - s) for m, s in (coarse, fine)])
     grids = jnp.concatenate([sample, coarse_cells(detail)], axis=-1)
     grids = jnp.pad(grids, ((0, 0), (1, 1), (1, 1), (0, 0)))
     decoded = model.decode(grids)
-    return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
+    return jnp.mean((decoded - images) ** 2), parts.sum() / images[..., 0].size
 
 
 def make_step(config: TransformTraining):
@@ -205,7 +205,7 @@ def crops_of(
     rng = np.random.default_rng([config.seed, step])
     out = np.empty((config.batch, config.crop, config.crop, 3), np.uint8)
     for place in range(config.batch):
-        image = images[rng.integers(len(images))]
+        image = images[int(rng.integers(len(images)))]
         top, left = (rng.integers(n - config.crop + 1) for n in image.shape[:2])
         crop = image[top : top + config.crop, left : left + config.crop]
         crop = crop[:, ::-1] if rng.random() < 0.5 else crop

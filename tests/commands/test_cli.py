@@ -244,7 +244,7 @@ def test_force_replaces(codec, folder, capsys):
 def test_damaged_files_are_refused(codec, folder, capsys):
     run(capsys, "compress", "photo.png", "good.rec")
     good = Path("good.rec").read_bytes()
-    wrong = {"empty": b"", "magic": b"\x89PNG" + good, "newer": good[:2] + b"\x21" + good[3:], "longer": good + b"\0"}
+    wrong = {"empty": b"", "magic": b"\x89PNG" + good, "newer": good[:2] + b"\x31" + good[3:], "longer": good + b"\0"}
     for place in range(len(good)):
         wrong[f"flip{place}"] = good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :]
         wrong[f"cut{place}"] = good[:place] + good[place + 1 :]
