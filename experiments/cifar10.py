@@ -1,9 +1,10 @@
 """CIFAR-10: rate and quality of real files, the gap to exact sampling, training progress.
 
-    python -m experiments.cifar10 --data FOLDER --prior cifar10.safetensors
+    python -m experiments.cifar10 --data FOLDER --priors cifar10-*.safetensors
 
-``FOLDER`` holds ``test_150.npz`` with ``images`` (uint8 [N, 32, 32, 3]); the prior is trained by
-``recjax train-prior``. Every file is decoded again and PSNR is the mean over images, as in the papers.
+``FOLDER`` holds ``test_150.npz`` with ``images`` (uint8 [N, 32, 32, 3]); the priors are trained by
+``recjax train-prior`` or ``recjax train-transform``. Every file is decoded again and PSNR is the mean over images, as
+in the papers.
 "Exact" replaces the block coder by exact samples of the posteriors, counted at their KL divergence: what a
 relative entropy coder without overhead or bias would reach, with the same refinement and without any (the
 latter is COMBINER's "theoretically optimal").
@@ -25,26 +26,25 @@ from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
 from recjax.codec.effort import Effort, effort_of
 from recjax.codec.encoding import code_signals
 from recjax.codec.patches import render
+from recjax.codec.start import leading_blocks
 from recjax.modalities.image import psnr
 
 
 @dataclasses.dataclass(frozen=True)
 class Args:
-    """CIFAR-10 with one prior.
+    """CIFAR-10 with several priors.
 
     Attributes:
         data: folder with test_150.npz.
-        prior: trained prior.
+        priors: trained priors.
         effort: 1 to 9.
-        extra_bits: register bits beyond the budget, t, to compare.
         limit: images.
         out: folder of the results.
     """
 
     data: Path
-    prior: Path
+    priors: tuple[Path, ...]
     effort: int = 8
-    extra_bits: tuple[int, ...] = (0,)
     limit: int = 150
     out: Path = Path("experiments/results")
 
@@ -82,17 +82,16 @@ def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     }
 
 
-def files(signals: list[recjax.Signal], prior: Prior, effort: Effort, extra_bits: int) -> dict:
+def files(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     """Encodes, decodes the files, and measures."""
     start = time.perf_counter()
-    results = encode_batch(signals, prior, effort=effort, extra_bits=extra_bits)
+    results = encode_batch(signals, prior, effort=effort)
     seconds = time.perf_counter() - start
     start = time.perf_counter()
     decoded = decompress_batch([result.blob for result in results], priors=(prior,))
     decode_seconds = time.perf_counter() - start
     pixels = prior.config.n_points
     return {
-        "extra_bits": extra_bits,
         "index_bpp": float(np.mean([r.index_bits for r in results]) / pixels),
         "file_bpp": float(np.mean([8 * len(r.blob) for r in results]) / pixels),
         "kl_bpp": float(np.mean([r.kl_bits for r in results]) / pixels),
@@ -103,61 +102,82 @@ def files(signals: list[recjax.Signal], prior: Prior, effort: Effort, extra_bits
     }
 
 
-def plot(prior: Prior, results: dict, out: Path) -> None:
-    """PSNR against training steps, and the measured points beside the published curves."""
+def learning_curve(prior: Prior) -> tuple[list[float], list[float], list[float]]:
+    """Gradient steps, PSNR of the mean squared error, and bits of KL a pixel, during training."""
+    training = prior.metadata["training"]
+    curve = training["curve"]
+    steps = [point["step"] for point in curve]
+    if "price" not in training:
+        return steps, [p["psnr"] for p in curve], [p["kl_bits"] / prior.config.n_points for p in curve]
+    at = training["config"]["prices"].index(training["price"])
+    return steps, [p["psnr"][at] for p in curve], [p["bpp"][at] for p in curve]
+
+
+def plot(priors: list[Prior], results: list[dict], out: Path) -> None:
+    """PSNR and rate against training steps, and the measured points beside the published curves."""
     import matplotlib.pyplot as plt
 
-    curve = prior.metadata["training"]["curve"]
-    steps = [point["step"] for point in curve]
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), constrained_layout=True)
-    left.plot(steps, [point["psnr"] for point in curve], color="tab:blue")
-    left.set(xlabel="gradient steps", ylabel="training PSNR of the mean squared error [dB]", title="Training")
     rate = left.twinx()
-    rate.plot(steps, [point["kl_bits"] / prior.config.n_points for point in curve], color="tab:orange", lw=1)
+    for prior in priors:
+        steps, quality, bpp = learning_curve(prior)
+        left.plot(steps, quality, color="tab:blue")
+        rate.plot(steps, bpp, color="tab:orange", lw=1)
+    left.set(xlabel="gradient steps", title="Training")
+    left.set_ylabel("training PSNR of the mean squared error [dB]", color="tab:blue")
     rate.set_ylabel("KL [bits per pixel]", color="tab:orange")
     for name in ("COMBINER", "RECOMBINER", "COIN++", "BPG"):
         right.plot(*load_curve("cifar10", name), "o-", ms=3, lw=1, label=f"{name} (published)")
-    for point in results["files"]:
-        right.errorbar(
-            point["index_bpp"], point["psnr"]["mean"], point["psnr"]["standard_error"],
-            fmt="s", capsize=3, label=f"recjax files, t = {point['extra_bits']}",
-        )  # fmt: skip
-    for marker, name in (("k*", "exact"), ("kx", "exact_without_refinement")):
-        label = f"recjax, {name.replace('_', ' ')} (at KL)"
-        right.plot(results[name]["kl_bpp"], results[name]["psnr"]["mean"], marker, label=label)
-    right.set(xlabel="bits per pixel", ylabel="mean PSNR [dB]", title="CIFAR-10", xlim=(0, 3), ylim=(22, 34))
+    points = [
+        (r["files"]["index_bpp"], r["files"]["psnr"]["mean"], r["files"]["psnr"]["standard_error"]) for r in results
+    ]
+    bpp, quality, error = zip(*sorted(points), strict=True)
+    right.errorbar(bpp, quality, error, fmt="ks-", ms=4, capsize=3, label="recjax, index bits of files")
+    right.plot(
+        [r["exact"]["kl_bpp"] for r in results], [r["exact"]["psnr"]["mean"] for r in results], "k*",
+        label="recjax, exact samples (at KL)",
+    )  # fmt: skip
+    right.set(xlabel="bits per pixel", ylabel="mean PSNR [dB]", title="CIFAR-10", xlim=(0, 3), ylim=(22, 36))
     right.legend(fontsize=8)
     right.grid(alpha=0.3)
     figure.savefig(out / "cifar10.png", dpi=120)
 
 
+def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
+    """Files, and exact sampling with the same refinement and without any."""
+    effort = effort_of(level, guessed=leading_blocks(prior) > 0)
+    encode_batch(signals, prior, effort=dataclasses.replace(effort, fit_steps=10, refine_steps=1))  # compile
+    result = {
+        "prior": prior.name,
+        "digest": prior.digest.hex()[:12],
+        "files": files(signals, prior, effort),
+        "exact": exact(signals, prior, effort),
+        "exact_without_refinement": exact(signals, prior, dataclasses.replace(effort, refine_steps=0)),
+    }
+    print(
+        "{prior}: index {index_bpp:.3f} bpp, file {file_bpp:.3f} bpp, KL {kl_bpp:.3f} bpp, "
+        "header {header_bytes:.0f} bytes, {mean:.2f} +- {standard_error:.2f} dB, {seconds_an_image:.2f} s an image, "
+        "decoding {decode_seconds_an_image:.4f} s".format(**result, **result["files"], **result["files"]["psnr"])
+    )
+    for name in ("exact", "exact_without_refinement"):
+        print(f"  {name}: KL {result[name]['kl_bpp']:.3f} bpp, {result[name]['psnr']['mean']:.2f} dB", flush=True)
+    return result
+
+
 def main(args: Args) -> None:
-    prior = load_prior(args.prior)
+    priors = [load_prior(path) for path in args.priors]
     images = np.load(args.data / "test_150.npz")["images"][: args.limit]
     signals = [recjax.Signal(image, "image", {"gray": False}) for image in images]
-    effort = effort_of(args.effort, guessed=isinstance(prior.config, TransformConfig))
-    encode_batch(signals, prior, effort=dataclasses.replace(effort, fit_steps=10, refine_steps=10))  # compile
-    results = {"files": [files(signals, prior, effort, t) for t in args.extra_bits]}
-    results["exact"] = exact(signals, prior, effort)
-    results["exact_without_refinement"] = exact(signals, prior, dataclasses.replace(effort, refine_steps=0))
-    for point in results["files"]:
-        print(
-            f"t={point['extra_bits']}: index {point['index_bpp']:.3f} bpp, file {point['file_bpp']:.3f} bpp, "
-            f"KL {point['kl_bpp']:.3f} bpp, header {point['header_bytes']:.0f} bytes, "
-            f"{point['psnr']['mean']:.2f} +- {point['psnr']['standard_error']:.2f} dB, "
-            f"{point['seconds_an_image']:.2f} s an image, decoding {1e3 * point['decode_seconds_an_image']:.1f} ms"
-        )
-    for name in ("exact", "exact_without_refinement"):
-        print(f"{name}: KL {results[name]['kl_bpp']:.3f} bpp, {results[name]['psnr']['mean']:.2f} dB")
+    results = [measure(signals, prior, args.effort) for prior in priors]
     args.out.mkdir(parents=True, exist_ok=True)
     document = {
         "name": "cifar10",
-        "description": f"{len(signals)} test images, effort {args.effort}, prior {prior.digest.hex()[:12]}",
+        "description": f"{len(signals)} test images, effort {args.effort}",
         "source": "python -m experiments.cifar10",
         "results": results,
     }
     (args.out / "cifar10.json").write_text(json.dumps(document, indent=1) + "\n")
-    plot(prior, results, args.out)
+    plot(priors, results, args.out)
 
 
 if __name__ == "__main__":

@@ -60,22 +60,26 @@ class Analysis(nnx.Module):
         first, second, last = self.coarse
         b_first, b_second, b_last = self.coarse_bias
         x = 0.5 * jnp.log(relative * relative + _LEAST_ENERGY)
-        x = jax.nn.gelu(_convolve(x, first[...], 3, 2) + b_first[...])
-        x = jax.nn.gelu(_convolve(x, second[...], 3) + b_second[...]) + x
-        mean, scale = jnp.split(jnp.matmul(x, last[...], precision=PRECISION) + b_last[...], 2, axis=-1)
+        x = jax.nn.gelu(_convolve(x, first[...], 3, 2) + b_first[...][None, None, None])
+        x = jax.nn.gelu(_convolve(x, second[...], 3) + b_second[...][None, None, None]) + x
+        mean, scale = jnp.split(
+            jnp.matmul(x, last[...], precision=PRECISION) + b_last[...][None, None, None], 2, axis=-1
+        )
         return mean, -jax.nn.softplus(scale)
 
     def fine_posterior(
         self, coefficients: Array, log_gain: Array, mean: Array
     ) -> tuple[Float[Array, "n 2h 2w depth"], Float[Array, "n 2h 2w depth"]]:
         """Mean and log standard deviation of the fine latents, given what the context says of them."""
-        gain, curvature = jnp.exp(log_gain), jnp.exp(self.log_curvature[...])
+        gain, curvature = jnp.exp(log_gain), jnp.exp(self.log_curvature[...])[None, None, None]
         precision = 1 + gain * gain * curvature
         centre, log_std = gain * curvature * (coefficients - mean) / precision, -0.5 * jnp.log(precision)
         first, last = self.fine
         b_first, b_last = self.fine_bias
-        x = jax.nn.gelu(_convolve(jnp.concatenate([centre, log_std], axis=-1), first[...], 3) + b_first[...])
-        moved, wider = jnp.split(_convolve(x, last[...], 3) + b_last[...], 2, axis=-1)
+        x = jax.nn.gelu(
+            _convolve(jnp.concatenate([centre, log_std], axis=-1), first[...], 3) + b_first[...][None, None, None]
+        )
+        moved, wider = jnp.split(_convolve(x, last[...], 3) + b_last[...][None, None, None], 2, axis=-1)
         return centre + moved * jnp.exp(log_std), jnp.minimum(log_std + wider, 0)
 
 
@@ -87,7 +91,7 @@ def coarse_guess(model: "Transform", images: Float[Array, "n height width channe
       images: values in [-1/2, 1/2]; their sides are multiples of a coarse cell.
     """
     coefficients = model.analysis.transform(images, model.config.stride)
-    return model.analysis.coarse_posterior(coefficients * jnp.exp(-model.log_gain[...]))
+    return model.analysis.coarse_posterior(coefficients * jnp.exp(-model.log_gain[...])[None, None, None])
 
 
 def fine_guess(

@@ -160,8 +160,8 @@ class Transform(nnx.Module):
         hidden, log_gain, mean = self.coefficients(coarse)
         coefficients = mean + jnp.exp(log_gain) * fine
         values = corner_product(coefficients, self.synthesis[...], config.stride)
-        values = values[:, half : half + height, half : half + width] + self.synthesis_bias[...]
-        relative = coefficients * jnp.exp(-self.log_gain[...])
+        values = values[:, half : half + height, half : half + width] + _wide(self.synthesis_bias)
+        relative = coefficients * jnp.exp(-_wide(self.log_gain))
         return values + self._corrections(jnp.concatenate([relative, hidden], axis=-1), height, width)
 
     def coefficients(
@@ -170,11 +170,11 @@ class Transform(nnx.Module):
         """For the fine cells between the outermost corners: context, log gain and mean of the coefficients."""
         first, second, last = self.context
         b_first, b_second, b_last = self.context_bias
-        hidden = corner_product(coarse * jnp.exp(self.context_gain[...]), first[...], 2) + b_first[...]
+        hidden = corner_product(coarse * jnp.exp(_wide(self.context_gain)), first[...], 2) + _wide(b_first)
         hidden = jax.nn.gelu(_each(jax.nn.gelu(hidden), second, b_second))
         log_gain, mean = jnp.split(_each(hidden, last, b_last), 2, axis=-1)
-        log_gain = self.log_gain[...] + _LARGEST_LOG_GAIN * jnp.tanh(log_gain / _LARGEST_LOG_GAIN)
-        return hidden, log_gain, mean * jnp.exp(self.log_gain[...])
+        log_gain = _wide(self.log_gain) + _LARGEST_LOG_GAIN * jnp.tanh(log_gain / _LARGEST_LOG_GAIN)
+        return hidden, log_gain, mean * jnp.exp(_wide(self.log_gain))
 
     def _corrections(self, cells, height, width):
         first, up, flat, last = self.correction
@@ -185,9 +185,9 @@ class Transform(nnx.Module):
         x = corner_product(x, up[...], factor)
         # one pixel of half resolution beyond the patch, for the corners on its edge
         x = x[:, start : start + height // _HALF + 2, start : start + width // _HALF + 2]
-        x = jax.nn.gelu(_each(jax.nn.gelu(x + b_up[...]), flat, b_flat))
+        x = jax.nn.gelu(_each(jax.nn.gelu(x + _wide(b_up)), flat, b_flat))
         x = corner_product(x, last[...], _HALF)
-        return x[:, 1 : 1 + height, 1 : 1 + width] + b_last[...]
+        return x[:, 1 : 1 + height, 1 : 1 + width] + _wide(b_last)
 
 
 def fine_cells(grids: Float[Array, "rows height width 4*depth"], depth: int) -> Float[Array, "rows 2h 2w depth"]:
@@ -204,6 +204,11 @@ def coarse_cells(fine: Float[Array, "rows 2h 2w depth"]) -> Float[Array, "rows h
     return cells.reshape(rows, height // 2, width // 2, 4 * depth)
 
 
+def _wide(vector):
+    """A vector as it applies to every cell of every row."""
+    return vector[...][None, None, None]
+
+
 def _each(x, kernel, bias):
     """A layer applied to every cell."""
-    return jnp.matmul(x, kernel[...], precision=PRECISION) + bias[...]
+    return jnp.matmul(x, kernel[...], precision=PRECISION) + _wide(bias)

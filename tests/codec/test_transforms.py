@@ -19,7 +19,7 @@ from recjax.codec.transform_training import at_price, crops_of, elbo, initial_st
 from recjax.inr.transform import Transform, TransformConfig
 from recjax.modalities.image import psnr
 
-pytestmark = pytest.mark.standard_promotion
+loose = pytest.mark.standard_promotion  # where optax is at work
 
 NETWORK = TransformConfig(grid=(16, 16), stride=4, depth=12, context=2, hidden=8, features=4)
 CONFIG = TransformTraining(
@@ -33,9 +33,10 @@ def trained(waves, tmp_path_factory):
     folder, lines = tmp_path_factory.mktemp("transforms"), []
     outs = [folder / "cheap.safetensors", folder / "dear.safetensors"]
     images = list(waves(0, 12, 48, 40))
-    done = train_transform(
-        CONFIG, images, outs, checkpoint_dir=folder / "run", metadata={"data": "waves"}, log=lines.append
-    )
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        done = train_transform(
+            CONFIG, images, outs, checkpoint_dir=folder / "run", metadata={"data": "waves"}, log=lines.append
+        )
     assert done is True
     return SimpleNamespace(outs=outs, lines=lines, images=images, priors=[load_prior(out) for out in outs])
 
@@ -52,6 +53,7 @@ def encoded(trained, signals):
     return [encode_batch(signals, prior, effort=2) for prior in trained.priors]
 
 
+@loose
 def test_training_lowers_the_objective(waves):
     images = list(waves(0, 12, 48, 40))
     state, step, total = initial_state(CONFIG, images), make_step(CONFIG), []
@@ -77,6 +79,7 @@ def test_prices_share_their_matrices(trained):
     assert same == {name for name in names if cheap[name].ndim == 2} and len(same) < len(names)
 
 
+@loose
 def test_interrupted_run_gives_the_same_files(trained, tmp_path):
     outs = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     run = lambda minutes: train_transform(
@@ -138,6 +141,7 @@ def test_scales_make_the_average_second_moment_one(trained):
         assert (part[:-1] > 4).all() and (part[:-1] < 12).all()
 
 
+@loose
 def test_elbo_is_error_and_kl(trained):
     """Against NumPy, for a model whose posterior is the prior: no KL, and an error that hangs on the noise."""
     model = Transform(NETWORK)
@@ -153,6 +157,7 @@ def test_elbo_is_error_and_kl(trained):
     assert abs(float(kl)) < 1e-6 and float(error) > np.var(images) and float(error) != float(other)
 
 
+@loose
 def test_stacked_vectors_are_told_from_matrices(trained):
     state = initial_state(CONFIG, trained.images)
     one = at_price(state.params, 1)
@@ -187,6 +192,7 @@ def test_wrong_settings_are_refused(change, message):
         dataclasses.replace(CONFIG, **change)
 
 
+@loose
 def test_wrong_arguments_are_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="2 prices need as many files"):
         train_transform(CONFIG, trained.images, [tmp_path / "a"])

@@ -332,6 +332,43 @@ def test_bad_usage_names_the_option_and_no_more(folder, capsys):
         assert refused(capsys, "train-prior", "a", "b", *argv) == f"recjax: {reason}\n"
 
 
+TINY_TRANSFORM = [
+    *("--prices", "1e-2", "1e-3", "--steps", "4", "--batch", "2", "--crop", "16", "--scales"),
+    *("--grid", "16", "16", "--stride", "4", "--depth", "6"),
+]
+
+
+@pytest.mark.standard_promotion
+def test_transforms_are_trained_and_used(folder, capsys):
+    Path("photos").mkdir()
+    for number in range(3):
+        photo = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+        recjax.save(recjax.Signal(photo), f"photos/{number}.png")
+    code, out, err = run(capsys, "train-transform", "photos", "mine", *TINY_TRANSFORM, "--licence", "CC0")
+    assert (code, err) == (0, "") and "step 4/4" in out and "mine-2.safetensors" in out
+    for name in ("mine-1.safetensors", "mine-2.safetensors"):
+        assert run(capsys, "compress", "photo.png", "a.rec", "--prior", name, "--effort", 1, "--force")[0] == 0
+        assert run(capsys, "decompress", "a.rec", "b.png", "--prior", name, "--force")[0] == 0
+        assert recjax.load("b.png").values.shape == (20, 30, 3)
+
+
+@pytest.mark.standard_promotion
+def test_transforms_are_refused_clearly(folder, capsys):
+    Path("empty").mkdir()
+    Path("mine-1.safetensors").write_bytes(b"precious")
+    for argv, reason in [
+        (["empty"], "empty holds no PNG, JPEG or WebP image"),
+        (["none.npz"], "none.npz cannot be read: No such file or directory"),
+        (["."], "mine-1.safetensors exists (--force replaces it)"),
+        ([".", "--max-minutes", -1], "--max-minutes must be positive, got -1.0"),
+        ([".", "--crop", 20, "--force"], "crop must be a multiple of 8, got 20"),
+    ]:
+        images, *rest = argv
+        line = refused(capsys, "train-transform", images, "mine", *TINY_TRANSFORM, *rest)
+        assert reason in line, line
+    assert Path("mine-1.safetensors").read_bytes() == b"precious"
+
+
 def test_empty_checkpoints_do_not_let_a_run_replace_a_prior(folder, capsys):
     Path("mine.safetensors").write_bytes(b"precious")
     Path("points").mkdir()

@@ -13,8 +13,6 @@ from recjax.inr.analysis import coarse_guess, fine_guess
 from recjax.inr.corners import corner_product, lapped
 from recjax.inr.transform import Transform, TransformConfig, coarse_cells, fine_cells
 
-pytestmark = pytest.mark.standard_promotion
-
 CONFIG = TransformConfig(grid=(16, 8), stride=4, depth=5, context=3, hidden=6, features=4)
 
 
