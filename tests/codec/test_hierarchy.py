@@ -122,7 +122,7 @@ def test_gradient_equals_autodiff_of_the_whole_batch(full):
     free = tuple(array(rng.integers(0, 2, layout.source.shape)) for layout in layouts)
     beta, noise = tuple(jnp.abs(x) * 1e-4 for x in draw()), draw()
     rows = len(batch.blocks[-1].slots)
-    targets = make_targets(rng.integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8), phases=True)
+    targets = make_targets(rng.integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8), split="phases")
     subset = take_subset(targets, 2)
 
     def plain(posteriors):
