@@ -7,6 +7,7 @@ from experiments import autoencoder
 pytestmark = pytest.mark.standard_promotion
 
 
+@pytest.mark.slow
 def test_an_autoencoder_whose_latents_are_sent(capsys):
     pytest.importorskip("matplotlib")
     results = autoencoder.main(steps=40, batch=32, latents=4, price=0.02, seed=0)

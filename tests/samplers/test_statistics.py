@@ -328,7 +328,7 @@ def test_noise_that_ignores_the_budget_is_caught():
 LOCAL_BITS = {2: 4.97, 8: 5.34, 32: 6.12, 128: 7.41}
 
 
-@pytest.mark.parametrize("n", [2, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 128))])
+@pytest.mark.parametrize("n", [8, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 32, 128))])
 def test_several_processes(n):
     coder, divergence = recjax.ParallelGPRS(n_processes=n), law(*MIDDLE).kl_bits()
     code = codes(coder, *MIDDLE, batch=True)

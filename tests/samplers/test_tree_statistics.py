@@ -85,7 +85,7 @@ def test_codes_are_short(name, pair):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ("GRCS", "AD*") else pytest.mark.slow) for name in CODERS]
+    "name", [pytest.param(name, marks=() if name == "AD*" else pytest.mark.slow) for name in CODERS]
 )
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
     for search in (path_search, frontier_search):
