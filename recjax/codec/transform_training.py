@@ -47,7 +47,8 @@ class TransformTraining:
       prices: of a nat a pixel, in units of the mean squared error of values in [0, 1]; one prior each.
       steps: gradient steps, each at one price.
       batch: crops a step.
-      crop: side of a crop in pixels, a multiple of a coarse cell.
+      crop: side of a crop in pixels, a multiple of a coarse cell. Images of several patches need crops of several
+        cells beyond a patch: a network that saw patches alone knows no neighbours.
       lr: Adam's learning rate after a warm-up; it falls to a fiftieth along a cosine.
       scales: sizes at which the images are shown, besides their own.
       budget: bits of KL a block.
