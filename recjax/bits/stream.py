@@ -8,6 +8,7 @@ import constriction
 import numpy as np
 from jaxtyping import Int
 
+# the package describes no types for what is inside its compiled module
 queue = constriction.stream.queue  # pyright: ignore[reportAttributeAccessIssue]
 model = constriction.stream.model  # pyright: ignore[reportAttributeAccessIssue]
 

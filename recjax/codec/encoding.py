@@ -157,8 +157,10 @@ def code_signals(
                 done = sum(n * own.n_blocks for n, own in zip(steps[:g], prior.groups, strict=False)) + stop * steps[g]
                 progress((effort.fit_steps + done) / max(_total_steps(prior, effort), 1))
         before += group.n_blocks
-    cut = lambda arrays: [np.asarray(x).T[:rows] for x, rows in zip(arrays, batch.rows, strict=True)]  # noqa: E731
-    return batch, tuple(posterior.mean for posterior in state.posteriors), cut(indices), cut(kl_bits)
+    indices, kl_bits = (
+        [np.asarray(x).T[:rows] for x, rows in zip(arrays, batch.rows, strict=True)] for arrays in (indices, kl_bits)
+    )
+    return batch, tuple(posterior.mean for posterior in state.posteriors), indices, kl_bits
 
 
 def _refine_steps(prior, effort):
@@ -214,11 +216,15 @@ def encode_batch(
         raise ValueError("a posterior is not finite: the fit diverged")
     wanted = [(signal.values.shape, bool(signal.meta.get("gray"))) for signal in signals]
     decoded = render(prior, batch, z, wanted)
-    flat = lambda groups: np.concatenate([part.reshape(-1) for part in groups])  # noqa: E731
     return [
-        _pack(signal, image, prior, t, flat(index), flat(kl))
+        _pack(signal, image, prior, t, _flat(index), _flat(kl))
         for signal, image, index, kl in zip(signals, decoded, batch.split(indices), batch.split(kl_bits), strict=True)
     ]
+
+
+def _flat(groups):
+    """The arrays of all groups of a signal, row after row."""
+    return np.concatenate([part.reshape(-1) for part in groups])
 
 
 def _check(signal, prior):

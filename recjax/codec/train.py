@@ -129,8 +129,7 @@ def make_round(config: TrainConfig):
         split = jax.tree.map(lambda leaf: leaf.reshape(chunks, -1, *leaf.shape[1:]), args)
         shared, (own, error) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
         (own,) = pull(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own))
-        total_kl = lambda posteriors: sum(q.kl_nats().sum() for q in posteriors)  # noqa: E731
-        kl, price = jax.value_and_grad(total_kl)(posteriors)
+        kl, price = jax.value_and_grad(lambda posteriors: sum(q.kl_nats().sum() for q in posteriors))(posteriors)
         own = jax.tree.map(lambda d, k: d + beta * k, own, price)
         return shared, own, (jnp.mean(error), kl / (len(targets.values) / math.prod(config.scene)))
 

@@ -17,7 +17,7 @@ def train_prior(
     images: Positional[Path],
     out: Positional[Path],
     *,
-    config: OmitArgPrefixes[Annotated[TrainConfig, arg(name="")]] = TrainConfig(),  # noqa: B008
+    config: OmitArgPrefixes[Annotated[TrainConfig, arg(name="")]] = TrainConfig(),
     patches: int = 4096,
     data: str = "",
     licence: str = "",

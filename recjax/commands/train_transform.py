@@ -16,7 +16,7 @@ def train_transform(
     images: Positional[Path],
     out: Positional[Path],
     *,
-    config: OmitArgPrefixes[Annotated[TransformTraining, arg(name="")]] = TransformTraining(),  # noqa: B008
+    config: OmitArgPrefixes[Annotated[TransformTraining, arg(name="")]] = TransformTraining(),
     data: str = "",
     licence: str = "",
     checkpoints: Path | None = None,

@@ -157,7 +157,10 @@ def _mass(low, high, centre, rho):
     """Standard normal probability of [low, high] = centre -+ rho, relatively accurate if narrow or in a tail."""
     narrow = rho * (1 + jnp.abs(centre)) < 1
     half = jnp.where(narrow, rho, 0)
-    density = lambda t: jnp.exp(-0.5 * jnp.square(centre + half * (2 * t - 1)) - _LOG_SQRT_2PI)  # noqa: E731
+
+    def density(t):
+        return jnp.exp(-0.5 * jnp.square(centre + half * (2 * t - 1)) - _LOG_SQRT_2PI)
+
     flip = low + high > 0  # take the difference of the smaller tails
     tails = special.ndtr(jnp.where(flip, -low, high)) - special.ndtr(jnp.where(flip, -high, low))
     return jnp.where(narrow, 2 * half * integral(density, 6, rho.dtype), tails)

@@ -97,8 +97,8 @@ class BlockCoder:
         if n * (2 * d + 1) * jnp.finfo(dtype).bits // 8 > self.table_bytes:
             return noise
         chunk = min(n, _CHUNK)
-        rows = lambda start: _features(key, start, chunk, d, noise)  # noqa: E731
-        return lax.map(rows, jnp.arange(0, n, chunk, dtype=jnp.int32)).reshape(n, 2 * d + 1)
+        starts = jnp.arange(0, n, chunk, dtype=jnp.int32)
+        return lax.map(lambda start: _features(key, start, chunk, d, noise), starts).reshape(n, 2 * d + 1)
 
     @functools.partial(jax.jit, static_argnums=0)
     def encode(
@@ -226,8 +226,12 @@ class BlockCoder:
     def _best_in_slots(self, table, key, mu, sigma, first):
         """The best candidate of each block's slot and its score, [B] each; groups of blocks bound the memory."""
         size = min(self.candidates, _SLOT)
-        best = lambda m, s, i: _best_row(self._rows(table, key, i, size, mu.shape[1]), m, s)  # noqa: E731
-        row, score = lax.map(lambda block: best(*block), (mu, sigma, first), batch_size=_LANES)
+
+        def best(block):
+            m, s, start = block
+            return _best_row(self._rows(table, key, start, size, mu.shape[1]), m, s)
+
+        row, score = lax.map(best, (mu, sigma, first), batch_size=_LANES)
         return first + row, score
 
     def _rescore(self, table, key, mu, sigma, index, score):
