@@ -24,9 +24,8 @@ import recjax
 from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.encoding import code_signals
+from recjax.codec.inr_encoding import code_signals
 from recjax.codec.patches import render
-from recjax.codec.start import leading_blocks
 from recjax.modalities.image import psnr
 
 
@@ -145,7 +144,7 @@ def plot(priors: list[Prior], results: list[dict], out: Path) -> None:
 
 def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
     """Files, and exact sampling with the same refinement and without any."""
-    effort = effort_of(level, guessed=leading_blocks(prior) > 0)
+    effort = effort_of(level)
     encode_batch(signals, prior, effort=dataclasses.replace(effort, fit_steps=10, refine_steps=1))  # compile
     result = {
         "prior": prior.name,

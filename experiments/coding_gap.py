@@ -23,7 +23,7 @@ from experiments.cifar10 import ExactSampler
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.codec import Prior, load_prior
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.encoding import code_signals
+from recjax.codec.inr_encoding import code_signals
 from recjax.codec.partition import partition
 from recjax.codec.patches import render
 from recjax.modalities.image import psnr

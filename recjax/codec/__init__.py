@@ -3,7 +3,8 @@
 from recjax.codec.dataset import load_training_images, load_whole_images
 from recjax.codec.decoding import decompress, decompress_batch
 from recjax.codec.encoding import Encoded, compress, compress_batch, encode_batch
-from recjax.codec.prior import Prior, embedded_priors, load_prior
+from recjax.codec.prior import Prior, embedded_priors
+from recjax.codec.prior_files import load_prior
 from recjax.codec.train_config import TrainConfig
 from recjax.codec.training_run import train_prior
 from recjax.codec.transform_training import TransformTraining, train_transform

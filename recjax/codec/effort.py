@@ -51,30 +51,15 @@ EFFORTS = {
 }
 
 
-GUESSED_EFFORTS = {
-    1: Effort(fit_steps=0, refine_steps=0, lookahead=1),
-    2: Effort(fit_steps=5, refine_steps=0, lookahead=2),
-    3: Effort(fit_steps=10, refine_steps=0, lookahead=3),
-    4: Effort(fit_steps=20, refine_steps=1, lookahead=3, lr=0.02, lr_refine=0.02, lr_end=0.01),
-    5: Effort(fit_steps=40, refine_steps=1, lookahead=4, lr=0.02, lr_refine=0.02, lr_end=0.01),
-    6: Effort(fit_steps=60, refine_steps=2, lookahead=4, lr=0.02, lr_refine=0.02, lr_end=0.01),
-    7: Effort(fit_steps=100, refine_steps=4, lookahead=6, lr=0.02, lr_refine=0.02, lr_end=0.01),
-    8: Effort(fit_steps=300, refine_steps=10, lookahead=6, lr=0.02, lr_refine=0.02, lr_end=0.01),
-    9: Effort(fit_steps=1000, refine_steps=30, lookahead=6, lr=0.02, lr_refine=0.02, lr_end=0.01),
-}
-"""For transforms, whose fit starts from a guess."""
-
-
-def effort_of(level: int, *, guessed: bool = False) -> Effort:
+def effort_of(level: int) -> Effort:
     """The settings of an effort level.
 
     Args:
       level: 1 to 9.
-      guessed: whether the fit starts from the guess of an analysis.
 
     Raises:
       ValueError: ``level`` is not 1 to 9.
     """
     if level not in EFFORTS:
         raise ValueError(f"effort must be 1 to 9, got {level}")
-    return (GUESSED_EFFORTS if guessed else EFFORTS)[level]
+    return EFFORTS[level]

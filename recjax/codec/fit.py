@@ -5,7 +5,6 @@ its KL, which ends near the budget. All rows of all signals advance in lock-step
 what is already coded stays fixed by a mask.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -98,12 +97,6 @@ def initial_fit(arrangement: Arrangement, start: Sequence[Posterior], beta: floa
     )
 
 
-def with_blocks_fixed(state: FitState, layout: Layout, blocks: int) -> FitState:
-    """The same state of a single group, its first blocks fixed to their means."""
-    coded = layout.member[:, :blocks].any(1)
-    return dataclasses.replace(state, free=(jnp.where(coded[None], 0, state.free[0]),))
-
-
 def block_kl_bits(posterior: Posterior, layout: Layout) -> Float[Array, "rows blocks"]:
     """KL of every block of one group, in slots."""
     kl = layout.to_slots(posterior.kl_nats())
@@ -120,12 +113,12 @@ def advance(
     learning_rates: tuple[Array, Array],
     *,
     steps: int,
-    budget: float | None,
+    budget: float,
 ) -> tuple[FitState, Float[Array, ""]]:
     """Takes ``steps`` gradient steps while the learning rate moves between the two given ones.
 
     Args:
-      budget: wanted KL of a block in bits, to which its price is steered; None keeps the prices.
+      budget: wanted KL of a block in bits, to which its price is steered.
 
     Returns:
       The state, and the mean distortion over the last visit of every subset (NaN without a step).
@@ -156,10 +149,8 @@ def advance(
         start = index * STEERING_INTERVAL
         stop = jnp.minimum(start + STEERING_INTERVAL, steps)
         state, errors = jax.lax.fori_loop(start, stop, step, carry)
-        if budget is not None:
-            steered = map(functools.partial(_steer, budget), state.log_beta, state.posteriors, layouts)
-            state = state.replace(log_beta=tuple(steered))
-        return state, errors
+        steered = map(functools.partial(_steer, budget), state.log_beta, state.posteriors, layouts)
+        return state.replace(log_beta=tuple(steered)), errors
 
     intervals = -(-steps // STEERING_INTERVAL)
     state, errors = jax.lax.fori_loop(0, intervals, interval, (state, jnp.full(n_subsets, jnp.nan, jnp.float32)))

@@ -11,6 +11,7 @@ from recjax import randomness
 from recjax.codec.fit import Arrangement, Layout
 from recjax.codec.geometry import make_geometry
 from recjax.codec.groups import LatentGroup, n_rows
+from recjax.codec.inr_prior import InrPrior
 from recjax.codec.objective import in_chunks, padded_rows
 from recjax.codec.partition import source_rows
 from recjax.codec.prior import Prior
@@ -45,7 +46,7 @@ class Batch:
         return [list(signal) for signal in zip(*parts, strict=True)]
 
 
-def make_batch(prior: Prior, patches: Sequence[tuple[int, int]]) -> Batch:
+def make_batch(prior: InrPrior, patches: Sequence[tuple[int, int]]) -> Batch:
     """The batch of images of so many (rows, columns) of patches each."""
     patches = list(patches)
     padding = padded_rows(sum(rows * columns for rows, columns in patches)) - sum(r * c for r, c in patches)
@@ -86,7 +87,7 @@ def table_key(prior: Prior) -> jax.Array:
 
 
 def render(
-    prior: Prior, batch: Batch, z: tuple[jax.Array, ...], signals: Sequence[tuple[tuple[int, ...], bool]]
+    prior: InrPrior, batch: Batch, z: tuple[jax.Array, ...], signals: Sequence[tuple[tuple[int, ...], bool]]
 ) -> list[Signal]:
     """Signals of the given ``(shape, gray)`` from the latents of all groups."""
     points = jnp.arange(prior.config.n_points)

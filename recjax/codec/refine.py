@@ -40,7 +40,7 @@ class Blocks(NamedTuple):
 
 
 @functools.partial(
-    jax.jit, static_argnames=("coder", "group", "steps", "steered"), donate_argnames=("state", "indices", "kl_bits")
+    jax.jit, static_argnames=("coder", "group", "steps"), donate_argnames=("state", "indices", "kl_bits")
 )
 def code_blocks(
     network: Network,
@@ -59,7 +59,6 @@ def code_blocks(
     coder: Any,
     group: int,
     steps: int,
-    steered: bool = True,
 ) -> tuple[FitState, Int[Array, "blocks rows"], Float[Array, "blocks rows"]]:
     """Codes the blocks ``span[0] <= b < span[1]`` of all rows of one group, with ``steps`` steps after each.
 
@@ -69,7 +68,6 @@ def code_blocks(
       blocks: of the group.
       indices, kl_bits: results so far; the KL of each block when it was coded.
       coder: a :class:`TrellisCoder`, or what has its ``encode``, ``budget`` and ``lookahead``.
-      steered: whether the KL of a block is steered to the budget.
     """
     n_blocks, layout = len(blocks.widths), arrangement.layouts[group]
 
@@ -96,7 +94,7 @@ def code_blocks(
         if steps:
             start, end = learning_rates
             rates = (start + (end - start) * block / n_blocks, start + (end - start) * (block + 1) / n_blocks)
-            budget = float(coder.budget) if steered else None
+            budget = float(coder.budget)
             state, _ = advance(network, state, arrangement, targets, key, rates, steps=steps, budget=budget)
         return state, indices, kl_bits
 

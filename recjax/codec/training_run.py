@@ -19,8 +19,8 @@ from jaxtyping import UInt8
 from recjax.atomic import check_output
 from recjax.codec.checkpoints import Checkpoints
 from recjax.codec.groups import LatentGroup, kinds
+from recjax.codec.inr_prior import save_prior
 from recjax.codec.partition import informative, partition
-from recjax.codec.prior import save_prior
 from recjax.codec.train import (
     ROUND_STEPS,
     TrainState,

@@ -1,101 +1,124 @@
-"""From a trained transform to a prior file: scales and average KL of its latents, then the block partition."""
+"""Priors of transforms: a network, and what is to be expected of the latents of every level."""
 
-import math
+import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import UInt8
+from jaxtyping import Float32, Int32, UInt16
 
-from recjax.codec.groups import LatentGroup
-from recjax.codec.partition import informative, partition
-from recjax.codec.prior import save_prior
-from recjax.inr.analysis import coarse_guess, fine_guess
-from recjax.inr.transform import Transform, TransformConfig, coarse_cells
+from recjax.bits.zipf import PRECISION
+from recjax.codec.activity import LEAST
+from recjax.codec.allocation import MOST
+from recjax.codec.objective import Network
+from recjax.codec.prior import Prior, check_tensor, loaded_params, write_prior
+from recjax.inr.transform import Transform, TransformConfig
+
+MAX_CLASSES = 64
 
 
-def latent_moments(
-    config: TransformConfig, params: Any, images: list[UInt8[np.ndarray, "h w 3"]], key: jax.Array
-) -> tuple[np.ndarray, np.ndarray]:
-    """Second moment about 0 and mean log standard deviation of the latents of a coarse cell, over all cells.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class TransformPrior(Prior):
+    """A trained transform.
 
-    Args:
-      config, params: of the transform.
-      images: with sides of at least a patch; what does not fill a coarse cell is left out.
-      key: of the samples of the coarse latents.
+    Attributes:
+      config: architecture.
+      network: its parameters.
+      scales: standard deviations of the latents of a cell, level by level, lowest first.
+      class_level: the level whose cells have a class of activity.
+      thresholds: in bits of a cell with what is below it, between which the classes lie.
+      expected: KL of the latents of a cell, level by level, in units of :mod:`recjax.codec.allocation`: a row for each
+        class, or one row above ``class_level``. What has 0 is not coded.
+      frequencies: of the classes in each context, see :mod:`recjax.codec.activity`.
     """
-    graph, _ = nnx.split(nnx.eval_shape(lambda: Transform(config)))
-    side = 2 * config.stride
 
-    @jax.jit
-    def sums(params, image, key):
-        model, values = nnx.merge(graph, params), image.astype(jnp.float32) / 255 - 0.5
-        coarse = coarse_guess(model, values)
-        sample = coarse[0] + jnp.exp(coarse[1]) * jax.random.normal(key, coarse[0].shape)
-        pairs = zip(coarse, map(coarse_cells, fine_guess(model, values, sample)), strict=True)
-        mean, log_std = (jnp.concatenate(pair, axis=-1) for pair in pairs)
-        return (jnp.exp(2 * log_std) + mean**2).sum((0, 1, 2)), log_std.sum((0, 1, 2)), mean[..., 0].size
+    config: TransformConfig
+    network: Network
+    scales: tuple[Float32[np.ndarray, "depth"], ...]
+    class_level: int
+    thresholds: Float32[np.ndarray, "classes-1"]
+    expected: tuple[UInt16[np.ndarray, "classes depth"], ...]
+    frequencies: Int32[np.ndarray, "contexts classes"]
 
-    total = np.zeros((2, config.grid_shape[-1])), 0
-    for number, image in enumerate(images):
-        height, width = (n // side * side for n in image.shape[:2])
-        square, log_std, cells = sums(params, image[None, :height, :width], jax.random.fold_in(key, number))
-        total = total[0] + np.stack([square, log_std]), total[1] + cells
-    moment, log_std = total[0] / total[1]
-    return moment, log_std
+    @property
+    def patch_shape(self) -> tuple[int, int, int]:
+        """Cell of the top level, of which images are made."""
+        return self.config.cell, self.config.cell, self.config.channels
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Latents of a cell of every level, lowest first, and the classes of activity."""
+        return {"latents": list(self.config.depths), "classes": len(self.thresholds) + 1}
 
 
-def save_transform(
+def save_transform_prior(
     path,
+    *,
     config: TransformConfig,
     params: Any,
-    images: list[UInt8[np.ndarray, "h w 3"]],
-    *,
+    scales: list[np.ndarray],
+    class_level: int,
+    thresholds: np.ndarray,
+    expected: list[np.ndarray],
+    frequencies: np.ndarray,
     beta: float,
     budget: int,
-    seed: int,
     metadata: dict[str, Any],
     force: bool = False,
-) -> float:
-    """Writes the prior of a transform and returns its average KL in bits per pixel.
-
-    The prior of a latent is N(0, E[z^2]), the same in all cells: in closed form what minimises the average KL. Blocks
-    of the coarse latents come first, because what they say scales the others.
-
-    Args:
-      path: of the file.
-      config, params: of the transform.
-      images: over which the KL is averaged.
-      beta, budget, metadata: see :class:`recjax.codec.prior.Prior`.
-      seed: of the partition.
-      force: whether the file may be replaced.
+) -> None:
+    """Writes a prior file atomically; the arguments are the attributes of :class:`TransformPrior`.
 
     Raises:
       ValueError: the file exists and ``force`` is off, or cannot be written.
     """
-    moment, log_std = latent_moments(config, params, images, jax.random.key(seed))
-    rows, columns, depth = config.grid_shape
-    scale, log_std = (np.tile(x, rows * columns) for x in (np.sqrt(moment), log_std - 0.5 * np.log(moment)))
-    kl_bits = -log_std / math.log(2)
-    coarse = np.arange(len(scale)) % depth < config.context
-    keep = informative(kl_bits)
-    orders, widths = [], []
-    for part in (coarse & keep, ~coarse & keep):
-        listed = np.flatnonzero(part)
-        order, width = partition(kl_bits[listed], budget, seed)
-        orders.append(listed[order])
-        widths.append(width[width > 0])
-    group = LatentGroup(
-        kind="patch",
-        scale=scale,
-        log_std=log_std,
-        order=np.concatenate(orders),
-        widths=np.concatenate(widths),
+    tensors = {"thresholds": thresholds.astype(np.float32), "frequencies": frequencies.astype(np.int32)}
+    for level, (scale, units) in enumerate(zip(scales, expected, strict=True)):
+        tensors |= {f"scale.{level}": scale.astype(np.float32), f"expected.{level}": units.astype(np.uint16)}
+    header = {"kind": "transform", "network": dataclasses.asdict(config), "class_level": class_level}
+    write_prior(
+        path, header | {"beta": beta, "budget": budget, "metadata": metadata}, tensors, params=params, force=force
     )
-    save_prior(
-        path, config=config, params=params, groups=(group,), region=1, beta=beta, budget=budget,
-        metadata=metadata, force=force,
+
+
+def parse_transform(header: dict[str, Any], tensors: dict[str, np.ndarray], n_bytes: int, common: dict[str, Any]):
+    """The prior in a file.
+
+    Raises:
+      KeyError, TypeError, ValueError: it is damaged.
+    """
+    config = _config(header["network"], n_bytes)
+    graph, params = nnx.split(nnx.eval_shape(lambda: Transform(config)))
+    thresholds, frequencies, class_level = tensors["thresholds"], tensors["frequencies"], header["class_level"]
+    n = len(thresholds) + 1
+    check_tensor(thresholds, "thresholds", np.float32, (n - 1,))
+    if not 2 <= n <= MAX_CLASSES or (np.diff(thresholds) <= 0).any():
+        raise ValueError("thresholds of activity do not increase, or are too many")
+    check_tensor(frequencies, "frequencies", np.int32, (2 * n - 1, n))
+    if (frequencies < LEAST).any() or (frequencies.astype(np.int64).sum(1) != 1 << PRECISION).any():
+        raise ValueError("frequencies do not add up")
+    if not (type(class_level) is int and 0 <= class_level < config.levels):
+        raise ValueError(f"class_level {class_level} is out of range")
+    scales, expected = [], []
+    for level, depth in enumerate(config.depths):
+        scale, units = tensors[f"scale.{level}"], tensors[f"expected.{level}"]
+        check_tensor(scale, f"scale.{level}", np.float32, (depth,))
+        check_tensor(units, f"expected.{level}", np.uint16, (n if level <= class_level else 1, depth))
+        if (scale <= 0).any() or (units > MOST).any():
+            raise ValueError("a scale is not positive or an expected KL too large")
+        scales.append(scale)
+        expected.append(units)
+    return TransformPrior(
+        **common, config=config, network=Network(graph, loaded_params(params, tensors), ()), scales=tuple(scales),
+        class_level=class_level, thresholds=thresholds, expected=tuple(expected), frequencies=frequencies,
     )  # fmt: skip
-    return float(kl_bits.sum() / config.n_points)
+
+
+def _config(fields, n_bytes):
+    """The architecture, once its numbers are such that a file of ``n_bytes`` can hold it."""
+    if not all(type(size) is int and 0 <= size <= 1 << 12 for size in fields.values()):
+        raise ValueError("a size of the network is out of range")
+    config = TransformConfig(**fields)
+    kernels = 8 * config.depth * config.channels * config.stride**2 + config.hidden * config.features * config.stride**2
+    if 2 * kernels + 2 * config.levels * config.hidden**2 > n_bytes:
+        raise ValueError("the network is larger than the file")
+    return config

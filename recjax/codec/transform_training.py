@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,15 +27,18 @@ from jaxtyping import Array, Float, UInt8
 
 from recjax.atomic import check_output
 from recjax.codec.checkpoints import Checkpoints
-from recjax.codec.transform_prior import save_transform
-from recjax.inr.analysis import coarse_guess, fine_guess
+from recjax.codec.crops import random_crops
+from recjax.codec.karhunen_loeve import karhunen_loeve
+from recjax.codec.transform_statistics import save_transform
 from recjax.inr.corners import lapped
-from recjax.inr.transform import Transform, TransformConfig, coarse_cells
+from recjax.inr.guess import walk
+from recjax.inr.initial import PerPrice
+from recjax.inr.transform import Transform, TransformConfig
 
 STEPS_A_LOOK = 60
 """Steps after which the loss and the clock are looked at."""
 LOG_STEPS = 1200
-SLOW = ("lapped", "synthesis", "log_gain", "log_curvature", "context_gain")
+SLOW = {"lapped", "synthesis", "log_gain", "log_curvature", "upper_gain"}
 """What starts near its optimum learns ten times slower."""
 
 
@@ -47,8 +50,8 @@ class TransformTraining:
       prices: of a nat a pixel, in units of the mean squared error of values in [0, 1]; one prior each.
       steps: gradient steps, each at one price.
       batch: crops a step.
-      crop: side of a crop in pixels, a multiple of a coarse cell. Images of several patches need crops of several
-        cells beyond a patch: a network that saw patches alone knows no neighbours.
+      crop: side of a crop in pixels, a multiple of a cell of the top level; several cells, unless images are to be
+        no larger: a network that saw single cells knows no neighbours.
       lr: Adam's learning rate after a warm-up; it falls to a fiftieth along a cosine.
       scales: sizes at which the images are shown, besides their own.
       budget: bits of KL a block.
@@ -59,11 +62,11 @@ class TransformTraining:
       ValueError: a number is out of its range.
     """
 
-    prices: tuple[float, ...] = (2e-2, 5.4e-3, 1.5e-3)
-    steps: int = 90000
+    prices: tuple[float, ...] = (2.5e-2, 7e-3, 2e-3, 6e-4)
+    steps: int = 24000
     batch: int = 4
     crop: int = 128
-    lr: float = 2e-3
+    lr: float = 4e-3
     scales: tuple[float, ...] = (0.75, 0.5)
     budget: int = 16
     seed: int = 0
@@ -77,67 +80,59 @@ class TransformTraining:
             raise ValueError(f"prices must be between 0 and 1, got {self.prices}")
         if not all(0 < scale < 1 for scale in self.scales):
             raise ValueError(f"scales must be between 0 and 1, got {self.scales}")
-        if self.crop % (2 * self.network.stride):
-            raise ValueError(f"crop must be a multiple of {2 * self.network.stride}, got {self.crop}")
+        if self.crop % self.network.cell:
+            raise ValueError(f"crop must be a multiple of {self.network.cell}, got {self.crop}")
         if not 4 <= self.budget <= 20:
             raise ValueError(f"budget must be 4 to 20 bits, got {self.budget}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
+class FamilyParams(NamedTuple):
+    """Parameters of a family: vectors stacked along a leading axis of prices, and the matrices that they share."""
+
+    vectors: nnx.State
+    matrices: nnx.State
+
+
 @struct.dataclass
 class TransformState:
-    """Parameters, vectors stacked along a leading axis of prices; the optimiser; steps done."""
+    """Parameters, which are :class:`FamilyParams`; the optimiser; steps done."""
 
-    params: Any
+    params: Any  # optax knows nothing but arrays
     optimiser: optax.OptState
     step: Array
 
 
-def at_price(params: Any, price: int | Array) -> Any:
-    """The parameters at one price: its row of what is stacked."""
-    return jax.tree_util.tree_map_with_path(lambda path, x: x if _is_matrix(path) else x[price], params)
-
-
-def _is_matrix(path):
-    """Vectors are named for what they are; stacked along prices, their rank does not tell them from matrices."""
-    return not any(word in jax.tree_util.keystr(path) for word in ("bias", "gain", "curvature"))
+def model_at(graph: nnx.GraphDef, params: FamilyParams, price: int | Array) -> Transform:
+    """The transform of one price."""
+    return nnx.merge(graph, jax.tree.map(lambda x: x[price], params.vectors), params.matrices)
 
 
 def initial_state(config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> TransformState:
-    """Synthesis and analysis are the Karhunen-Loeve transform of the images' blocks, whose deviations are the gains."""
-    network, prices = config.network, np.asarray(config.prices, np.float32)
-    model = Transform(network, config.seed)
-    values, vectors = _karhunen_loeve(images, network.stride, np.random.default_rng(config.seed))
-    values, basis = values[: network.depth], vectors[:, : network.depth].astype(np.float32)
-    block = basis.reshape(network.stride, network.stride, 3, network.depth)
-    window = np.pad(block, [(network.stride // 2, network.stride // 2)] * 2 + [(0, 0)] * 2)
-    model.synthesis[...] = jnp.asarray(lapped(block))
-    model.analysis.lapped[...] = jnp.asarray(window.reshape(-1, network.depth))
-    model.log_gain[...] = jnp.asarray(0.5 * np.log(values), jnp.float32)
-    params = nnx.split(model)[1]
-    stacked = jax.tree_util.tree_map_with_path(
-        lambda path, x: x if _is_matrix(path) else jnp.tile(x[None], (len(prices), 1)), params
-    )
-    # of the squared error of an orthonormal coefficient, over the price
-    curvature = jnp.log(2 / (network.channels * prices))[:, None]
-    stacked = jax.tree_util.tree_map_with_path(
-        lambda path, x: x + curvature if "curvature" in jax.tree_util.keystr(path) else x, stacked
-    )
-    return TransformState(params=stacked, optimiser=_optimiser(config).init(stacked), step=jnp.int32(0))
-
-
-def _karhunen_loeve(images, side, rng):
-    """Second moments of blocks about mid-gray, largest first, and the vectors they belong to."""
-    total, count = np.zeros((side * side * 3, side * side * 3)), 0
-    for image in images:
-        height, width = (n // side for n in image.shape[:2])
-        blocks = image[: height * side, : width * side].reshape(height, side, width, side, 3).swapaxes(1, 2)
-        blocks = blocks.reshape(height * width, -1)
-        blocks = blocks[rng.permutation(len(blocks))[:800]].astype(np.float64) / 255 - 0.5
-        total, count = total + blocks.T @ blocks, count + len(blocks)
-    values, vectors = np.linalg.eigh(total / count)
-    return np.maximum(values[::-1], 1e-6), vectors[:, ::-1]
+    """Synthesis and analysis are Karhunen-Loeve transforms of the images, whose deviations are the gains."""
+    network, models = config.network, []
+    bases = karhunen_loeve(network, images, np.random.default_rng(config.seed))
+    for price in config.prices:
+        model = Transform(network, config.seed)
+        # of the squared error of an orthonormal coefficient, over the price
+        curvature = 2 / (network.channels * price)
+        for level, (moments, blocks) in enumerate(bases):
+            half = network.factors[level] // 2
+            window = np.pad(blocks, [(half, half)] * 2 + [(0, 0)] * 2)
+            own, analysis = model.levels[level], model.analysis
+            own.synthesis[...] = jnp.asarray(lapped(blocks))
+            analysis.lapped[level][...] = jnp.asarray(window.reshape(-1, window.shape[-1]))
+            analysis.log_curvature[level][...] += jnp.float32(math.log(curvature))
+            gains = np.zeros(network.depths[level], np.float32)
+            gains[: len(moments)] = 0.5 * np.log(moments)
+            if level + 1 < network.levels:  # predicted from above, up to about the error that pays
+                gains[: network.channels] = -0.5 * math.log(curvature)
+            own.log_gain[...] = jnp.asarray(gains)
+        models.append(nnx.split(model, PerPrice, ...)[1:])
+    vectors = jax.tree.map(lambda *x: jnp.stack(x), *(vectors for vectors, _ in models))
+    params = FamilyParams(vectors, models[0][1])
+    return TransformState(params=params, optimiser=_optimiser(config).init(params), step=jnp.int32(0))
 
 
 def _optimiser(config):
@@ -145,9 +140,11 @@ def _optimiser(config):
         0, config.lr, min(100, config.steps), max(config.steps, 101), 0.02 * config.lr
     )
 
-    def slowed(updates):
-        slow = lambda path: any(word in jax.tree_util.keystr(path) for word in SLOW) and "bias" not in str(path)  # noqa: E731
-        return jax.tree_util.tree_map_with_path(lambda path, u: 0.1 * u if slow(path) else u, updates)
+    def slowed(updates: Any) -> Any:
+        def one(path, update):
+            return 0.1 * update if SLOW & {getattr(key, "key", None) for key in path} else update
+
+        return jax.tree_util.tree_map_with_path(one, updates)
 
     return optax.chain(
         optax.clip_by_global_norm(1.0),
@@ -159,16 +156,8 @@ def _optimiser(config):
 
 def elbo(model: Transform, images: Float[Array, "n h w 3"], key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean squared error and nats of KL a pixel at one sample of the guessed posterior."""
-    keys = jax.random.split(key)
-    coarse = coarse_guess(model, images)
-    sample = coarse[0] + jnp.exp(coarse[1]) * jax.random.normal(keys[0], coarse[0].shape)
-    fine = fine_guess(model, images, sample)
-    detail = fine[0] + jnp.exp(fine[1]) * jax.random.normal(keys[1], fine[0].shape)
-    parts = jnp.stack([jnp.sum(0.5 * (jnp.exp(2 * s) + m**2 - 1) - s) for m, s in (coarse, fine)])
-    grids = jnp.concatenate([sample, coarse_cells(detail)], axis=-1)
-    grids = jnp.pad(grids, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    decoded = model.decode(grids)
-    return jnp.mean((decoded - images) ** 2), parts.sum() / images[..., 0].size
+    decoded, _, kl = walk(model, images, key)
+    return jnp.mean((decoded - images) ** 2), jnp.stack([nats.sum() for nats in kl]).sum() / images[..., 0].size
 
 
 def make_step(config: TransformTraining):
@@ -176,7 +165,7 @@ def make_step(config: TransformTraining):
 
     One step a dispatch: XLA's CPU backend convolves ten times slower inside a loop.
     """
-    graph = nnx.split(nnx.eval_shape(lambda: Transform(config.network)))[0]
+    graph = nnx.split(nnx.eval_shape(lambda: Transform(config.network)), PerPrice, ...)[0]
     prices = jnp.asarray(config.prices, jnp.float32)
     optimiser = _optimiser(config)
 
@@ -185,8 +174,8 @@ def make_step(config: TransformTraining):
         price = state.step % len(prices)
 
         def loss(params):
-            model = nnx.merge(graph, at_price(params, price))
-            error, kl = elbo(model, crops.astype(jnp.float32) / 255 - 0.5, jax.random.fold_in(key, state.step))
+            values, noise = crops.astype(jnp.float32) / 255 - 0.5, jax.random.fold_in(key, state.step)
+            error, kl = elbo(model_at(graph, params, price), values, noise)
             total = error + prices[price] * kl
             # relative, so that no price outweighs the others
             return total / jax.lax.stop_gradient(total), (error, kl)
@@ -197,21 +186,6 @@ def make_step(config: TransformTraining):
         return state, jnp.stack(report)
 
     return step
-
-
-def crops_of(
-    config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]], step: int
-) -> UInt8[np.ndarray, "batch h w 3"]:
-    """Random crops for one step, mirrored and transposed at random."""
-    rng = np.random.default_rng([config.seed, step])
-    out = np.empty((config.batch, config.crop, config.crop, 3), np.uint8)
-    for place in range(config.batch):
-        image = images[int(rng.integers(len(images)))]
-        top, left = (rng.integers(n - config.crop + 1) for n in image.shape[:2])
-        crop = image[top : top + config.crop, left : left + config.crop]
-        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
-        out[place] = crop.swapaxes(0, 1) if rng.random() < 0.5 else crop
-    return out
 
 
 def train_transform(
@@ -248,6 +222,8 @@ def train_transform(
     shown = [scaled for image in images for scaled in _scaled(image, config)]
     if not shown:
         raise ValueError(f"images: no image has sides of {config.crop} pixels")
+    if small := sum(min(image.shape[:2]) < config.crop for image in images):
+        log(f"{small} of {len(images)} images are smaller than a crop of {config.crop} pixels and left out")
     data = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
     state, curve, checkpoints = initial_state(config, shown), [], None
     if checkpoint_dir is not None:
@@ -259,7 +235,8 @@ def train_transform(
     for start in range(first, config.steps, STEPS_A_LOOK):
         done = min(start + STEPS_A_LOOK, config.steps)
         for number in range(start, done):
-            state, report = step(state, crops_of(config, shown, number), key)
+            crops = random_crops(shown, config.batch, config.crop, [config.seed, number])
+            state, report = step(state, crops, key)
             reports.append(report)
         # this waits for the steps, so that the clock below is true
         last = done == config.steps
@@ -276,14 +253,14 @@ def train_transform(
         if out_of_time and not last:
             log(f"stopped after {done} of {config.steps} steps: the same command goes on from here")
             break
+    graph = nnx.split(nnx.eval_shape(lambda: Transform(config.network)), PerPrice, ...)[0]
     for i, (out, price) in enumerate(zip(outs, config.prices, strict=True)):
-        kl = save_transform(
-            out, config.network, at_price(state.params, i), shown[:: max(len(shown) // 256, 1)],
-            beta=price / config.network.n_points, budget=config.budget, seed=config.seed,
-            metadata={"data_sha256": data, **(metadata or {}), "training": _account(config, state, curve, i)},
-            force=force,
+        bits = save_transform(
+            out, model_at(graph, state.params, i), shown, crop=config.crop, beta=price, budget=config.budget,
+            seed=config.seed, metadata={"data_sha256": data, **(metadata or {}),
+            "training": _account(config, state, curve, i)}, force=force,
         )  # fmt: skip
-        log(f"{out}: {kl:.3f} bpp of KL")
+        log(f"{out}: {bits:.3f} bpp of KL")
     return int(state.step) == config.steps
 
 

@@ -5,12 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tyro.conf import Positional
 
-from recjax.bits.container import Header, header_bits, parse, verify
-from recjax.bits.range_coder import decode_indices
-from recjax.bits.zipf import codelength_bits
+from recjax.bits.container import header_bits, parse, verify
 from recjax.commands.shared import naming, read_rec
 from recjax.modalities.image import n_patches
 
@@ -54,32 +51,23 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
     if prior is None:
         return facts | {"known_prior": False}
     shape = header.shape or prior.patch_shape[:2]
-    patches = n_patches(shape, prior.patch_shape)
-    blocks = prior.blocks_in(patches)
-    bits = _index_bits(header, payload, prior, blocks)
-    index_bits = sum(map(float, bits))
+    from recjax.codec.stream_parts import stream_parts
+
+    groups = stream_parts(prior, header, payload)
+    stream_bits = sum(group["index_bits"] for group in groups.values())
+    blocks = sum(group["blocks"] for group in groups.values())
     return facts | {
         "shape": list(shape),
         "prior": prior.name,
         "known_prior": True,
-        "patches": math.prod(patches),
-        "blocks": sum(blocks),
-        "groups": {
-            group.kind: {"blocks": count, "index_bits": round(float(part), 2)}
-            for group, count, part in zip(prior.groups, blocks, bits, strict=True)
-        },
-        "index_bits": round(index_bits, 2),
-        "rounding_bits": round(8 * len(payload) - index_bits, 2),
-        "nominal_kl_bits": round(float(sum(blocks) * prior.budget), 2),
+        "patches": math.prod(n_patches(shape, prior.patch_shape)),
+        "blocks": blocks,
+        "groups": groups,
+        "index_bits": round(stream_bits, 2),
+        "rounding_bits": round(8 * len(payload) - stream_bits, 2),
+        "nominal_kl_bits": round(float(blocks * prior.budget), 2),
         "bpp": round(8 * len(blob) / math.prod(shape), 4),
     }
-
-
-def _index_bits(header: Header, payload: bytes, prior, blocks: tuple[int, ...]) -> list[np.floating]:
-    """Code length of the indices of every group."""
-    sizes = np.full(sum(blocks), header.log2_indices(prior.budget))
-    lengths = codelength_bits(decode_indices(payload, sizes, header.exponent), sizes, header.exponent)
-    return [part.sum() for part in np.split(lengths, np.cumsum(blocks)[:-1])]
 
 
 def _find_prior(blob: bytes, prior: str | None):

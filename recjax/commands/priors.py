@@ -17,8 +17,7 @@ def priors(*, json: bool = False) -> None:
             "digest": prior.digest.hex(),
             "modality": prior.modality,
             "patch": list(prior.patch_shape),
-            "blocks": {group.kind: int(group.n_blocks) for group in prior.groups},
-            "rate_bits": float(prior.rate_bits),
+            **prior.summary,
             **prior.metadata,
         }
         for name, prior in loaded.items()

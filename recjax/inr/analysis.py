@@ -1,108 +1,115 @@
 """A first guess at the posterior of a transform's latents: one pass of a network, in place of hundreds of steps.
 
-The fine latents' posterior depends on the value of the coarse ones, which therefore are coded first.
+The posterior of a level's latents depends on the values of those above, which therefore are coded first.
 
 For a linear synthesis with squared error and price beta, the posterior of a coefficient c with prior N(m, g^2) has
 precision 1 + h g^2 in units of the prior, where h is the curvature of the error over beta, and mean h g (c - m) /
-(1 + h g^2). The network starts from there: it analyses the image by a lapped transform, guesses the coarse latents from
-the energies of the coefficients, and corrects the posterior of the fine ones.
+(1 + h g^2). The network starts from there: lapped transforms give the coefficients of all levels, and a small network,
+which sees their energies, corrects their posterior and guesses that of the latents which are no coefficients.
 """
 
-import math
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from recjax.inr.corners import PRECISION
-
-if TYPE_CHECKING:
-    from recjax.inr.transform import Transform, TransformConfig
+from recjax.inr.initial import Initial
 
 _LEAST_ENERGY = 1e-2
+_NARROW = 4.0
+"""What the network adds to a log standard deviation starts at -log(1 + exp(-4))."""
+
+
+class Seen(NamedTuple):
+    """What the analysis sees of an image at one level."""
+
+    coefficients: Float[Array, "n height width linear"]
+    features: Float[Array, "n height width hidden"]
 
 
 class Analysis(nnx.Module):
-    """The encoder's network; files do not depend on it."""
-
-    def __init__(self, config: "TransformConfig", rng: np.random.Generator):
-        depth, hidden = config.depth, 48
-
-        def kernel(side, n_in, n_out, scale=1.0):
-            draws = rng.standard_normal((side**2 * n_in, n_out)) * scale * math.sqrt(2 / (side**2 * n_in))
-            return nnx.Param(jnp.asarray(draws.astype(np.float32)))
-
-        def zeros(size):
-            return nnx.Param(jnp.zeros(size, jnp.float32))
-
-        self.lapped = kernel(2 * config.stride, config.channels, depth)
-        self.log_curvature = zeros(depth)
-        self.coarse = nnx.List(
-            [kernel(3, depth, hidden), kernel(3, hidden, hidden), kernel(1, hidden, 2 * config.context, 0.3)]
-        )
-        self.coarse_bias = nnx.List([zeros(hidden), zeros(hidden), zeros(2 * config.context)])
-        self.fine = nnx.List([kernel(3, 2 * depth, hidden), kernel(3, hidden, 2 * depth, 0.01)])
-        self.fine_bias = nnx.List([zeros(hidden), zeros(2 * depth)])
-
-    def transform(
-        self, images: Float[Array, "n height width channels"], stride: int
-    ) -> Float[Array, "n rows columns d"]:
-        """Coefficients of every fine cell."""
-        half = stride // 2
-        padded = jnp.pad(images, ((0, 0), (half, half), (half, half), (0, 0)), mode="edge")
-        return _convolve(padded, self.lapped[...], 2 * stride, stride, "VALID")
-
-    def coarse_posterior(self, relative: Float[Array, "n 2h 2w depth"]) -> tuple[Array, Array]:
-        """Mean and log standard deviation of the coarse latents, from coefficients in units of their gain."""
-        first, second, last = self.coarse
-        b_first, b_second, b_last = self.coarse_bias
-        x = 0.5 * jnp.log(relative * relative + _LEAST_ENERGY)
-        x = jax.nn.gelu(_convolve(x, first[...], 3, 2) + b_first[...][None, None, None])
-        x = jax.nn.gelu(_convolve(x, second[...], 3) + b_second[...][None, None, None]) + x
-        mean, scale = jnp.split(
-            jnp.matmul(x, last[...], precision=PRECISION) + b_last[...][None, None, None], 2, axis=-1
-        )
-        return mean, -jax.nn.softplus(scale)
-
-    def fine_posterior(
-        self, coefficients: Array, log_gain: Array, mean: Array
-    ) -> tuple[Float[Array, "n 2h 2w depth"], Float[Array, "n 2h 2w depth"]]:
-        """Mean and log standard deviation of the fine latents, given what the context says of them."""
-        gain, curvature = jnp.exp(log_gain), jnp.exp(self.log_curvature[...])[None, None, None]
-        precision = 1 + gain * gain * curvature
-        centre, log_std = gain * curvature * (coefficients - mean) / precision, -0.5 * jnp.log(precision)
-        first, last = self.fine
-        b_first, b_last = self.fine_bias
-        x = jax.nn.gelu(
-            _convolve(jnp.concatenate([centre, log_std], axis=-1), first[...], 3) + b_first[...][None, None, None]
-        )
-        moved, wider = jnp.split(_convolve(x, last[...], 3) + b_last[...][None, None, None], 2, axis=-1)
-        return centre + moved * jnp.exp(log_std), jnp.minimum(log_std + wider, 0)
-
-
-def coarse_guess(model: "Transform", images: Float[Array, "n height width channels"]) -> tuple[Array, Array]:
-    """Mean and log standard deviation of the coarse latents of whole images, ``[n, rows, columns, context]`` each.
+    """The encoder's network; files do not depend on it.
 
     Args:
-      model: whose analysis is asked.
-      images: values in [-1/2, 1/2]; their sides are multiples of a coarse cell.
+      linear, depths, factors: of every level, see :class:`recjax.inr.transform.TransformConfig`.
+      hidden: units of a cell.
+      channels: of a pixel.
+      initial: parameters to start from.
     """
-    coefficients = model.analysis.transform(images, model.config.stride)
-    return model.analysis.coarse_posterior(coefficients * jnp.exp(-model.log_gain[...])[None, None, None])
+
+    def __init__(self, linear, depths, factors, hidden: int, channels: int, initial: Initial):
+        levels = range(len(depths))
+        self.factors, self.channels = tuple(factors), channels
+        self.lapped = nnx.List([initial.matrix((2 * f) ** 2 * channels, n) for f, n in zip(factors, linear)])
+        self.log_curvature = nnx.List([initial.vector(n) for n in linear])
+        self.seen = nnx.List([initial.matrix((9 if level == 0 else 1) * 2 * linear[level], hidden) for level in levels])
+        self.below = nnx.List([initial.matrix(9 * hidden, hidden) for _ in levels[1:]])
+        self.seen_bias = nnx.List([initial.vector(hidden) for _ in levels])
+        inputs = [(1 if level == levels[-1] else 2) * hidden + 2 * linear[level] for level in levels]
+        self.mix = nnx.List([initial.matrix(n, hidden) for n in inputs])
+        self.mix_bias = nnx.List([initial.vector(hidden) for _ in levels])
+        self.head = nnx.List([initial.matrix(hidden, 2 * n, 0.1 if level else 0.01) for level, n in enumerate(depths)])
+        self.head_bias = nnx.List([initial.vector(2 * n) for n in depths])
+
+    def look(
+        self, images: Float[Array, "n height width channels"], log_gains: list[Float[Array, "depth"]]
+    ) -> list[Seen]:
+        """Coefficients and features of whole images at all levels, lowest first.
+
+        Args:
+          images: values in [-1/2, 1/2]; their sides are multiples of a cell of the top level.
+          log_gains: of all levels.
+        """
+        out, x, scale = [], images, 1
+        for level, factor in enumerate(self.factors):
+            half, scale = factor // 2, scale * factor
+            padded = jnp.pad(x, ((0, 0), (half, half), (half, half), (0, 0)), mode="edge")
+            coefficients = _convolve(padded, self.lapped[level][...], 2 * factor, factor, "VALID")
+            relative = coefficients * jnp.exp(-log_gains[level][: coefficients.shape[-1]])[None, None, None]
+            if level + 1 < len(self.factors):
+                # these are predicted from above, their gain is that of what remains
+                relative = relative.at[..., : self.channels].set(coefficients[..., : self.channels] / scale)
+            energy = 0.5 * jnp.log(relative * relative + _LEAST_ENERGY)
+            inputs, bias = jnp.concatenate([energy, jnp.tanh(relative)], axis=-1), _wide(self.seen_bias[level])
+            if level == 0:
+                features = _convolve(inputs, self.seen[0][...], 3)
+            else:
+                features = _convolve(out[-1].features, self.below[level - 1][...], 3, 2)
+                features = features + jnp.matmul(inputs, self.seen[level][...], precision=PRECISION)
+            out.append(Seen(coefficients, jax.nn.gelu(features + bias)))
+            x = coefficients[..., : self.channels]
+        return out
+
+    def posterior(
+        self, level: int, seen: Seen, hidden: Array, mean: Array, log_gain: Array
+    ) -> tuple[Float[Array, "n height width depth"], Float[Array, "n height width depth"]]:
+        """Mean and log standard deviation of the latents of a level.
+
+        Args:
+          level: 0 is the lowest.
+          seen: what `look` returned for the level.
+          hidden, mean, log_gain: context of its cells.
+        """
+        linear = seen.coefficients.shape[-1]
+        gain, curvature = jnp.exp(log_gain[..., :linear]), jnp.exp(_wide(self.log_curvature[level]))
+        precision = 1 + gain * gain * curvature
+        centre = gain * curvature * (seen.coefficients - mean[..., :linear]) / precision
+        log_std = -0.5 * jnp.log(precision)
+        inputs = jnp.concatenate([seen.features, centre, log_std, hidden], axis=-1)
+        x = jnp.matmul(inputs, self.mix[level][...], precision=PRECISION)
+        x = jax.nn.gelu(x + _wide(self.mix_bias[level]))
+        x = jnp.matmul(x, self.head[level][...], precision=PRECISION) + _wide(self.head_bias[level])
+        moved, wider = jnp.split(x, 2, axis=-1)
+        padding = ((0, 0),) * 3 + ((0, mean.shape[-1] - linear),)
+        centre, log_std = jnp.pad(centre, padding), jnp.pad(log_std, padding)
+        return centre + moved * jnp.exp(log_std), log_std - jax.nn.softplus(wider - _NARROW)
 
 
-def fine_guess(
-    model: "Transform",
-    images: Float[Array, "n height width channels"],
-    coarse: Float[Array, "n rows columns context"],
-) -> tuple[Float[Array, "n 2rows 2columns depth"], Float[Array, "n 2rows 2columns depth"]]:
-    """Mean and log standard deviation of the fine latents of whole images, given the coarse ones."""
-    coefficients = model.analysis.transform(images, model.config.stride)
-    _, log_gain, mean = model.coefficients(jnp.pad(coarse, ((0, 0), (1, 1), (1, 1), (0, 0))))
-    return model.analysis.fine_posterior(coefficients, log_gain[:, 1:-1, 1:-1], mean[:, 1:-1, 1:-1])
+def _wide(vector):
+    return vector[...][None, None, None]
 
 
 def _convolve(x, kernel, side, stride=1, padding="SAME"):

@@ -118,11 +118,6 @@ class SirenConfig:
         """What a gradient step sees of the grid: see :func:`recjax.codec.signals.make_targets`."""
         return "phases" if self.encoding.depth else "random"
 
-    @property
-    def steered(self) -> bool:
-        """Whether a fit moves the price of every block until its KL is the budget."""
-        return True
-
 
 class Siren(nnx.Module):
     """The shared part of all networks: input features and one matrix per layer."""

@@ -1,28 +1,31 @@
-"""A learned transform: pixels from two grids of Gaussian latents, the finer one scaled by what the coarser one says.
+"""A learned transform: pixels from a pyramid of grids of Gaussian latents.
 
-What a patch is computed from is latents alone; the network is the same for all patches. Three parts, all of them
-products around the corners between cells (:mod:`recjax.inr.corners`), with layers a cell in between:
+A cell of a level is 2 x 2 cells of the level below; a cell of the lowest is a few pixels. From the top down, all mixing
+by products around the corners between cells (:mod:`recjax.inr.corners`):
 
-* the *context*, from the coarse grid: for every fine cell the mean and the gain of its latents. A latent z ~ N(0, 1)
-  becomes the coefficient mean + gain z, so that the gain is the scale of the coefficient's prior: the scale hyperprior
-  of Balle et al. (ICLR 2018), as a part of the network, so that the block coder sees independent N(0, 1);
-* a linear *synthesis*, from coefficients to pixels: a lapped transform, which learning starts from the Karhunen-Loeve
-  transform of blocks;
-* a *correction* by a small network, from coefficients and context to pixels.
+* the *context* of a cell, from the level above: mean and gain of its latents. A latent z ~ N(0, 1) becomes the
+  coefficient mean + gain z, so that the gain is the scale of the coefficient's prior: the scale hyperprior of Balle et
+  al. (ICLR 2018) as a part of the network, so that the coder sees independent N(0, 1);
+* a linear *synthesis*: the first coefficients of every cell are predicted by a lapped transform of the level above,
+  and pixels are one of the lowest level. Learning starts from the Karhunen-Loeve transform of blocks, and of 2 x 2
+  blocks of their first coefficients, and so on, as in a wavelet packet;
+* a *correction* of the pixels by a small network, from the lowest level's coefficients and context.
 
-A patch sees one coarse cell of each neighbour, so patches can be computed apart and have no seams.
+However many levels there are, a cell depends on itself, those next to it and what is above these.
 """
 
 import dataclasses
-import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from recjax.inr.analysis import Analysis
 from recjax.inr.corners import PRECISION, corner_product
+from recjax.inr.initial import Initial
 
 _LARGEST_LOG_GAIN = 6.0
 _HALF = 2
@@ -33,23 +36,23 @@ class TransformConfig:
     """Architecture of a transform.
 
     Attributes:
-      grid: height and width of a patch, in pixels.
-      stride: side of a fine cell in pixels, a multiple of 4; a coarse cell is 2 x 2 fine ones.
-      depth: latents of a fine cell.
-      context: latents of a coarse cell.
-      hidden: units of the layers a fine cell.
-      features: units of the layers at half resolution.
+      stride: side of a cell of the lowest level in pixels, a multiple of 4.
+      depth: latents of such a cell.
+      levels: of the pyramid; the side of a cell doubles from one to the next.
+      context: latents of a cell of the other levels, besides the 4 for each channel that predict what is below.
+      hidden: units of a cell's context.
+      features: units of the correction at half resolution.
       channels: of a pixel.
 
     Raises:
       ValueError: a number is out of its range.
     """
 
-    grid: tuple[int, ...] = (64, 64)
-    stride: int = 8
-    depth: int = 96
-    context: int = 8
-    hidden: int = 64
+    stride: int = 4
+    depth: int = 48
+    levels: int = 5
+    context: int = 6
+    hidden: int = 48
     features: int = 24
     channels: int = 3
 
@@ -59,153 +62,169 @@ class TransformConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.stride % 4:
             raise ValueError(f"stride must be a multiple of 4, got {self.stride}")
-        if len(self.grid) != 2 or any(side < 1 or side % (2 * self.stride) for side in self.grid):
-            raise ValueError(f"grid must be two multiples of {2 * self.stride}, got {self.grid}")
-        if self.depth > self.stride**2 * self.channels:
-            raise ValueError(f"depth must be at most the {self.stride**2 * self.channels} values of a cell")
+        if not 2 <= self.levels <= 8:
+            raise ValueError(f"levels must be 2 to 8, got {self.levels}")
+        if not self.channels <= self.depth <= self.stride**2 * self.channels:
+            raise ValueError(f"depth must be {self.channels} to the {self.stride**2 * self.channels} values of a cell")
 
     @property
-    def grid_shape(self) -> tuple[int, int, int]:
-        """Coarse cells of a patch and the latents of each: its own, then those of its four fine cells."""
-        side = 2 * self.stride
-        return self.grid[0] // side, self.grid[1] // side, self.context + 4 * self.depth
+    def cell(self) -> int:
+        """Side of a cell of the top level, in pixels."""
+        return self.stride << (self.levels - 1)
 
     @property
-    def n_weight_latents(self) -> int:
-        return 0
+    def linear(self) -> tuple[int, ...]:
+        """At every level, lowest first, the coefficients of a cell that the synthesis sees."""
+        return (self.depth, *[4 * self.channels] * (self.levels - 1))
 
     @property
-    def n_latents(self) -> int:
-        """Latents of a patch."""
-        return math.prod(self.grid_shape)
+    def depths(self) -> tuple[int, ...]:
+        """Latents of a cell at every level, lowest first."""
+        return (self.depth, *[4 * self.channels + self.context] * (self.levels - 1))
 
     @property
-    def n_points(self) -> int:
-        return math.prod(self.grid)
+    def factors(self) -> tuple[int, ...]:
+        """Sides of a cell in those of the level below, lowest first."""
+        return (self.stride, *[2] * (self.levels - 1))
 
-    @property
-    def split(self) -> str:
-        """A gradient step sees the whole grid."""
-        return "whole"
 
-    @property
-    def steered(self) -> bool:
-        """A block has too few latents with much information for its KL to be the budget: all keep one price."""
-        return False
+class Context(NamedTuple):
+    """What the levels above say of the cells of a level and of one beyond each edge."""
+
+    hidden: Float[Array, "n height+2 width+2 hidden"]
+    mean: Float[Array, "n height+2 width+2 depth"]
+    log_gain: Float[Array, "n height+2 width+2 depth"]
+
+    def inside(self) -> "Context":
+        """Without the cells beyond the edges."""
+        return Context(*(x[:, 1:-1, 1:-1] for x in self))
+
+    def coefficients(self, latents: Float[Array, "n height+2 width+2 depth"]) -> Array:
+        return self.mean + jnp.exp(self.log_gain) * latents
+
+
+class Level(nnx.Module):
+    """One level: its context from the level above, and the synthesis of what is below."""
+
+    def __init__(self, config: TransformConfig, level: int, initial: Initial):
+        depth, hidden = config.depths[level], config.hidden
+        self.log_gain = initial.vector(depth)
+        self.synthesis = initial.matrix(4 * config.linear[level], config.factors[level] ** 2 * config.channels)
+        if level + 1 < config.levels:
+            above = config.depths[level + 1] + (hidden if level + 2 < config.levels else 0)
+            self.upper_gain = initial.vector(config.depths[level + 1])
+            self.kernels = nnx.List(
+                [
+                    initial.matrix(4 * above, 4 * hidden),
+                    initial.matrix(hidden, hidden),
+                    initial.matrix(hidden, 2 * depth, 0.01),
+                ]
+            )
+            self.biases = nnx.List([initial.vector(hidden), initial.vector(hidden), initial.vector(2 * depth)])
 
 
 class Transform(nnx.Module):
-    """The shared part of all patches."""
+    """The network that all images share.
 
-    def __init__(self, config: TransformConfig, seed: int = 0):
-        from recjax.inr.analysis import Analysis
+    Args:
+      config: architecture.
+      seed: of the initial matrices; if None they are 0.
+    """
 
+    def __init__(self, config: TransformConfig, seed: int | None = None):
         self.config = config
-        rng = np.random.default_rng(seed)
-        depth, hidden, features, channels = config.depth, config.hidden, config.features, config.channels
-
-        def kernel(n_in, n_out, factor=1, scale=1.0):
-            cells = 4 if factor > 1 else 1
-            draws = rng.standard_normal((cells * n_in, factor**2 * n_out)) * scale * math.sqrt(2 / (cells * n_in))
-            return nnx.Param(jnp.asarray(draws.astype(np.float32)))
-
-        def zeros(size):
-            return nnx.Param(jnp.zeros(size, jnp.float32))
-
-        self.context_gain = zeros(config.context)
-        self.context = nnx.List(
-            [kernel(config.context, hidden, 2), kernel(hidden, hidden), kernel(hidden, 2 * depth, 1, 0.01)]
-        )
-        self.context_bias = nnx.List([zeros(hidden), zeros(hidden), zeros(2 * depth)])
-        self.log_gain = zeros(depth)
-        self.synthesis = kernel(depth, channels, config.stride)
-        self.synthesis_bias = zeros(channels)
+        initial = Initial(seed)
+        hidden, features, channels = config.hidden, config.features, config.channels
+        self.levels = nnx.List([Level(config, level, initial) for level in range(config.levels)])
+        self.synthesis_bias = initial.vector(channels)
         self.correction = nnx.List(
             [
-                kernel(depth + hidden, hidden),
-                kernel(hidden, features, config.stride // _HALF),
-                kernel(features, features),
-                kernel(features, channels, _HALF, 0.01),
+                initial.matrix(config.depth + hidden, hidden),
+                initial.matrix(4 * hidden, (config.stride // _HALF) ** 2 * features),
+                initial.matrix(features, features),
+                initial.matrix(4 * features, _HALF**2 * channels, 0.01),
             ]
         )
-        self.correction_bias = nnx.List([zeros(hidden), zeros(features), zeros(features), zeros(channels)])
-        self.analysis = Analysis(config, rng)
+        self.correction_biases = nnx.List([initial.vector(size) for size in (hidden, features, features, channels)])
+        self.analysis = Analysis(config.linear, config.depths, config.factors, config.hidden, config.channels, initial)
 
-    def __call__(
-        self,
-        latents: Float[Array, "rows 0"],
-        points: Int[Array, "points"],
-        grids: Float[Array, "rows height+2 width+2 depth"],
-        phase: None = None,
-    ) -> Float[Array, "rows channels points"]:
-        """Values of every patch at all its pixels, row-major.
+    def top(self, n: int, height: int, width: int) -> Context:
+        """The context of the top level of ``n`` images of so many cells: nothing is above."""
+        log_gain = self.levels[-1].log_gain[...]
+        cells, depth = (n, height + 2, width + 2), log_gain.size
+        gains = jnp.broadcast_to(_wide(log_gain), (*cells, depth))
+        return Context(jnp.zeros((*cells, 0), jnp.float32), jnp.zeros((*cells, depth), jnp.float32), gains)
+
+    def context(self, level: int, above: Context, coefficients: Float[Array, "n height+2 width+2 depth"]) -> Context:
+        """The context of a level's cells.
 
         Args:
-          latents: of the weights; there are none.
-          points: numbers of all pixels.
-          grids: latents of every patch, with one coarse cell of each neighbour around it (0 beyond the image).
-          phase: must be None.
+          level: 0 is the lowest.
+          above: context of the level above.
+          coefficients: of the level above.
         """
-        values = self.decode(grids)
-        return values.reshape(len(values), len(points), -1).swapaxes(1, 2)
+        own, upper = self.levels[level], self.levels[level + 1]
+        up, mix, head = own.kernels
+        x = coefficients * jnp.exp(_wide(own.upper_gain[...] - upper.log_gain[...]))
+        x = jnp.concatenate([x, above.hidden], axis=-1)
+        x = jax.nn.gelu(corner_product(x, up[...], 2) + _wide(own.biases[0]))
+        hidden = jax.nn.gelu(_each(x, mix, own.biases[1]))
+        mean, log_gain = jnp.split(_each(hidden, head, own.biases[2]), 2, axis=-1)
+        gain = _wide(own.log_gain)
+        log_gain = gain + _LARGEST_LOG_GAIN * jnp.tanh(log_gain / _LARGEST_LOG_GAIN)
+        predicted = corner_product(coefficients[..., : self.config.linear[level + 1]], upper.synthesis[...], 2)
+        padding = ((0, 0),) * 3 + ((0, mean.shape[-1] - predicted.shape[-1]),)
+        return Context(hidden, mean * jnp.exp(gain) + jnp.pad(predicted, padding), log_gain)
+
+    def pixels(
+        self, context: Context, coefficients: Float[Array, "n height+2 width+2 depth"]
+    ) -> Float[Array, "n pixels_down pixels_across channels"]:
+        """Pixels of the cells inside, from the lowest level."""
+        config, half = self.config, self.config.stride // 2
+        height, width = ((n - 2) * config.stride for n in coefficients.shape[1:3])
+        values = corner_product(coefficients, self.levels[0].synthesis[...], config.stride)
+        values = values[:, half : half + height, half : half + width] + _wide(self.synthesis_bias)
+        relative = coefficients * jnp.exp(-_wide(self.levels[0].log_gain))
+        return values + self._corrections(jnp.concatenate([relative, context.hidden], axis=-1), height, width)
 
     def decode(
-        self, grids: Float[Array, "rows height+2 width+2 depth"]
-    ) -> Float[Array, "rows pixels_down pixels_across channels"]:
-        """Pixels of all cells but those on the border, whatever their number."""
-        config, half = self.config, self.config.stride // 2
-        height, width = ((n - 2) * 2 * config.stride for n in grids.shape[1:3])
-        coarse, fine = jnp.split(grids, [config.context], axis=-1)
-        fine = fine_cells(fine, config.depth)[:, 1:-1, 1:-1]
-        hidden, log_gain, mean = self.coefficients(coarse)
-        coefficients = mean + jnp.exp(log_gain) * fine
-        values = corner_product(coefficients, self.synthesis[...], config.stride)
-        values = values[:, half : half + height, half : half + width] + _wide(self.synthesis_bias)
-        relative = coefficients * jnp.exp(-_wide(self.log_gain))
-        return values + self._corrections(jnp.concatenate([relative, hidden], axis=-1), height, width)
+        self, latents: Sequence[Float[Array, "n height+2 width+2 depth"]]
+    ) -> Float[Array, "n pixels_down pixels_across channels"]:
+        """Pixels from the latents of all levels.
 
-    def coefficients(
-        self, coarse: Float[Array, "rows height width context"]
-    ) -> tuple[Float[Array, "rows up_height up_width hidden"], Float[Array, "..."], Float[Array, "..."]]:
-        """For the fine cells between the outermost corners: context, log gain and mean of the coefficients."""
-        first, second, last = self.context
-        b_first, b_second, b_last = self.context_bias
-        hidden = corner_product(coarse * jnp.exp(_wide(self.context_gain)), first[...], 2) + _wide(b_first)
-        hidden = jax.nn.gelu(_each(jax.nn.gelu(hidden), second, b_second))
-        log_gain, mean = jnp.split(_each(hidden, last, b_last), 2, axis=-1)
-        log_gain = _wide(self.log_gain) + _LARGEST_LOG_GAIN * jnp.tanh(log_gain / _LARGEST_LOG_GAIN)
-        return hidden, log_gain, mean * jnp.exp(_wide(self.log_gain))
+        Args:
+          latents: lowest level first, each with one cell beyond every edge: 0 beyond the image, or that of a neighbour
+            if this is a part of one.
+        """
+        n, height, width, _ = latents[-1].shape
+        context = self.top(n, height - 2, width - 2)
+        coefficients = context.coefficients(latents[-1])
+        for level in reversed(range(self.config.levels - 1)):
+            context = self.context(level, context, coefficients)
+            coefficients = context.coefficients(latents[level])
+        return self.pixels(context, coefficients)
 
     def _corrections(self, cells, height, width):
         first, up, flat, last = self.correction
-        b_first, b_up, b_flat, b_last = self.correction_bias
+        b_first, b_up, b_flat, b_last = self.correction_biases
         factor = self.config.stride // _HALF
         start = factor // 2 - 1
         x = jax.nn.gelu(_each(cells, first, b_first))
         x = corner_product(x, up[...], factor)
-        # one pixel of half resolution beyond the patch, for the corners on its edge
+        # one pixel of half resolution beyond the edges, for the corners on them
         x = x[:, start : start + height // _HALF + 2, start : start + width // _HALF + 2]
         x = jax.nn.gelu(_each(jax.nn.gelu(x + _wide(b_up)), flat, b_flat))
         x = corner_product(x, last[...], _HALF)
         return x[:, 1 : 1 + height, 1 : 1 + width] + _wide(b_last)
 
 
-def fine_cells(grids: Float[Array, "rows height width 4*depth"], depth: int) -> Float[Array, "rows 2h 2w depth"]:
-    """The fine cells of coarse ones, in their places."""
-    rows, height, width, _ = grids.shape
-    cells = grids.reshape(rows, height, width, 2, 2, depth).swapaxes(2, 3)
-    return cells.reshape(rows, 2 * height, 2 * width, depth)
-
-
-def coarse_cells(fine: Float[Array, "rows 2h 2w depth"]) -> Float[Array, "rows height width 4*depth"]:
-    """The inverse of :func:`fine_cells`."""
-    rows, height, width, depth = fine.shape
-    cells = fine.reshape(rows, height // 2, 2, width // 2, 2, depth).swapaxes(2, 3)
-    return cells.reshape(rows, height // 2, width // 2, 4 * depth)
+def bordered(latents: Float[Array, "n height width depth"]) -> Float[Array, "n height+2 width+2 depth"]:
+    """The latents of an image with those of the cells beyond its edges, which are 0."""
+    return jnp.pad(latents, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
 def _wide(vector):
-    """A vector as it applies to every cell of every row."""
+    """A vector as it applies to every cell of every image."""
     return vector[...][None, None, None]
 
 

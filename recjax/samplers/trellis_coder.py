@@ -7,8 +7,8 @@ read from. So the sample of a block hangs on its own index and the one before; e
 The encoder wants the path with the largest sum of log q(z) / p(z). To the refined posterior of a signal that ratio is
 minus its distortion, in units of the price of a nat, so this is the best signal and not a sample of the posterior. The
 Viterbi algorithm compares all paths; it is the cost of a bare search of 2^L candidates for every block, since two paths
-that agree in the last L bits have the same future. Here it looks ``lookahead`` blocks ahead, and the first block is
-decided, so that posteriors can adapt to it before the next one is.
+that agree in the last L bits have the same future. `encode_chains` finds the best path of whole chains. `encode` looks
+``lookahead`` blocks ahead and decides the first one, so that posteriors can adapt to it before the next block is coded.
 
 A single block of b bits is coded about half a log2(b) bits worse than a long sequence (the rate is limited by the
 block's length). In the trellis every choice still has 2^L alternatives, but no boundary. Random trellis codes reach
@@ -138,8 +138,8 @@ class TrellisCoder:
         sound = jnp.isfinite(mu) & jnp.isfinite(sigma) & (sigma > 0) & jnp.isfinite(mu / (sigma * sigma))
         valid = jnp.all(~inside | sound, axis=(1, 2))
         mu, sigma = (jnp.where(inside & valid[:, None, None], x, y) for x, y in ((mu, 0), (sigma, 1)))
-        flat = lambda x: x.reshape(batch * window, *x.shape[2:])  # noqa: E731
-        coefficients = self._coefficients(key, flat(ids), flat(mu), flat(sigma), flat(width), table.dtype)
+        flat = tuple(x.reshape(batch * window, *x.shape[2:]) for x in (ids, mu, sigma, width))
+        coefficients = self._coefficients(key, flat, table.dtype)
         coefficients = coefficients.reshape(2, batch, window, -1)
         groups, lanes = lane_groups(batch, _LANES)
         pad = ((0, 0), (0, groups * lanes - batch), (0, 0), (0, 0))
@@ -149,6 +149,52 @@ class TrellisCoder:
         index = jnp.where(valid, index[:batch], -1)
         sample = self.decode(key, ids[:, 0], jnp.maximum(index, 0), previous, width[:, 0], d, table.dtype)
         return index, jnp.where(valid[:, None], sample, jnp.nan)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def encode_chains(
+        self,
+        table: Float[Array, "N columns"],
+        key: Array,
+        ids: UInt32[Array, "T B 2"],
+        mu: Float[Array, "T B d"],
+        sigma: Float[Array, "T B d"],
+        width: Int[Array, "T B"],
+    ) -> Int[Array, "T B"]:
+        """The best path through whole chains of T blocks, whatever ``lookahead`` is.
+
+        Args:
+            table: what `table` returned for ``key`` and ``d``.
+            key: the key of the table.
+            ids: what tells the blocks sharing a table apart; the second word below 2^31.
+            mu: finite posterior means, relative to the prior N(0, 1).
+            sigma: positive posterior standard deviations, in units of the prior's.
+            width: coordinates a block has; 0 beyond a chain's end.
+
+        Returns:
+            The index of every block.
+        """
+        first, second = self.step_bits
+        inside = jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None] < width.astype(jnp.int32)[:, :, None]
+        blocks = ids, jnp.where(inside, mu, 0), jnp.where(inside, sigma, 1), width
+
+        def halves(block):
+            return self._coefficients(key, block, table.dtype).swapaxes(1, 2)
+
+        def before(future, block):
+            coefficients = halves(block)
+            middle = _value(table, future, coefficients[1], second)
+            return _value(table, middle, coefficients[0], first), (middle, future)
+
+        def chosen(register, step):
+            (middle, future), block = step
+            coefficients = halves(block)
+            register = _choose(table, middle, coefficients[0], register, first)
+            register = _choose(table, future, coefficients[1], register, second)
+            return register, register & ((1 << self.budget) - 1)
+
+        end = jnp.zeros((1 << (self.register_bits - first), mu.shape[1]), table.dtype)
+        _, futures = lax.scan(before, end, blocks, reverse=True)
+        return lax.scan(chosen, jnp.zeros(mu.shape[1], jnp.int32), (futures, blocks))[1]
 
     @functools.partial(jax.jit, static_argnums=(0, 6, 7))
     def decode(
@@ -186,8 +232,9 @@ class TrellisCoder:
             out = jnp.where((local >= 0) & (local < count[:, None]), values, out)
         return out
 
-    def _coefficients(self, key, ids, mu, sigma, width, dtype):
+    def _coefficients(self, key, blocks, dtype):
         """What the features of the table are multiplied with in either step of every block, [2, B, 2 d']."""
+        ids, mu, sigma, width = blocks
         half = -(-mu.shape[1] // 2)
         place = jnp.arange(half, dtype=jnp.int32)
         mu, precision = mu.astype(dtype), 1 / jnp.square(sigma.astype(dtype))

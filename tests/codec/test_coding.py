@@ -12,13 +12,12 @@ from recjax.bits.container import Modality, parse
 from recjax.bits.range_coder import decode_indices
 from recjax.codec import compress, compress_batch, decompress, decompress_batch, encode_batch
 from recjax.codec.effort import Effort
-from recjax.codec.encoding import code_signals, fit, make_job
 from recjax.codec.fit import block_kl_bits, initial_fit
+from recjax.codec.inr_encoding import code_signals, fit, make_job, prior_start
 from recjax.codec.patches import make_batch, table_key
 from recjax.codec.posterior import initial_posterior
 from recjax.codec.refine import code_blocks
 from recjax.codec.signals import make_targets
-from recjax.codec.start import prior_start
 from recjax.modalities import Signal
 from recjax.modalities.image import psnr
 from recjax.samplers.trellis_coder import TrellisCoder

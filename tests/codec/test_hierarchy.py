@@ -10,8 +10,8 @@ import pytest
 from recjax.bits.container import parse
 from recjax.bits.range_coder import decode_indices
 from recjax.codec import decompress, decompress_batch, encode_batch, load_prior, train_prior
-from recjax.codec.encoding import code_signals
 from recjax.codec.groups import KINDS
+from recjax.codec.inr_encoding import code_signals
 from recjax.codec.objective import posterior_gradient, sampled_inputs
 from recjax.codec.patches import make_batch
 from recjax.codec.posterior import Posterior

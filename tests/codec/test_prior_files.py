@@ -16,8 +16,8 @@ import safetensors.numpy
 
 import recjax
 from recjax.codec import embedded_priors, load_prior
+from recjax.codec.inr_prior import save_prior
 from recjax.codec.partition import block_table
-from recjax.codec.prior import save_prior
 
 
 def save_again(prior, path):

@@ -1,0 +1,75 @@
+"""Reading prior files."""
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import safetensors
+import safetensors.numpy
+
+from recjax.codec.inr_prior import parse_inr
+from recjax.codec.prior import FORMAT, Prior, embedded_priors
+from recjax.codec.transform_prior import parse_transform
+
+MAX_BYTES = 1 << 28
+
+
+def load_prior(name_or_path: str | os.PathLike) -> Prior:
+    """An embedded prior by name, or any prior by path.
+
+    Raises:
+      ValueError: there is no such prior, or the file is damaged or not a prior.
+
+    >>> load_prior("photo-high").patch_shape
+    (32, 32, 3)
+    """
+    embedded = embedded_priors()
+    path = embedded.get(str(name_or_path), Path(name_or_path))
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(f"prior {path} is larger than {MAX_BYTES >> 20} MiB")
+        blob = path.read_bytes()
+    except OSError as error:
+        names = ", ".join(embedded) or "none"
+        reason = error.strerror or error
+        raise ValueError(f"prior {name_or_path} cannot be read: {reason} (embedded priors: {names})") from None
+    try:
+        return _parse(blob, path.stem)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"prior {name_or_path} is damaged or not a recjax prior: {error}") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _parse(blob: bytes, name: str) -> Prior:
+    header = _header(blob)
+    if header["format"] not in range(1, FORMAT + 1):
+        raise ValueError(f"format {header['format']} is not known (this release reads 1 to {FORMAT})")
+    if header["modality"] != "image" or not isinstance(header["metadata"], dict):
+        raise ValueError("modality or metadata is not of a known kind")
+    budget, beta = header["budget"], float(header["beta"])
+    if not (isinstance(budget, int) and 4 <= budget <= 20 and 0 < beta < 1):
+        raise ValueError(f"budget {budget} or beta {beta} is out of range")
+    kind = header.get("kind", "siren")
+    if kind not in ("siren", "transform"):
+        raise ValueError(f"networks of kind {kind} are not known")
+    common = {
+        "name": name,
+        "digest": hashlib.sha256(blob).digest(),
+        "beta": beta,
+        "budget": budget,
+        "modality": header["modality"],
+        "metadata": header["metadata"],
+    }
+    parse = parse_inr if kind == "siren" else parse_transform
+    return parse(header, safetensors.numpy.load(blob), len(blob), common)
+
+
+def _header(blob):
+    length = int.from_bytes(blob[:8], "little")
+    try:
+        return json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["recjax"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError("it does not begin with the description of a prior") from None

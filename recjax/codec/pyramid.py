@@ -1,0 +1,129 @@
+"""Images as pyramids of latents: which are coded, their samples, and their pixels."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from recjax import randomness
+from recjax.codec.allocation import Blocks, allocate
+from recjax.codec.patches import table_key
+from recjax.codec.transform_prior import TransformPrior
+from recjax.inr.transform import Context, bordered
+from recjax.samplers.trellis_coder import TrellisCoder
+
+_WORDS = 1 << 16
+_GROUP = 256  # blocks that are decoded at a time
+_WIDTH_STEP = 64  # widths of tables are multiples, so that few are compiled
+_STRIP_PIXELS = 1 << 20
+
+
+def level_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> np.ndarray:
+    """Expected KL of the latents of one level of an image, ``uint16[height, width, depth]`` in units."""
+    side = 1 << abs(prior.class_level - level)
+    if level <= prior.class_level:
+        return prior.expected[level][classes.repeat(side, 0).repeat(side, 1)]
+    return prior.expected[level][np.zeros_like(classes[::side, ::side])]
+
+
+def count_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> int:
+    """The sum of `level_units`, without them."""
+    side = 1 << abs(prior.class_level - level)
+    if level > prior.class_level:
+        return classes[::side, ::side].size * int(prior.expected[level].astype(np.int64).sum())
+    counts = np.bincount(classes.ravel(), minlength=len(prior.expected[level]))
+    return side**2 * int(counts @ prior.expected[level].astype(np.int64).sum(1))
+
+
+def blocks_of(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> Blocks:
+    """The blocks of one level of an image."""
+    units = level_units(prior, level, classes)
+    return allocate(units, _words(table_key(prior), level, np.count_nonzero(units)), prior.budget)
+
+
+def _words(key, level, count):
+    chunks = [np.asarray(_chunk(key, level, start)) for start in range(0, count, _WORDS)]
+    return np.concatenate([*chunks, np.zeros(0, np.uint32)])[:count]
+
+
+@jax.jit
+def _chunk(key, level, start):
+    words = randomness.stream_key(key, randomness.Stream.BRANCH, level)
+    numbers = jnp.uint32(start) + jnp.arange(_WORDS, dtype=jnp.uint32)
+    return randomness.threefry2x32(words, jnp.uint32(0), numbers)[0]
+
+
+def table_width(blocks: Sequence[Blocks]) -> int:
+    """Columns of the candidates of these blocks."""
+    return -(-max([1, *(int(own.widths.max(initial=0)) for own in blocks)]) // _WIDTH_STEP) * _WIDTH_STEP
+
+
+def chain_length(n_blocks: int) -> int:
+    """Blocks of a chain: long ones are better, but few blocks must fill the lanes of a product."""
+    return 64 if n_blocks > 512 else 8
+
+
+def block_ids(level: int, n_blocks: int) -> np.ndarray:
+    """What tells the blocks of an image apart: level and chain, place in the chain. ``uint32[blocks, 2]``."""
+    chain, place = np.divmod(np.arange(n_blocks, dtype=np.uint32), np.uint32(chain_length(n_blocks)))
+    return np.stack([np.uint32(level << 24) + chain, place], axis=1)
+
+
+def samples(
+    prior: TransformPrior, coder: TrellisCoder, level: int, blocks: Blocks, index: Int[np.ndarray, "blocks"]
+) -> Float[np.ndarray, "coded"]:
+    """The coded latents of a level, in the order of its blocks, in units of the prior's standard deviation."""
+    count, width = len(blocks.widths), table_width([blocks])
+    length = chain_length(count)
+    previous = np.where(np.arange(count) % length, np.roll(index, 1), 0)
+    padding = -count % _GROUP
+    parts = [block_ids(level, count), index.astype(np.int32), previous.astype(np.int32), blocks.widths.astype(np.int32)]
+    parts = [np.pad(part, [(0, padding)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
+    out = [
+        np.asarray(coder.decode(table_key(prior), *(part[i : i + _GROUP] for part in parts), width))
+        for i in range(0, count, _GROUP)
+    ]
+    inside = np.arange(width) < blocks.widths[:, None]
+    return np.concatenate([*out, np.zeros((0, width), np.float32)])[:count][inside]
+
+
+def grid_of(
+    prior: TransformPrior, level: int, shape: tuple[int, int], blocks: Blocks, values: Float[np.ndarray, "coded"]
+) -> Float[np.ndarray, "height width depth"]:
+    """The latents of a level of an image of so many cells, 0 where nothing is coded."""
+    depth = prior.config.depths[level]
+    out = np.zeros(shape[0] * shape[1] * depth, np.float32)
+    out[blocks.latents] = values * prior.scales[level][blocks.latents % depth]
+    return out.reshape(*shape, depth)
+
+
+def pixels(prior: TransformPrior, grids: Sequence[Float[np.ndarray, "height width depth"]]) -> np.ndarray:
+    """The image with these latents, lowest level first, ``uint8[rows, columns, channels]``; strip by strip."""
+    cell = prior.config.cell
+    rows, columns = grids[-1].shape[:2]
+    strip = max(1, _STRIP_PIXELS // (cell * cell * columns))
+    wide = [np.pad(grid, ((1, 1), (1, 1), (0, 0))) for grid in grids]
+    out = []
+    for start in range(0, rows, strip):
+        stop = min(start + strip, rows)
+        spans = [(start * side, stop * side + 2) for side in (1 << np.arange(len(grids)))[::-1].tolist()]
+        parts = tuple(grid[None, a:b] for grid, (a, b) in zip(wide, spans, strict=True))
+        out.append(np.asarray(_decoded(prior.network, parts))[0])
+    values = np.concatenate(out)
+    return np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
+
+
+@jax.jit
+def _decoded(network, latents):
+    return nnx.merge(network.graph, network.params).decode(latents)
+
+
+@functools.partial(jax.jit, static_argnames="level")
+def next_context(network, level: int, context: Context, latents: Float[Array, "n height width depth"]) -> Context:
+    """The context of a level, from that of the level above and its latents."""
+    coefficients = context.coefficients(bordered(latents))
+    return nnx.merge(network.graph, network.params).context(level, context, coefficients)
