@@ -1,20 +1,48 @@
-"""The classes of an image's cells in the index stream.
+"""How much there is to say of an image's cells, and their classes by that in the index stream.
 
 A class is coded given those of the cells to the left and above: by the sum of the two, or twice the one there is. The
 prior holds the frequencies. Integers alone, so that every decoder finds the same.
 """
 
 import math
+from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Array, Float, Int, Int32
 
 from recjax.bits import stream
 from recjax.bits.zipf import PRECISION
+from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.errors import FormatError
 
 LEAST = 1 << 14
 """The smallest frequency, of 2^24: no class is free, and no file is far smaller than its image."""
+
+
+def activity_of(
+    posteriors: Sequence[tuple[Array, Array]], scales: Sequence[Array], tails: Sequence[Array], level: int
+) -> Float[Array, "n rows columns"]:
+    """Bits of KL of every cell of one level with what is below it.
+
+    Args:
+        posteriors: mean and log standard deviation of the latents of all levels, ``[n, height, width, depth]``.
+        scales, tails: of the prior.
+        level: of the cells.
+    """
+    total = jnp.float32(0)
+    for own in range(level + 1):
+        scale, tail = (jnp.asarray(x[own])[None, None, None] for x in (scales, tails))
+        total = total + in_cells(kl_bits(*posterior_of_u(*posteriors[own], scale, tail)), level - own).sum((3, 4))
+    return total
+
+
+def in_cells(x: Float[Array, "n height width depth"], levels: int) -> Float[Array, "n rows columns members depth"]:
+    """Sorted by cells so many levels above."""
+    n, height, width, depth = x.shape
+    side = 1 << levels
+    cells = x.reshape(n, height // side, side, width // side, side, depth).swapaxes(2, 3)
+    return cells.reshape(n, height // side, width // side, side * side, depth)
 
 
 def class_frequencies(counts: Float[np.ndarray, "contexts classes"]) -> Int32[np.ndarray, "contexts classes"]:

@@ -12,8 +12,11 @@ from jaxtyping import Array, Float, Int
 from recjax import randomness
 from recjax.codec.allocation import Blocks, allocate
 from recjax.codec.patches import table_key
+from recjax.codec.tails import stretched
 from recjax.codec.transform_prior import TransformPrior
 from recjax.inr.transform import Context, bordered
+from recjax.modalities import Signal
+from recjax.modalities.image import to_gray
 from recjax.samplers.trellis_coder import TrellisCoder
 
 _WORDS = 1 << 16
@@ -24,19 +27,14 @@ _STRIP_PIXELS = 1 << 20
 
 def level_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> np.ndarray:
     """Expected KL of the latents of one level of an image, ``uint16[height, width, depth]`` in units."""
-    side = 1 << abs(prior.class_level - level)
-    if level <= prior.class_level:
-        return prior.expected[level][classes.repeat(side, 0).repeat(side, 1)]
-    return prior.expected[level][np.zeros_like(classes[::side, ::side])]
+    side = 1 << (prior.class_level - level)
+    return prior.expected[level][classes.repeat(side, 0).repeat(side, 1)]
 
 
 def count_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> int:
     """The sum of `level_units`, without them."""
-    side = 1 << abs(prior.class_level - level)
-    if level > prior.class_level:
-        return classes[::side, ::side].size * int(prior.expected[level].astype(np.int64).sum())
     counts = np.bincount(classes.ravel(), minlength=len(prior.expected[level]))
-    return side**2 * int(counts @ prior.expected[level].astype(np.int64).sum(1))
+    return 4 ** (prior.class_level - level) * int(counts @ prior.expected[level].astype(np.int64).sum(1))
 
 
 def blocks_of(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> Blocks:
@@ -76,7 +74,7 @@ def block_ids(level: int, n_blocks: int) -> np.ndarray:
 def samples(
     prior: TransformPrior, coder: TrellisCoder, level: int, blocks: Blocks, index: Int[np.ndarray, "blocks"]
 ) -> Float[np.ndarray, "coded"]:
-    """The coded latents of a level, in the order of its blocks, in units of the prior's standard deviation."""
+    """What is coded of a level, N(0, 1) under the prior, in the order of its blocks."""
     count, width = len(blocks.widths), table_width([blocks])
     length = chain_length(count)
     previous = np.where(np.arange(count) % length, np.roll(index, 1), 0)
@@ -96,8 +94,8 @@ def grid_of(
 ) -> Float[np.ndarray, "height width depth"]:
     """The latents of a level of an image of so many cells, 0 where nothing is coded."""
     depth = prior.config.depths[level]
-    out = np.zeros(shape[0] * shape[1] * depth, np.float32)
-    out[blocks.latents] = values * prior.scales[level][blocks.latents % depth]
+    out, which = np.zeros(shape[0] * shape[1] * depth, np.float32), blocks.latents % depth
+    out[blocks.latents] = np.asarray(stretched(values, prior.scales[level][which], prior.tails[level][which]))
     return out.reshape(*shape, depth)
 
 
@@ -115,6 +113,17 @@ def pixels(prior: TransformPrior, grids: Sequence[Float[np.ndarray, "height widt
         out.append(np.asarray(_decoded(prior.network, parts))[0])
     values = np.concatenate(out)
     return np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
+
+
+def image_of(
+    prior: TransformPrior,
+    grids: Sequence[Float[np.ndarray, "height width depth"]],
+    shape: Sequence[int],
+    gray: bool,
+) -> Signal:
+    """The image of a shape with these latents, lowest level first."""
+    image = pixels(prior, grids)[: shape[0], : shape[1]]
+    return Signal(to_gray(image) if gray else image, "image", {"gray": gray})
 
 
 @jax.jit

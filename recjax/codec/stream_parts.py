@@ -7,11 +7,10 @@ import numpy as np
 from recjax.bits.container import Header
 from recjax.bits.range_coder import decode_indices
 from recjax.bits.zipf import codelength_bits
-from recjax.codec.activity import class_bits
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.prior import Prior
-from recjax.codec.transform_decoding import read_stream
 from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.transform_stream import part_bits, read_stream
 from recjax.modalities.image import n_patches
 
 
@@ -40,10 +39,9 @@ def _groups(prior: InrPrior, header: Header, payload: bytes) -> dict[str, dict[s
 
 
 def _levels(prior: TransformPrior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:
-    """Code length of the classes, and blocks of every level of the pyramid."""
-    classes, indices = read_stream(prior, header, payload)
-    sides = [prior.config.stride << level for level in reversed(range(prior.config.levels))]
-    return {"classes": {"blocks": 0, "index_bits": round(class_bits(classes, prior.frequencies), 2)}} | {
-        f"{side}x{side}": {"blocks": len(index), "index_bits": float(prior.budget * len(index))}
-        for side, index in zip(sides, indices, strict=True)
+    """Blocks, and length of the code of every part."""
+    parts = read_stream(prior, n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape), payload)
+    counts = {"numbers": 0, "classes": 0, "blocks": sum(map(len, parts.indices))}
+    return {
+        name: {"blocks": counts[name], "index_bits": round(bits, 2)} for name, bits in part_bits(prior, parts).items()
     }

@@ -1,17 +1,12 @@
 """Images from the streams of a transform."""
 
-import numpy as np
-
-from recjax.bits import stream
 from recjax.bits.container import Header
-from recjax.bits.range_coder import put_indices, take_indices
-from recjax.codec.activity import least_bits, put_classes, take_classes
-from recjax.codec.allocation import count_blocks
-from recjax.codec.pyramid import blocks_of, count_units, grid_of, pixels, samples
+from recjax.codec.pyramid import blocks_of, grid_of, image_of, samples
 from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.transform_stream import read_stream
 from recjax.errors import FormatError
 from recjax.modalities import Signal
-from recjax.modalities.image import n_patches, to_gray
+from recjax.modalities.image import n_patches
 from recjax.samplers.trellis_coder import TrellisCoder
 
 
@@ -21,46 +16,15 @@ def decode_transform(prior: TransformPrior, header: Header, payload: bytes) -> S
     Raises:
       FormatError: the stream is damaged.
     """
+    if header.version == 1 or header.exponent:
+        raise FormatError("an image of a transform has format version 2 and exponent 0")
     shape = header.shape or prior.patch_shape[:2]
     cells = n_patches(shape, prior.patch_shape)
-    classes, indices = read_stream(prior, header, payload)
+    parts = read_stream(prior, cells, payload)
     coder = TrellisCoder(budget=prior.budget, extra_bits=header.extra_bits)
-    grids = []
-    for level, index in zip(reversed(range(prior.config.levels)), indices, strict=True):
-        blocks, side = blocks_of(prior, level, classes), 1 << (prior.config.levels - 1 - level)
+    grids = [numbers * step for numbers, step in zip(parts.numbers, reversed(prior.steps), strict=True)]
+    for level, index in zip(reversed(range(prior.class_level + 1)), parts.indices, strict=True):
+        blocks, above = blocks_of(prior, level, parts.classes), prior.config.levels - 1 - level
         values = samples(prior, coder, level, blocks, index)
-        grids.append(grid_of(prior, level, (cells[0] * side, cells[1] * side), blocks, values))
-    image = pixels(prior, grids[::-1])[: shape[0], : shape[1]]
-    return Signal(to_gray(image) if header.gray else image, "image", {"gray": header.gray})
-
-
-def read_stream(prior: TransformPrior, header: Header, payload: bytes) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Classes of the cells, and indices of the blocks of every level from the top.
-
-    Raises:
-      FormatError: no image has this stream.
-    """
-    cells = n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape)
-    rows, columns = (n << (prior.config.levels - 1 - prior.class_level) for n in cells)
-    available = 8 * len(payload) + 64  # the last bits of a code may go without saying
-    if least_bits(rows * columns, prior.frequencies) > available:
-        raise FormatError("the index stream is cut off")
-    decoder = stream.reader(payload)
-    classes = take_classes(decoder, rows, columns, prior.frequencies)
-    levels = reversed(range(prior.config.levels))
-    counts = [count_blocks(count_units(prior, level, classes), prior.budget) for level in levels]
-    if header.exponent:
-        raise FormatError("the indices of a transform are uniform, the exponent of their code must be 0")
-    if prior.budget * sum(counts) > available:
-        raise FormatError("the index stream is cut off")
-    sizes = np.full(sum(counts), prior.budget)
-    try:
-        indices = take_indices(decoder, sizes, 0)
-    except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
-        raise FormatError("the index stream is damaged") from error
-    encoder = stream.queue.RangeEncoder()
-    put_classes(encoder, classes, prior.frequencies)
-    put_indices(encoder, indices, sizes, 0)
-    if stream.shortest(encoder) != payload:
-        raise FormatError("the index stream is damaged or has bytes left over")
-    return classes, np.split(indices.astype(np.int32), np.cumsum(counts)[:-1])
+        grids.append(grid_of(prior, level, (cells[0] << above, cells[1] << above), blocks, values))
+    return image_of(prior, grids[::-1], shape, header.gray)

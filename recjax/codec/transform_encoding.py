@@ -8,9 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recjax.bits import stream
-from recjax.bits.range_coder import put_indices
-from recjax.codec.activity import class_bits, put_classes
+from recjax.codec.activity import activity_of
 from recjax.codec.coded import Coded
 from recjax.codec.effort import Effort
 from recjax.codec.patches import table_key
@@ -19,15 +17,19 @@ from recjax.codec.pyramid import (
     blocks_of,
     chain_length,
     grid_of,
+    image_of,
     next_context,
-    pixels,
     samples,
     table_width,
 )
+from recjax.codec.quantised import numbers_of
+from recjax.codec.tails import kl_bits as kl_bits_of
+from recjax.codec.tails import posterior_of_u
 from recjax.codec.transform_prior import TransformPrior
-from recjax.inr.guess import walk
+from recjax.codec.transform_stream import Parts, part_bits, write_stream
+from recjax.inr.guess import descend, look
 from recjax.modalities import Signal
-from recjax.modalities.image import n_patches, to_gray
+from recjax.modalities.image import n_patches
 from recjax.samplers.trellis_coder import TrellisCoder
 
 PIXELS_A_CALL = 1 << 22
@@ -67,28 +69,51 @@ def _lots(signals, prior):
 
 def _encode(signals, prior, coder, key):
     images = np.stack([_whole_cells(signal.values, prior.patch_shape) for signal in signals])
-    activity, seen, context = _look(prior.network, images, key, class_level=prior.class_level)
-    classes = np.searchsorted(prior.thresholds, np.asarray(activity))
+    seen, context = _look(prior.network, images)
+    grids, numbers = [], []
+    for level in reversed(range(prior.class_level + 1, prior.config.levels)):
+        step = prior.steps[level - prior.class_level - 1]
+        numbers.append(numbers_of(np.asarray(_posterior(prior.network, level, seen[level], context)[0]), step))
+        grids.append(numbers[-1] * step)
+        context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
+    activity = np.asarray(_activity(prior.network, prior.class_level, seen, context, prior.scales, prior.tails, key))
     if not np.isfinite(activity).all():
         raise ValueError("a posterior is not finite: the prior does not fit the image")
-    grids, indices, kl_bits = [], [[] for _ in signals], np.zeros(len(signals))
-    for level in reversed(range(prior.config.levels)):
-        mean, log_std = map(np.asarray, _posterior(prior.network, level, seen[level], context))
+    classes = np.searchsorted(prior.thresholds, activity)
+    indices, kl_bits = [[] for _ in signals], np.zeros(len(signals))
+    for level in reversed(range(prior.class_level + 1)):
+        guess = _posterior(prior.network, level, seen[level], context)
+        mean, std = map(np.asarray, posterior_of_u(guess[0], guess[1], prior.scales[level], prior.tails[level]))
         blocks = [blocks_of(prior, level, own) for own in classes]
-        posteriors = [_coded_part(prior, level, own, *q) for own, q in zip(blocks, zip(mean, log_std))]
-        coded = _code(prior, coder, level, blocks, posteriors)
-        shape, latents = mean.shape[1:3], []
-        for i, (own, index, (m, s)) in enumerate(zip(blocks, coded, posteriors, strict=True)):
-            latents.append(grid_of(prior, level, shape, own, samples(prior, coder, level, own, index)))
+        posteriors = [
+            (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
+            for own, m, s in zip(blocks, mean, std, strict=True)
+        ]
+        latents = []
+        for i, index in enumerate(_code(prior, coder, level, blocks, posteriors)):
+            values = samples(prior, coder, level, blocks[i], index)
+            latents.append(grid_of(prior, level, mean.shape[1:3], blocks[i], values))
             indices[i].append(index)
-            kl_bits[i] += float((0.5 * (s * s + m * m - 1) - np.log(s)).sum() / np.log(2))
+            kl_bits[i] += float(kl_bits_of(*posteriors[i]).sum())
         grids.append(np.stack(latents))
         if level:
             context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     return [
-        _stream(prior, own, np.concatenate(index), kl, _image(prior, signal, [grid[i] for grid in grids[::-1]]))
-        for i, (signal, own, index, kl) in enumerate(zip(signals, classes, indices, kl_bits, strict=True))
-    ]
+        _coded(prior, signal, Parts([own[i] for own in numbers], classes[i], indices[i]), kl_bits[i],
+               [grid[i] for grid in reversed(grids)])
+        for i, signal in enumerate(signals)
+    ]  # fmt: skip
+
+
+def _coded(prior, signal, parts, kl_bits, grids):
+    bits = part_bits(prior, parts)
+    return Coded(
+        payload=write_stream(prior, parts),
+        exponent=0,
+        stream_bits=sum(bits.values()),
+        kl_bits=float(kl_bits) + bits["numbers"] + bits["classes"],
+        decoded=image_of(prior, grids, signal.values.shape, bool(signal.meta.get("gray"))),
+    )
 
 
 def _whole_cells(values, patch):
@@ -98,31 +123,24 @@ def _whole_cells(values, patch):
     return np.pad(values, padding, mode="edge")
 
 
-@functools.partial(jax.jit, static_argnames="class_level")
-def _look(network, images, key, *, class_level):
-    """Bits of the cells of the class level at a sample of the guessed posterior; what the analysis saw; the top."""
+@jax.jit
+def _look(network, images):
+    """What the analysis sees, and the context of the top level."""
     model = nnx.merge(network.graph, network.params)
-    values = images.astype(jnp.float32) / 255 - 0.5
-    _, _, kl = walk(model, values, key)
-    total = 0
-    for level, nats in enumerate(kl[: class_level + 1]):
-        side, (n, height, width, _) = 1 << (class_level - level), nats.shape
-        total = total + nats.reshape(n, height // side, side, width // side, -1).sum((2, 4))
     cells = tuple(n // model.config.cell for n in images.shape[1:3])
-    seen = model.analysis.look(values, [level.log_gain[...] for level in model.levels])
-    return total / np.log(2), seen, model.top(len(images), *cells)
+    return look(model, images.astype(jnp.float32) / 255 - 0.5), model.top(len(images), *cells)
+
+
+@functools.partial(jax.jit, static_argnames="level")
+def _activity(network, level, seen, context, scales, tails, key):
+    """Of the cells of one level with what is below it, at a sample of the posterior there."""
+    posteriors, _ = descend(nnx.merge(network.graph, network.params), level, seen, context, key)
+    return activity_of(posteriors, scales, tails, level)
 
 
 @functools.partial(jax.jit, static_argnames="level")
 def _posterior(network, level, seen, context):
-    model = nnx.merge(network.graph, network.params)
-    return model.analysis.posterior(level, seen, *context.inside())
-
-
-def _coded_part(prior, level, blocks, mean, log_std):
-    """Mean and standard deviation of the coded latents in the order of the blocks, in units of the prior's."""
-    scale = prior.scales[level][blocks.latents % prior.config.depths[level]]
-    return mean.reshape(-1)[blocks.latents] / scale, np.exp(log_std.reshape(-1)[blocks.latents]) / scale
+    return nnx.merge(network.graph, network.params).analysis.posterior(level, seen, *context.inside())
 
 
 def _code(prior, coder, level, blocks, posteriors):
@@ -159,24 +177,3 @@ def _chains(level, blocks, posterior, width):
     parts = block_ids(level, count), mean, std, blocks.widths.astype(np.int32)
     parts = (np.pad(part, [(0, -count % length)] + [(0, 0)] * (part.ndim - 1)) for part in parts)
     return [part.reshape(-1, length, *part.shape[1:]) for part in parts]
-
-
-def _image(prior, signal, grids):
-    height, width = signal.values.shape[:2]
-    image = pixels(prior, grids)[:height, :width]
-    gray = bool(signal.meta.get("gray"))
-    return Signal(to_gray(image) if gray else image, "image", {"gray": gray})
-
-
-def _stream(prior, classes, indices, kl_bits, decoded):
-    encoder = stream.queue.RangeEncoder()
-    put_classes(encoder, classes, prior.frequencies)
-    # the trellis has no preference for small indices
-    put_indices(encoder, indices, np.full(len(indices), prior.budget), 0)
-    return Coded(
-        payload=stream.shortest(encoder),
-        exponent=0,
-        stream_bits=class_bits(classes, prior.frequencies) + float(prior.budget * len(indices)),
-        kl_bits=float(kl_bits),
-        decoded=decoded,
-    )

@@ -12,6 +12,8 @@ from recjax.codec.activity import LEAST
 from recjax.codec.allocation import MOST
 from recjax.codec.objective import Network
 from recjax.codec.prior import Prior, check_tensor, loaded_params, write_prior
+from recjax.codec.quantised import LARGEST, check_frequencies
+from recjax.codec.tails import LEAST_TAIL
 from recjax.inr.transform import Transform, TransformConfig
 
 MAX_CLASSES = 64
@@ -24,19 +26,24 @@ class TransformPrior(Prior):
     Attributes:
       config: architecture.
       network: its parameters.
-      scales: standard deviations of the latents of a cell, level by level, lowest first.
-      class_level: the level whose cells have a class of activity.
+      scales, tails: of the latents of a cell, level by level, lowest first; see :mod:`recjax.codec.tails`.
+      class_level: the level whose cells have a class of activity; those above it are quantised.
+      steps, numbers: of the latents of the levels above, and the frequencies of their numbers, see
+        :mod:`recjax.codec.quantised`.
       thresholds: in bits of a cell with what is below it, between which the classes lie.
-      expected: KL of the latents of a cell, level by level, in units of :mod:`recjax.codec.allocation`: a row for each
-        class, or one row above ``class_level``. What has 0 is not coded.
+      expected: KL of the latents of a cell at the levels up to that one, in units of :mod:`recjax.codec.allocation`: a
+        row for each class. What has 0 is not coded.
       frequencies: of the classes in each context, see :mod:`recjax.codec.activity`.
     """
 
     config: TransformConfig
     network: Network
     scales: tuple[Float32[np.ndarray, "depth"], ...]
+    tails: tuple[Float32[np.ndarray, "depth"], ...]
     class_level: int
     thresholds: Float32[np.ndarray, "classes-1"]
+    steps: tuple[Float32[np.ndarray, "depth"], ...]
+    numbers: tuple[Int32[np.ndarray, "depth numbers"], ...]
     expected: tuple[UInt16[np.ndarray, "classes depth"], ...]
     frequencies: Int32[np.ndarray, "contexts classes"]
 
@@ -57,8 +64,11 @@ def save_transform_prior(
     config: TransformConfig,
     params: Any,
     scales: list[np.ndarray],
+    tails: list[np.ndarray],
     class_level: int,
     thresholds: np.ndarray,
+    steps: list[np.ndarray],
+    numbers: list[np.ndarray],
     expected: list[np.ndarray],
     frequencies: np.ndarray,
     beta: float,
@@ -72,8 +82,12 @@ def save_transform_prior(
       ValueError: the file exists and ``force`` is off, or cannot be written.
     """
     tensors = {"thresholds": thresholds.astype(np.float32), "frequencies": frequencies.astype(np.int32)}
-    for level, (scale, units) in enumerate(zip(scales, expected, strict=True)):
-        tensors |= {f"scale.{level}": scale.astype(np.float32), f"expected.{level}": units.astype(np.uint16)}
+    for level, (scale, tail) in enumerate(zip(scales, tails, strict=True)):
+        tensors |= {f"scale.{level}": scale.astype(np.float32), f"tail.{level}": tail.astype(np.float32)}
+    for level, units in enumerate(expected):
+        tensors[f"expected.{level}"] = units.astype(np.uint16)
+    for level, (step, frequency) in enumerate(zip(steps, numbers, strict=True), class_level + 1):
+        tensors |= {f"step.{level}": step.astype(np.float32), f"numbers.{level}": frequency.astype(np.int32)}
     header = {"kind": "transform", "network": dataclasses.asdict(config), "class_level": class_level}
     write_prior(
         path, header | {"beta": beta, "budget": budget, "metadata": metadata}, tensors, params=params, force=force
@@ -98,19 +112,36 @@ def parse_transform(header: dict[str, Any], tensors: dict[str, np.ndarray], n_by
         raise ValueError("frequencies do not add up")
     if not (type(class_level) is int and 0 <= class_level < config.levels):
         raise ValueError(f"class_level {class_level} is out of range")
-    scales, expected = [], []
+    scales, tails, steps, numbers, expected = [], [], [], [], []
     for level, depth in enumerate(config.depths):
-        scale, units = tensors[f"scale.{level}"], tensors[f"expected.{level}"]
-        check_tensor(scale, f"scale.{level}", np.float32, (depth,))
-        check_tensor(units, f"expected.{level}", np.uint16, (n if level <= class_level else 1, depth))
-        if (scale <= 0).any() or (units > MOST).any():
-            raise ValueError("a scale is not positive or an expected KL too large")
-        scales.append(scale)
-        expected.append(units)
+        scales.append(_positive(tensors, f"scale.{level}", depth))
+        tails.append(_positive(tensors, f"tail.{level}", depth))
+        if (tails[-1] < LEAST_TAIL).any() or (tails[-1] > 1).any():
+            raise ValueError("a tail is out of range")
+        if level > class_level:
+            steps.append(_positive(tensors, f"step.{level}", depth))
+            numbers.append(tensors[f"numbers.{level}"])
+            check_tensor(numbers[-1], f"numbers.{level}", np.int32, (depth, 2 * LARGEST + 1))
+            if not check_frequencies(numbers[-1]):
+                raise ValueError("frequencies do not add up")
+        else:
+            expected.append(tensors[f"expected.{level}"])
+            check_tensor(expected[-1], f"expected.{level}", np.uint16, (n, depth))
+            if (expected[-1] > MOST).any():
+                raise ValueError("an expected KL is out of range")
+    network = Network(graph, loaded_params(params, tensors), ())
     return TransformPrior(
-        **common, config=config, network=Network(graph, loaded_params(params, tensors), ()), scales=tuple(scales),
-        class_level=class_level, thresholds=thresholds, expected=tuple(expected), frequencies=frequencies,
+        **common, config=config, network=network, scales=tuple(scales), tails=tuple(tails), class_level=class_level,
+        steps=tuple(steps), numbers=tuple(numbers), thresholds=thresholds, expected=tuple(expected),
+        frequencies=frequencies,
     )  # fmt: skip
+
+
+def _positive(tensors, name, depth):
+    check_tensor(tensors[name], name, np.float32, (depth,))
+    if (tensors[name] <= 0).any():
+        raise ValueError(f"{name} is not positive")
+    return tensors[name]
 
 
 def _config(fields, n_bytes):

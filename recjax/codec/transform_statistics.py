@@ -9,10 +9,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import UInt8
 
-from recjax.codec.activity import class_frequencies, contexts_of
+from recjax.codec.activity import activity_of, class_frequencies, contexts_of
 from recjax.codec.allocation import MOST, UNIT
 from recjax.codec.crops import random_crops
 from recjax.codec.partition import NEGLIGIBLE
+from recjax.codec.quantised import number_frequencies, step_of
+from recjax.codec.tails import best_tails, kl_bits, posterior_of_u
 from recjax.codec.transform_prior import save_transform_prior
 from recjax.inr.guess import walk
 from recjax.inr.transform import Transform
@@ -20,7 +22,8 @@ from recjax.inr.transform import Transform
 CLASSES = 16
 CLASS_CELL = 16
 """Side of the cells that have a class, in pixels, or of the top level's if these are smaller."""
-_BATCH, _BATCHES = 16, 96
+_BATCH, _BATCHES = 16, 48
+_TAIL_CELLS = 20000
 _TAIL = 0.005
 """Share of the cells in either of the outermost classes, about."""
 
@@ -44,7 +47,7 @@ def save_transform(
 ) -> float:
     """Writes the prior of a transform and returns its average KL in bits per pixel.
 
-    The prior of a latent is N(0, E[z^2]), the same in all cells: in closed form what minimises the average KL.
+    The prior of a latent is the same in all cells, and what minimises the average KL.
 
     Args:
       path: of the file.
@@ -60,76 +63,83 @@ def save_transform(
     """
     config, level = model.config, class_level_of(model.config)
     graph, params = nnx.split(model)
-    lots = [random_crops(images, _BATCH, crop, [seed, 1, i], recolour=False) for i in range(_BATCHES)]
     keys = jax.random.split(jax.random.key(seed), _BATCHES)
-    seen = [jax.tree.map(np.asarray, _moments(graph, params, *lot, level=level)) for lot in zip(lots, keys)]
-    activity = np.stack([own for own, _ in seen])
+    lots = [random_crops(images, _BATCH, crop, [seed, 1, i], recolour=False) for i in range(_BATCHES)]
+    seen = [jax.tree.map(np.asarray, _posteriors(graph, params, *lot)) for lot in zip(lots, keys, strict=True)]
+    tails = [_tails([posteriors[own] for posteriors in seen]) for own in range(config.levels)]
+    scales, tails = ([pair[i].astype(np.float32) for pair in tails] for i in (0, 1))
+    activity = np.concatenate([_activity(posteriors, scales, tails, level) for posteriors in seen])
     low, high = np.quantile(activity, [_TAIL, 1 - _TAIL])
     thresholds = np.geomspace(max(low, 0.1), max(high, 1.0), CLASSES - 1).astype(np.float32)
     classes = np.searchsorted(thresholds, activity)
-    scales, expected, total = [], [], 0.0
+    expected, total = [], 0.0
     for own in range(config.levels):
-        square, log_std = (np.stack([moments[own][part] for _, moments in seen]) for part in (0, 1))
-        moment = square.mean((0, 1, 2, 3), dtype=np.float64)
-        # of the KL from N(0, E[z^2]), which is linear in both
-        bits = (0.5 * (square / moment - 1 + np.log(moment)) - log_std) / math.log(2)
-        depth = bits.shape[-1]
+        bits = [np.asarray(_bits(*posteriors[own], scales[own], tails[own])) for posteriors in seen]
+        total += float(np.mean([part.mean((0, 1, 2)).sum() for part in bits])) / (config.stride << own) ** 2
         if own <= level:
-            table = [bits[classes == i].reshape(-1, depth) for i in range(CLASSES)]
-            shares = [len(part) for part in table]
-        else:
-            table, shares = [bits.reshape(-1, depth)], [1]
-        means = [part.mean(0, dtype=np.float64) if len(part) else np.zeros(depth) for part in table]
-        cells = (crop // config.stride >> own) ** 2 / crop**2
-        total += cells * bits.mean((0, 1, 2, 3), dtype=np.float64).sum()
-        scales.append(np.sqrt(moment))
-        expected.append((np.stack(means), cells * np.array(shares) / np.sum(shares)))
+            expected.append(_class_means(bits, classes, level - own))
+    shares = np.bincount(classes.ravel(), minlength=CLASSES) / classes.size
+    above = range(level + 1, config.levels)
+    steps = [step_of(_flat([posteriors[own][1] for posteriors in seen])) for own in above]
+    numbers = [number_frequencies(step, scales[own], tails[own]) for own, step in zip(above, steps, strict=True)]
     save_transform_prior(
-        path, config=config, params=params, scales=scales, class_level=level, thresholds=thresholds,
-        expected=_units(expected), frequencies=class_frequencies(_counts(classes)), beta=beta, budget=budget,
-        metadata=metadata, force=force,
+        path, config=config, params=params, scales=scales, tails=tails, class_level=level, thresholds=thresholds,
+        steps=steps, numbers=numbers, expected=_units(expected, shares),
+        frequencies=class_frequencies(_counts(classes)), beta=beta, budget=budget, metadata=metadata, force=force,
     )  # fmt: skip
-    return float(total)
+    return total
 
 
-@jax.jit(static_argnames="level")
-def _moments(graph, params, crops, key, *, level):
-    """Bits of every cell of one level with what is below it; and of all levels second moments and log deviations.
-
-    The latter two are averages over what lies in a cell of that level, if it is above them.
-    """
-    _, posteriors, kl = walk(nnx.merge(graph, params), crops.astype(jnp.float32) / 255 - 0.5, key)
-    activity = sum(_in_cells(nats, level - own).sum((3, 4)) for own, nats in enumerate(kl[: level + 1])) / math.log(2)
-    moments = [
-        [_in_cells(x, max(level - own, 0)).mean(3) for x in (jnp.exp(2 * log_std) + mean**2, log_std)]
-        for own, (mean, log_std) in enumerate(posteriors)
-    ]
-    return activity, moments
+@jax.jit
+def _posteriors(graph, params, crops, key):
+    return walk(nnx.merge(graph, params), crops.astype(jnp.float32) / 255 - 0.5, key)[0]
 
 
-def _in_cells(x, levels):
-    """``[n, height, width, depth]`` to ``[n, rows, columns, members, depth]``, by cells so many levels above."""
-    n, height, width, depth = x.shape
-    side = 1 << levels
-    cells = x.reshape(n, height // side, side, width // side, side, depth).swapaxes(2, 3)
-    return cells.reshape(n, height // side, width // side, side * side, depth)
+def _tails(posteriors):
+    """Scale and tail of every latent of one level, from some of the cells."""
+    mean, log_std = (_flat([pair[i] for pair in posteriors]) for i in (0, 1))
+    step = -(-len(mean) // _TAIL_CELLS)
+    return best_tails(jnp.asarray(mean[::step]), jnp.asarray(log_std[::step]))
 
 
-def _units(expected):
+def _flat(parts):
+    """All cells of all batches, one a row."""
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def _class_means(bits, classes, levels):
+    """Average over the cells of every class, where a class cell is so many levels above."""
+    side, sums, counts = 1 << levels, 0, 0
+    for part, own in zip(bits, np.split(classes, len(bits)), strict=True):
+        hot = np.eye(CLASSES, dtype=np.float32)[own.repeat(side, 1).repeat(side, 2).reshape(-1)]
+        sums, counts = sums + hot.T @ part.reshape(len(hot), -1), counts + hot.sum(0)
+    return sums / np.maximum(counts, 1)[:, None]
+
+
+_activity = jax.jit(activity_of, static_argnums=3)
+
+
+@jax.jit
+def _bits(mean, log_std, scale, tail):
+    return kl_bits(*posterior_of_u(mean, log_std, scale[None, None, None], tail[None, None, None]))
+
+
+def _units(expected, shares):
     """Integers, 0 for what carries least and together less than ``NEGLIGIBLE`` of the KL."""
-    bits = np.concatenate([means.ravel() for means, _ in expected])
-    mass = bits * np.concatenate([np.repeat(shares, means.shape[1]) for means, shares in expected])
+    bits = np.concatenate([means.ravel() for means in expected])
+    weights = [shares[:, None] * np.full(means.shape, 4.0**-own) for own, means in enumerate(expected)]
+    mass = bits * np.concatenate([part.ravel() for part in weights])
     order = np.argsort(bits, kind="stable")
     kept = np.ones(len(bits), bool)
     kept[order[np.cumsum(mass[order]) <= NEGLIGIBLE * mass.sum()]] = False
     units = np.where(kept, np.clip(np.rint(bits * UNIT), 1, MOST), 0).astype(np.uint16)
-    ends = np.cumsum([means.size for means, _ in expected])
-    return [part.reshape(means.shape) for part, (means, _) in zip(np.split(units, ends[:-1]), expected, strict=True)]
+    ends = np.cumsum([means.size for means in expected])
+    return [part.reshape(means.shape) for part, means in zip(np.split(units, ends[:-1]), expected, strict=True)]
 
 
 def _counts(classes):
     """How often every class is in every context, ``[contexts, classes]``."""
     counts = np.zeros((2 * CLASSES - 1, CLASSES))
-    for image in classes.reshape(-1, *classes.shape[2:]):
+    for image in classes:
         np.add.at(counts, (contexts_of(image, CLASSES), image), 1)
     return counts

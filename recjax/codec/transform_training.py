@@ -31,7 +31,7 @@ from recjax.codec.crops import random_crops
 from recjax.codec.karhunen_loeve import karhunen_loeve
 from recjax.codec.transform_statistics import save_transform
 from recjax.inr.corners import lapped
-from recjax.inr.guess import walk
+from recjax.inr.guess import kl_nats, walk
 from recjax.inr.initial import PerPrice
 from recjax.inr.transform import Transform, TransformConfig
 
@@ -156,8 +156,9 @@ def _optimiser(config):
 
 def elbo(model: Transform, images: Float[Array, "n h w 3"], key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean squared error and nats of KL a pixel at one sample of the guessed posterior."""
-    decoded, _, kl = walk(model, images, key)
-    return jnp.mean((decoded - images) ** 2), jnp.stack([nats.sum() for nats in kl]).sum() / images[..., 0].size
+    posteriors, decoded = walk(model, images, key)
+    kl = jnp.stack([kl_nats(posterior).sum() for posterior in posteriors]).sum()
+    return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
 
 
 def make_step(config: TransformTraining):

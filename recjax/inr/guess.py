@@ -1,36 +1,59 @@
-"""One pass of analysis and synthesis: a sample of the guessed posterior of a transform."""
+"""One pass of analysis and synthesis: samples of the guessed posterior of a transform, level by level."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recjax.inr.transform import Transform, bordered
+from recjax.inr.analysis import Seen
+from recjax.inr.transform import Context, Transform, bordered
+
+Posterior = tuple[Array, Array]
+"""Mean and log standard deviation of the latents of a level."""
+
+
+def look(model: Transform, images: Float[Array, "n height width channels"]) -> list[Seen]:
+    """What the analysis sees of images, values in [-1/2, 1/2] and sides of whole cells, at all levels."""
+    return model.analysis.look(images, [level.log_gain[...] for level in model.levels])
+
+
+def descend(
+    model: Transform, start: int, seen: list[Seen], context: Context, key: Array
+) -> tuple[list[Posterior], Float[Array, "n height width channels"]]:
+    """From one level down, every level's posterior given a sample of those above.
+
+    Args:
+      model: the transform.
+      start: the first level.
+      seen: what `look` returned.
+      context: of the first level.
+      key: of the samples.
+
+    Returns:
+      The posteriors, lowest level first, and the decoded images.
+    """
+    posteriors = []
+    for level in reversed(range(start + 1)):
+        mean, log_std = model.analysis.posterior(level, seen[level], *context.inside())
+        noise = jax.random.normal(jax.random.fold_in(key, level), mean.shape)
+        posteriors.append((mean, log_std))
+        coefficients = context.coefficients(bordered(mean + jnp.exp(log_std) * noise))
+        if level:
+            context = model.context(level - 1, context, coefficients)
+        else:
+            return posteriors[::-1], model.pixels(context, coefficients)
+    raise AssertionError("there is a lowest level")
 
 
 def walk(
     model: Transform, images: Float[Array, "n height width channels"], key: Array
-) -> tuple[Float[Array, "n height width channels"], list[tuple[Array, Array]], list[Array]]:
-    """Down the pyramid, every level's posterior given a sample of those above.
+) -> tuple[list[Posterior], Float[Array, "n height width channels"]]:
+    """`descend` from the top, for images with values in [-1/2, 1/2] and sides of whole cells."""
+    cell = model.config.cell
+    top = model.top(len(images), images.shape[1] // cell, images.shape[2] // cell)
+    return descend(model, model.config.levels - 1, look(model, images), top, key)
 
-    Args:
-      model: the transform.
-      images: values in [-1/2, 1/2]; their sides are multiples of a cell of the top level.
-      key: of the samples.
 
-    Returns:
-      The decoded image; and lowest level first mean and log standard deviation of the latents, and their KL in nats.
-    """
-    levels, cell = model.config.levels, model.config.cell
-    seen = model.analysis.look(images, [level.log_gain[...] for level in model.levels])
-    context = model.top(len(images), images.shape[1] // cell, images.shape[2] // cell)
-    posteriors, kl = [], []
-    coefficients = context.mean
-    for level in reversed(range(levels)):
-        if level < levels - 1:
-            context = model.context(level, context, coefficients)
-        mean, log_std = model.analysis.posterior(level, seen[level], *context.inside())
-        noise = jax.random.normal(jax.random.fold_in(key, level), mean.shape)
-        coefficients = context.coefficients(bordered(mean + jnp.exp(log_std) * noise))
-        posteriors.append((mean, log_std))
-        kl.append(0.5 * (jnp.exp(2 * log_std) + mean**2 - 1) - log_std)
-    return model.pixels(context, coefficients), posteriors[::-1], kl[::-1]
+def kl_nats(posterior: Posterior) -> Array:
+    """KL of every latent from N(0, 1)."""
+    mean, log_std = posterior
+    return 0.5 * (jnp.exp(2 * log_std) + mean**2 - 1) - log_std
