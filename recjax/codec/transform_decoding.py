@@ -40,6 +40,10 @@ def read_stream(prior: TransformPrior, header: Header, payload: bytes) -> tuple[
     Raises:
       FormatError: no image has this stream.
     """
+    if header.version == 1:
+        raise FormatError("no file of version 1 is of a transform")
+    if header.exponent:
+        raise FormatError("the indices of a transform are uniform, the exponent of their code must be 0")
     cells = n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape)
     rows, columns = (n << (prior.config.levels - 1 - prior.class_level) for n in cells)
     available = 8 * len(payload) + 64  # the last bits of a code may go without saying
@@ -49,8 +53,6 @@ def read_stream(prior: TransformPrior, header: Header, payload: bytes) -> tuple[
     classes = take_classes(decoder, rows, columns, prior.frequencies)
     levels = reversed(range(prior.config.levels))
     counts = [count_blocks(count_units(prior, level, classes), prior.budget) for level in levels]
-    if header.exponent:
-        raise FormatError("the indices of a transform are uniform, the exponent of their code must be 0")
     if prior.budget * sum(counts) > available:
         raise FormatError("the index stream is cut off")
     sizes = np.full(sum(counts), prior.budget)
