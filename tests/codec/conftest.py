@@ -58,9 +58,7 @@ def effort() -> Effort:
 def transform_config() -> TransformTraining:
     """Levels below, at and above that of the classes of activity."""
     network = TransformConfig(stride=8, depth=12, levels=3, context=2, hidden=8, features=4)
-    return TransformTraining(
-        prices=(2e-2, 2e-3), steps=150, batch=4, crop=32, scales=(0.5,), budget=8, network=network
-    )
+    return TransformTraining(prices=(2e-2, 2e-3), steps=150, batch=4, crop=32, scales=(0.5,), budget=8, network=network)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_a_context_is_the_sum_of_the_neighbours():
         near = [int(c) for c in (left, above) if c is not None]
         expected = N - 1 if not near else 2 * near[0] if len(near) == 1 else sum(near)
         assert contexts[y, x] == expected
-    assert 0 <= contexts.min() and contexts.max() < 2 * N - 1
+    assert contexts.min() >= 0 and contexts.max() < 2 * N - 1
 
 
 def test_likely_classes_cost_less():
@@ -90,7 +90,7 @@ def test_any_bytes_are_classes_or_a_format_error(data, shape):
     frequencies = class_frequencies(COUNTS)
     with contextlib.suppress(FormatError):
         classes = take_classes(stream.reader(data), *shape, frequencies)
-        assert classes.shape == shape and 0 <= classes.min() and classes.max() < N
+        assert classes.shape == shape and classes.min() >= 0 and classes.max() < N
 
 
 def test_truncated_streams_are_classes_or_a_format_error():

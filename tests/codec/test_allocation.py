@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
 from recjax.codec.allocation import MOST, UNIT, allocate, count_blocks
+from recjax.codec.pyramid import blocks_of, count_units, level_units
 
 
 @st.composite
@@ -15,7 +16,8 @@ def images(draw):
     shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 6)))
     amounts = st.one_of(st.just(0), st.integers(1, MOST), st.sampled_from([1, MOST]))
     units = draw(arrays.arrays(np.uint16, shape, elements=amounts))
-    words = draw(arrays.arrays(np.uint32, int(np.count_nonzero(units)), elements=st.sampled_from([0, 1, 2**31, 2**32 - 1])))
+    few = st.sampled_from([0, 1, 2**31, 2**32 - 1])
+    words = draw(arrays.arrays(np.uint32, int(np.count_nonzero(units)), elements=few))
     return units, words, draw(st.integers(4, 20))
 
 
@@ -88,8 +90,6 @@ def test_tables_show_the_latents_of_each_block():
 @pytest.mark.parametrize("shape", [(2, 2), (2, 6), (4, 2)])
 def test_units_of_levels_are_counted_without_them(transforms, shape):
     """And belong to the cells whose class they hang on: 2 x 2 of the lowest, or all of the top."""
-    from recjax.codec.pyramid import blocks_of, count_units, level_units
-
     prior = transforms.priors[1]
     classes = np.random.default_rng(1).integers(0, 16, shape)
     for level, side in ((0, 2), (1, 1)):
@@ -110,8 +110,6 @@ def test_units_of_levels_are_counted_without_them(transforms, shape):
 
 def test_latents_are_dealt_alike_over_an_image(transforms):
     """The order is random: the first half of it has its share of every quarter of the image."""
-    from recjax.codec.pyramid import blocks_of, level_units
-
     prior = transforms.priors[1]
     classes = np.full((32, 32), 12)
     order, units = blocks_of(prior, 0, classes).latents, level_units(prior, 0, classes)

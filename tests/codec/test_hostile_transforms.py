@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import nnx
 
 import recjax
 from recjax.bits.container import Header, Modality, pack, parse
@@ -15,7 +16,9 @@ from recjax.codec import decompress, encode_batch, load_prior
 from recjax.codec.activity import LEAST
 from recjax.codec.allocation import MOST
 from recjax.codec.stream_parts import stream_parts
+from recjax.codec.transform_prior import save_transform_prior
 from recjax.errors import FormatError
+from recjax.inr.transform import Transform
 
 
 def edited(blob, header=None, tensors=None):
@@ -141,7 +144,7 @@ def test_wrong_values_are_refused(prior_bytes, refuses, change, message):
             for key in ("class_level", "network", "budget", "beta", "metadata", "format")
         ),
         *(lambda h, kind=kind: h | {"kind": kind} for kind in ("siren", "fourier", None, [])),
-        *(lambda h, network=network: h | {"network": network} for network in ({}, [], None, 7, "network", [["stride", 8]])),
+        *(lambda h, other=other: h | {"network": other} for other in ({}, [], None, 7, "network", [["stride", 8]])),
         lambda h: h | {"budget": 21},
         lambda h: h | {"beta": 0},
     ],
@@ -192,11 +195,6 @@ def test_networks_without_a_size_have_no_default(prior_bytes, refuses):
 
 def test_gray_networks_are_refused(transforms, tmp_path):
     """Images have three channels, whatever the tensors fit."""
-    from flax import nnx
-
-    from recjax.codec.transform_prior import save_transform_prior
-    from recjax.inr.transform import Transform
-
     prior, path = transforms.priors[0], tmp_path / "gray.safetensors"
     config = dataclasses.replace(prior.config, channels=1)
     save_transform_prior(

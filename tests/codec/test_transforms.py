@@ -16,6 +16,7 @@ from recjax.codec.activity import class_bits
 from recjax.codec.crops import random_crops
 from recjax.codec.transform_training import initial_state, model_at
 from recjax.inr.guess import walk
+from recjax.inr.initial import PerPrice
 from recjax.inr.transform import Transform
 from recjax.modalities.image import psnr, resized
 
@@ -67,14 +68,12 @@ def objective(graph, params, price, crops):
 def test_training_lowers_the_objective(transforms, transform_config, shown, crops):
     state, graph = initial_state(transform_config, shown), nnx.split(Transform(transform_config.network))[0]
     for i, (price, prior) in enumerate(zip(transform_config.prices, transforms.priors, strict=True)):
-        _, start = nnx.split(model_at(nnx_graph(transform_config), state.params, i))
+        _, start = nnx.split(model_at(family_graph(transform_config), state.params, i))
         first, last = (objective(graph, params, price, crops) for params in (start, prior.network.params))
         assert last < 0.9 * first, (price, first, last)
 
 
-def nnx_graph(config):
-    from recjax.inr.initial import PerPrice
-
+def family_graph(config):
     return nnx.split(nnx.eval_shape(lambda: Transform(config.network)), PerPrice, ...)[0]
 
 
@@ -121,8 +120,8 @@ def test_files_decode_to_what_was_promised(transforms, signals, encoded):
         for signal, result, image in zip(signals, results, decoded, strict=True):
             assert image.values.shape == signal.values.shape and image.meta["gray"] == signal.meta["gray"]
             assert psnr(signal.values, image.values) == pytest.approx(result.psnr, abs=1e-9)
-            slack = 8 * len(result.blob) - result.index_bits - result.header_bits
-            assert -0.01 <= slack < 16, slack
+            # a stream that ends with zeros is shorter than its code, by luck
+            assert abs(8 * len(result.blob) - result.index_bits - result.header_bits) < 9
         assert (decoded[-1].values == decoded[-1].values[..., :1]).all()
 
 
@@ -204,7 +203,7 @@ def test_stored_statistics_are_those_of_the_guesses(transforms, crops):
 
 @loose
 def test_every_price_has_its_own_vectors(transforms, transform_config, shown):
-    state, graph = initial_state(transform_config, shown), nnx_graph(transform_config)
+    state, graph = initial_state(transform_config, shown), family_graph(transform_config)
     for i, price in enumerate(transform_config.prices):
         model = model_at(graph, state.params, i)
         shapes = jax.tree.map(np.shape, nnx.split(model)[1])

@@ -86,7 +86,7 @@ def test_whole_chains_take_the_best_of_all_paths(budget, extra_bits, length):
     coder = TrellisCoder(budget=budget, extra_bits=extra_bits, lookahead=0)
     batch = chains(coder, 7, length, 5, seed=length)
     index = whole_chains(coder, batch)
-    assert index.shape == (7, length) and 0 <= index.min() and index.max() < 1 << budget
+    assert index.shape == (7, length) and index.min() >= 0 and index.max() < 1 << budget
     for own, *chain in zip(index, *map(np.asarray, batch[:4])):
         scores = path_scores(coder, *chain)
         assert scores[tuple(own)] >= scores.max() - 1e-4
