@@ -319,3 +319,12 @@ def test_huge_shapes_in_small_files_cost_little(transforms, shape, payload):
     )  # fmt: skip
     with little_memory(2**24), pytest.raises(FormatError):
         decompress(pack(header, payload, prior.digest), priors=[prior])
+
+
+def test_streams_too_short_for_any_classes_are_not_begun(file, monkeypatch):
+    """The classes of a large image take a while, however few bytes claim to hold them."""
+    read = []
+    monkeypatch.setattr("recjax.codec.transform_decoding.take_classes", lambda *args: read.append(args))
+    with pytest.raises(FormatError, match="cut off"):
+        decompress(resealed(file, b"\x12\x34", shape=(4096, 4096)), priors=[file[0]])
+    assert not read
