@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt16, UInt32
 UNIT = 256
 """Units of a bit."""
 MOST = 10 * UNIT
-"""No latent is expected to have more, so that no block is empty."""
+"""No latent is expected to have more, so that no block of at least 14 bits is empty."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,14 +56,14 @@ def allocate(units: UInt16[np.ndarray, "*shape"], words: UInt32[np.ndarray, "cod
 
     >>> blocks = allocate(np.array([[256, 0, 512], [512, 256, 512]], np.uint16), np.arange(5, dtype=np.uint32), 4)
     >>> blocks.latents.tolist(), blocks.widths.tolist()
-    ([0, 2, 3, 4, 5], [3, 2])
+    ([0, 2, 3, 4, 5], [2, 3])
     """
     flat = units.reshape(-1)
     coded = np.flatnonzero(flat)[np.argsort(words, kind="stable")]
-    ends = np.cumsum(flat[coded].astype(np.int64))
     if not len(coded):
         return Blocks(coded, np.zeros(0, np.int64))
+    ends = np.cumsum(flat[coded], dtype=np.uint64)
     count = count_blocks(int(ends[-1]), budget)
-    step = -(-int(ends[-1]) // count)
-    number = (ends - (flat[coded] + 1) // 2) // step
-    return Blocks(coded, np.bincount(number, minlength=count))
+    # as a fraction: the error of a rounded mean would add up to whole blocks
+    number = (ends - (flat[coded] + 1) // 2) * np.uint64(count) // ends[-1]
+    return Blocks(coded, np.bincount(number.astype(np.int64), minlength=count))

@@ -146,9 +146,11 @@ def _positive(tensors, name, depth):
 
 def _config(fields, n_bytes):
     """The architecture, once its numbers are such that a file of ``n_bytes`` can hold it."""
-    if not all(type(size) is int and 0 <= size <= 1 << 12 for size in fields.values()):
+    if not isinstance(fields, dict) or not all(type(size) is int and 0 <= size <= 1 << 12 for size in fields.values()):
         raise ValueError("a size of the network is out of range")
     config = TransformConfig(**fields)
+    if config.channels != 3:
+        raise ValueError(f"images have 3 channels, the network {config.channels}")
     kernels = 8 * config.depth * config.channels * config.stride**2 + config.hidden * config.features * config.stride**2
     if 2 * kernels + 2 * config.levels * config.hidden**2 > n_bytes:
         raise ValueError("the network is larger than the file")

@@ -1,13 +1,16 @@
 """Synthetic images and a prior trained on them in a few seconds."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
-from recjax.codec import Prior, TrainConfig, load_prior, train_prior
+from recjax.codec import Prior, TrainConfig, TransformTraining, load_prior, train_prior, train_transform
 from recjax.codec.effort import Effort, effort_of
 from recjax.inr import SirenConfig
+from recjax.inr.transform import TransformConfig
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +52,24 @@ def prior(prior_path) -> Prior:
 def effort() -> Effort:
     """The quickest level, so that most tests share its compiled programs."""
     return effort_of(1)
+
+
+@pytest.fixture(scope="session")
+def transform_config() -> TransformTraining:
+    """Levels below, at and above that of the classes of activity."""
+    network = TransformConfig(stride=8, depth=12, levels=3, context=2, hidden=8, features=4)
+    return TransformTraining(prices=(2e-2, 2e-3), steps=150, batch=4, crop=32, scales=(0.5,), budget=8, network=network)
+
+
+@pytest.fixture(scope="session")
+def transforms(transform_config, waves, tmp_path_factory) -> SimpleNamespace:
+    """Two priors of one run, its log and its images, one of which is smaller than a crop."""
+    folder, lines = tmp_path_factory.mktemp("transforms"), []
+    outs = [folder / "dear.safetensors", folder / "cheap.safetensors"]
+    images = [*waves(0, 12, 72, 64), *waves(1, 1, 31, 40)]
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        done = train_transform(
+            transform_config, images, outs, checkpoint_dir=folder / "run", metadata={"data": "waves"}, log=lines.append
+        )
+    assert done is True
+    return SimpleNamespace(outs=outs, lines=lines, images=images, priors=[load_prior(out) for out in outs])

@@ -333,23 +333,53 @@ def test_bad_usage_names_the_option_and_no_more(folder, capsys):
 
 
 TINY_TRANSFORM = [
-    *("--prices", "1e-2", "1e-3", "--steps", "4", "--batch", "2", "--crop", "16", "--scales"),
-    *("--grid", "16", "16", "--stride", "4", "--depth", "6", "--context", "2", "--hidden", "4", "--features", "4"),
+    *("--prices", "1e-2", "1e-3", "--steps", "61", "--batch", "1", "--crop", "16", "--scales"),
+    *("--stride", "4", "--depth", "6", "--levels", "2", "--context", "2", "--hidden", "4", "--features", "4"),
+    *("--budget", "8"),
 ]
 
 
 @pytest.mark.standard_promotion
-def test_transforms_are_trained_and_used(folder, capsys):
+def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     Path("photos").mkdir()
     for number in range(3):
         photo = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
         recjax.save(recjax.Signal(photo), f"photos/{number}.png")
-    code, out, err = run(capsys, "train-transform", "photos", "mine", *TINY_TRANSFORM, "--licence", "CC0")
-    assert (code, err) == (0, "") and "step 4/4" in out and "mine-2.safetensors" in out
+    command = ["train-transform", "photos", "mine", *TINY_TRANSFORM, "--licence", "CC0", "--data", "noise"]
+    code, out, _ = run(capsys, *command, "--max-minutes", "1e-6")
+    assert code == 0 and "stopped after 60 of 61 steps: the same command goes on from here" in out
+    assert recjax.load_prior("mine-1.safetensors").metadata["training"]["steps_done"] == 60
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (0, "") and "step 61/61" in out and "mine-2.safetensors" in out
+    metadata = recjax.load_prior("mine-1.safetensors").metadata
+    assert metadata["data"] == "noise" and metadata["command"] and metadata["training"]["price"] == 1e-2
     assert Path("mine-1.safetensors").read_bytes() != Path("mine-2.safetensors").read_bytes()
-    assert run(capsys, "compress", "photo.png", "a.rec", "--prior", "mine-1.safetensors", "--effort", 1)[0] == 0
+    code, said, err = run(capsys, "compress", "photo.png", "a.rec", "--prior", "mine-1.safetensors", "--effort", 1)
+    assert (code, err) == (0, "") and said.startswith("a.rec: ")
     assert run(capsys, "decompress", "a.rec", "b.png", "--prior", "mine-1.safetensors")[0] == 0
-    assert recjax.load("b.png").values.shape == (20, 30, 3)
+    back = recjax.load("b.png").values
+    assert back.shape == (20, 30, 3)
+    claimed = float(said.split(" dB")[0].split()[-1])
+    assert im.psnr(back, recjax.load("photo.png").values) == pytest.approx(claimed, abs=0.005)
+    code, out, err = run(capsys, "info", "a.rec", "--json", "--prior", "mine-1.safetensors")
+    facts = json.loads(out)
+    assert (code, err) == (0, "") and facts["prior"] == "mine-1" and facts["shape"] == [20, 30]
+    parts = facts["groups"]
+    assert list(parts) == ["classes", "8x8", "4x4"] and facts["patches"] == 12 and facts["exponent"] == 0
+    assert sum(part["blocks"] for part in parts.values()) == facts["blocks"] > 0 == parts["classes"]["blocks"]
+    assert sum(part["index_bits"] for part in parts.values()) == pytest.approx(facts["index_bits"], abs=0.02)
+    assert facts["bytes"] == Path("a.rec").stat().st_size and abs(facts["rounding_bits"]) < 8
+    # which prior is needed is said, and another one is no help
+    assert "is not known" in refused(capsys, "decompress", "a.rec", "c.png")
+    assert not Path("c.png").exists()
+    other = refused(capsys, "decompress", "a.rec", "c.png", "--prior", "mine-2.safetensors")
+    assert other.startswith("recjax: a.rec: ") and not Path("c.png").exists()
+    monkeypatch.setattr("recjax.codec.embedded_priors", lambda: {"mine-2.safetensors": Path("mine-2.safetensors")})
+    (facts,) = json.loads(run(capsys, "priors", "--json")[1]).values()
+    assert facts["latents"] == [6, 14] and facts["patch"] == [8, 8, 3] and facts["classes"] == 16
+    assert facts["licence"] == "CC0" and facts["training"]["price"] == 1e-3
+    shown = run(capsys, "priors")[1]
+    assert "latents          [6, 14]" in shown and "price 0.001, steps_done 61" in shown
 
 
 @pytest.mark.standard_promotion

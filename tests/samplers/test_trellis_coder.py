@@ -61,6 +61,74 @@ def test_chooses_the_first_block_of_the_best_path(budget, extra_bits, window):
     assert len(set(index.tolist())) > 3
 
 
+def path_scores(coder, ids, mu, sigma, width):
+    """Scores of all paths through one chain of T blocks, ``[2^budget] * T``, from `decode` alone."""
+    n, length = 1 << coder.budget, len(width)
+    pairs = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), axis=-1).reshape(-1, 2)
+    total = np.zeros((n,) * length)
+    for k in range(length):
+        block, w = jnp.broadcast_to(ids[k], (len(pairs), 2)), int(width[k])
+        z = coder.decode(KEY, block, pairs[:, 1], pairs[:, 0], jnp.full(len(pairs), w), mu.shape[1])
+        gain = log_ratio(z[:, :w], np.asarray(mu[k, :w]), np.asarray(sigma[k, :w])).reshape(n, n)
+        # by the index before, which is 0 at the start, and its own
+        total += (gain[0] if k == 0 else gain).reshape((1,) * (k - 1) + (n,) * min(k + 1, 2) + (1,) * (length - k - 1))
+    return total
+
+
+def whole_chains(coder, batch):
+    """`encode_chains` of the arguments that `encode` takes, ``[B, T]``."""
+    ids, mu, sigma, width = (x.swapaxes(0, 1) for x in batch[:4])
+    return np.asarray(coder.encode_chains(coder.table(KEY, mu.shape[2]), KEY, ids, mu, sigma, width)).T
+
+
+@pytest.mark.parametrize("budget,extra_bits,length", [(4, 0, 3), (4, 2, 3), (5, 1, 2), (4, 1, 1)])
+def test_whole_chains_take_the_best_of_all_paths(budget, extra_bits, length):
+    coder = TrellisCoder(budget=budget, extra_bits=extra_bits, lookahead=0)
+    batch = chains(coder, 7, length, 5, seed=length)
+    index = whole_chains(coder, batch)
+    assert index.shape == (7, length) and index.min() >= 0 and index.max() < 1 << budget
+    for own, *chain in zip(index, *map(np.asarray, batch[:4])):
+        scores = path_scores(coder, *chain)
+        assert scores[tuple(own)] >= scores.max() - 1e-4
+    assert len(np.unique(index)) > 5
+
+
+def test_blocks_of_no_width_change_nothing():
+    """Whatever their means are, and however many come after a chain's end."""
+    coder = TrellisCoder(budget=6, extra_bits=1)
+    ids, mu, sigma, width, _ = chains(coder, 7, 4, 5)
+    width = jnp.maximum(width, 1)
+    index = whole_chains(coder, (ids, mu, sigma, width))
+    after = [(0, 0), (0, 3)]
+    padded = whole_chains(
+        coder,
+        (
+            jnp.pad(ids, [*after, (0, 0)], constant_values=9),
+            jnp.pad(mu, [*after, (0, 0)], constant_values=50),
+            jnp.pad(sigma, [*after, (0, 0)], constant_values=1e-3),
+            jnp.pad(width, after),
+        ),
+    )
+    np.testing.assert_array_equal(padded[:, :4], index)
+    # nor do coordinates beyond a block's width
+    beyond = jnp.arange(5, dtype=jnp.int32)[None, None] >= width[:, :, None]
+    changed = whole_chains(coder, (ids, jnp.where(beyond, 50, mu), jnp.where(beyond, 1e-3, sigma), width))
+    np.testing.assert_array_equal(changed, index)
+
+
+def test_windows_that_hold_a_whole_chain_choose_its_path():
+    """Block by block with all that remains in view, as `encode_chains` does it in one go."""
+    coder = TrellisCoder(budget=8, extra_bits=2, lookahead=3)
+    ids, mu, sigma, width, _ = chains(coder, 9, 4, 6)
+    index = whole_chains(coder, (ids, mu, sigma, width))
+    before = jnp.zeros(9, jnp.int32)
+    for k in range(4):
+        view = tuple(x[:, k:] for x in (ids, mu, sigma, width))
+        before, sample = encode(coder, *view, before)
+        np.testing.assert_array_equal(before, index[:, k])
+        assert bool(jnp.isfinite(sample).all())
+
+
 def test_decodes_to_the_encoders_sample_and_does_not_depend_on_the_batch():
     coder = TrellisCoder(budget=12, extra_bits=1, lookahead=2)
     batch = chains(coder, 150, 3, 7)
