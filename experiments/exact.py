@@ -44,7 +44,7 @@ def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tu
     """The signals with exact samples of their latents, and the KL of all of them in bits.
 
     Args:
-        effort: of the fit and the refinement of a SIREN, where it costs as much as real coding; a transform has neither.
+        effort: of the fit and the refinement of a SIREN, which cost what they do in real coding; a transform has none.
     """
     if isinstance(prior, TransformPrior):
         keys = jax.random.split(jax.random.key(0), len(signals))

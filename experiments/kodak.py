@@ -104,7 +104,8 @@ def measure(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict
     """Files and, of a transform, exact samples."""
     rows = files(images, prior, effort)
     means = {
-        key: float(np.mean([row[key] for row in rows])) for key in ("bpp", "kl_bpp", "psnr", "seconds", "decode_seconds")
+        key: float(np.mean([row[key] for row in rows]))
+        for key in ("bpp", "kl_bpp", "psnr", "seconds", "decode_seconds")
     }
     result = {"prior": prior.name, "digest": prior.digest.hex()[:12], **means, "images": rows}
     print(
@@ -157,7 +158,7 @@ def plot(results: list[dict], measured: dict[str, Curve], published: dict[str, C
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_title(f"{len(results[0]['images'])} images of Kodak; the other codecs: -- published, - measured")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
     axes.grid(alpha=0.3)
     figure.savefig(out / "kodak.png", dpi=120)
 
@@ -176,7 +177,7 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     document = {
         "name": "kodak",
-        "description": f"{len(images)} images, effort {args.effort}; PSNR in dB; published curves are for all 24 of Kodak",
+        "description": f"{len(images)} images, effort {args.effort}; published curves are for all 24 of Kodak",
         "source": "python -m experiments.kodak",
         "results": {
             "recjax": results,
