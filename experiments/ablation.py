@@ -128,7 +128,7 @@ def unlearned(config: TrainConfig, out: Path) -> None:
 def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -> Prior | None:
     """The prior of a setting; None if training did not end in time."""
     config = TrainConfig(
-        rate=args.rate, rounds=args.rounds, batch=args.batch, lr=0.05, steering=0.002, network=setting.network
+        rate=args.rate, rounds=args.rounds, batch=args.batch, lr=0.05, steering=0.001, network=setting.network
     )
     parts = ("lr" if setting.reparameterise else "", "pe" if setting.encodings else "", "" if setting.learned else "un")
     out = args.work / f"ablation-{''.join(parts)}.safetensors"
