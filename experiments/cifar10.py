@@ -5,9 +5,9 @@
 ``FOLDER`` holds ``test_150.npz`` with ``images`` (uint8 [N, 32, 32, 3]); the priors are trained by
 ``recjax train-prior`` or ``recjax train-transform``. Every file is decoded again and PSNR is the mean over images, as
 in the papers.
-"Exact" replaces the block coder by exact samples of the posteriors, counted at their KL divergence: what a
-relative entropy coder without overhead or bias would reach, with the same refinement and without any (the
-latter is COMBINER's "theoretically optimal").
+"Exact" replaces the block coder by exact samples of the posteriors, counted at their KL divergence (see
+`experiments.exact`): for a SIREN with the same refinement and without any (the latter is COMBINER's "theoretically
+optimal"), for a transform the posteriors that its analysis guesses.
 """
 
 import dataclasses
@@ -16,16 +16,15 @@ import math
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import tyro
 
 import recjax
+from experiments.exact import exact_samples
 from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.inr_encoding import code_signals
-from recjax.codec.patches import render
+from recjax.codec.inr_prior import InrPrior
 from recjax.modalities.image import psnr
 
 
@@ -48,35 +47,21 @@ class Args:
     out: Path = Path("experiments/results")
 
 
+def n_pixels(signals: list[recjax.Signal]) -> int:
+    """Of all images."""
+    return sum(signal.values[..., 0].size for signal in signals)
+
+
 def mean_and_error(values: list[float]) -> dict[str, float]:
     """Mean and its standard error."""
     return {"mean": float(np.mean(values)), "standard_error": float(np.std(values, ddof=1) / math.sqrt(len(values)))}
 
 
-@dataclasses.dataclass(frozen=True)
-class ExactSampler:
-    """Stands in for the block coder: samples the posterior itself and sends nothing."""
-
-    budget: int
-    lookahead = 0
-
-    def table(self, key: jax.Array, d: int) -> jax.Array:
-        return jax.numpy.zeros(())
-
-    def encode(self, table, key, ids, mean, std, width, previous):
-        ids, mean, std = ids[:, 0], mean[:, 0], std[:, 0]
-        keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(jax.random.key(7), pair[0]), pair[1]))
-        # rows of different images have equal ids, but noise of their own
-        noise = jax.random.normal(keys(ids[:1])[0], mean.shape)
-        return jax.numpy.zeros(len(mean), jax.numpy.int32), mean + std * noise
-
-
 def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     """Exact posterior samples, counted at their KL; a large ``refine_steps`` costs as much as real coding."""
-    batch, z, _, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget))
-    decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
+    decoded, bits = exact_samples(signals, prior, effort)
     return {
-        "kl_bpp": float(sum(part.sum() for part in kl_bits) / len(signals) / prior.config.n_points),
+        "kl_bpp": bits / n_pixels(signals),
         "psnr": mean_and_error([psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]),
     }
 
@@ -89,11 +74,11 @@ def files(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     start = time.perf_counter()
     decoded = decompress_batch([result.blob for result in results], priors=(prior,))
     decode_seconds = time.perf_counter() - start
-    pixels = prior.config.n_points
+    pixels = n_pixels(signals)
     return {
-        "index_bpp": float(np.mean([r.index_bits for r in results]) / pixels),
-        "file_bpp": float(np.mean([8 * len(r.blob) for r in results]) / pixels),
-        "kl_bpp": float(np.mean([r.kl_bits for r in results]) / pixels),
+        "index_bpp": sum(r.index_bits for r in results) / pixels,
+        "file_bpp": sum(8 * len(r.blob) for r in results) / pixels,
+        "kl_bpp": sum(r.kl_bits for r in results) / pixels,
         "header_bytes": max(r.header_bits for r in results) / 8,
         "psnr": mean_and_error([psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]),
         "seconds_an_image": seconds / len(signals),
@@ -106,7 +91,7 @@ def learning_curve(prior: Prior) -> tuple[list[float], list[float], list[float]]
     training = prior.metadata["training"]
     curve = training["curve"]
     steps = [point["step"] for point in curve]
-    if "price" not in training:
+    if isinstance(prior, InrPrior):
         return steps, [p["psnr"] for p in curve], [p["kl_bits"] / prior.config.n_points for p in curve]
     at = training["config"]["prices"].index(training["price"])
     return steps, [p["psnr"][at] for p in curve], [p["bpp"][at] for p in curve]
@@ -151,15 +136,17 @@ def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
         "digest": prior.digest.hex()[:12],
         "files": files(signals, prior, effort),
         "exact": exact(signals, prior, effort),
-        "exact_without_refinement": exact(signals, prior, dataclasses.replace(effort, refine_steps=0)),
     }
+    if isinstance(prior, InrPrior):  # a transform has no refinement
+        result["exact_without_refinement"] = exact(signals, prior, dataclasses.replace(effort, refine_steps=0))
     print(
         "{prior}: index {index_bpp:.3f} bpp, file {file_bpp:.3f} bpp, KL {kl_bpp:.3f} bpp, "
         "header {header_bytes:.0f} bytes, {mean:.2f} +- {standard_error:.2f} dB, {seconds_an_image:.2f} s an image, "
         "decoding {decode_seconds_an_image:.4f} s".format(**result, **result["files"], **result["files"]["psnr"])
     )
     for name in ("exact", "exact_without_refinement"):
-        print(f"  {name}: KL {result[name]['kl_bpp']:.3f} bpp, {result[name]['psnr']['mean']:.2f} dB", flush=True)
+        if name in result:
+            print(f"  {name}: KL {result[name]['kl_bpp']:.3f} bpp, {result[name]['psnr']['mean']:.2f} dB", flush=True)
     return result
 
 

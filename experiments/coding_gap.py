@@ -3,7 +3,7 @@
     python -m experiments.coding_gap --data FOLDER --prior cifar10.safetensors
 
 "Exact" draws exact samples of the posteriors and counts them at their KL divergence, with the same prior, fit and
-refinement (see `experiments.cifar10`); at three budgets it gives a curve, and the gap of a coder is what its PSNR lacks
+refinement (see `experiments.exact`); at three budgets it gives a curve, and the gap of a coder is what its PSNR lacks
 to the curve at the rate of its index stream. All coders see the same images and the same fit before the first block.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 import recjax
-from experiments.cifar10 import ExactSampler
+from experiments.exact import ExactSampler
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.codec import Prior, load_prior
 from recjax.codec.effort import Effort, effort_of

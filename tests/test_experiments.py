@@ -1,10 +1,162 @@
-"""The examples that train, for a few steps."""
+"""The experiments, tiny: they run, and what they report is right."""
 
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax import nnx
+from PIL import Image
 
-from experiments import autoencoder
+import recjax
+from experiments import ablation, autoencoder, cifar10, kodak
+from experiments.exact import exact_samples
+from experiments.rate_curves import Curve, bd_rate, psnr_at
+from experiments.rivals import measured_curves, missing_codecs
+from recjax.codec import TrainConfig, TransformTraining, encode_batch, load_prior, train_transform
+from recjax.codec.effort import effort_of
+from recjax.inr import SirenConfig
+from recjax.inr.guess import walk
+from recjax.inr.transform import TransformConfig
 
 pytestmark = pytest.mark.standard_promotion
+
+SIREN = Path(__file__).parent / "codec" / "golden" / "waves.safetensors"
+
+
+def photo(seed, height, width):
+    """A smooth random image."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def transforms(tmp_path_factory):
+    """Two transforms with cells of 8x8 pixels."""
+    outs = [tmp_path_factory.mktemp("transforms") / f"{name}.safetensors" for name in ("cheap", "dear")]
+    network = TransformConfig(stride=4, depth=6, levels=2, context=2, hidden=8, features=4)
+    config = TransformTraining(prices=(2e-2, 2e-3), steps=60, batch=4, crop=16, lr=3e-3, budget=8, network=network)
+    train_transform(config, [photo(i, 24, 32) for i in range(6)], outs, log=lambda line: None)
+    return outs
+
+
+def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
+    prior = load_prior(transforms[1])
+    signals = [recjax.Signal(photo(i, 21, 30), "image", {"gray": False}) for i in range(2)]
+    decoded, bits = exact_samples(signals, prior, effort_of(1))
+    assert [image.values.shape for image in decoded] == [(21, 30, 3)] * 2
+    assert not (decoded[0].values == decoded[1].values).all()
+
+    @jax.jit
+    def posteriors(values, key):
+        return walk(nnx.merge(prior.network.graph, prior.network.params), values / 255 - 0.5, key)[1]
+
+    expected = 0.0
+    for signal, key in zip(signals, jax.random.split(jax.random.key(0), 2), strict=True):
+        whole = np.pad(signal.values, ((0, 3), (0, 2), (0, 0)), mode="edge")[None].astype(np.float32)
+        for (mean, log_std), scale in zip(posteriors(whole, key), prior.scales, strict=True):
+            own, reference = recjax.Normal(mean, jnp.exp(log_std)), recjax.Normal(0 * mean, 0 * mean + scale)
+            expected += float(recjax.kl_bits(own, reference).sum())
+    assert bits == pytest.approx(expected, rel=1e-4)
+
+
+def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
+    pytest.importorskip("matplotlib")
+    np.savez(tmp_path / "test_150.npz", images=np.stack([photo(i, 8, 8) for i in range(3)]))
+    cifar10.main(cifar10.Args(data=tmp_path, priors=(SIREN, *transforms), effort=1, limit=2, out=tmp_path))
+    siren, *others = json.loads((tmp_path / "cifar10.json").read_text())["results"]
+    assert "exact_without_refinement" in siren and not any("exact_without_refinement" in row for row in others)
+    for row in (siren, *others):
+        assert row["files"]["file_bpp"] * 64 / 8 >= row["files"]["header_bytes"] == 10
+        assert row["exact"]["kl_bpp"] > 0
+    assert (tmp_path / "cifar10.png").stat().st_size > 10_000
+
+
+def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    images = {"a.png": photo(0, 16, 24), "b.png": photo(1, 24, 16)}
+    for name, values in images.items():
+        Image.fromarray(values).save(tmp_path / name)
+    kodak.main(kodak.Args(data=tmp_path, priors=tuple(map(str, transforms)), effort=1, out=tmp_path / "out"))
+    results = json.loads((tmp_path / "out" / "kodak.json").read_text())["results"]
+    rates = [row["bpp"] for row in results["recjax"]]
+    assert rates == sorted(rates) and len(rates) == 2
+    for row in results["recjax"]:
+        assert [image["image"] for image in row["images"]] == list(images)
+        assert row["bpp"] == pytest.approx(np.mean([8 * image["bytes"] / (16 * 24) for image in row["images"]]))
+        assert row["exact"]["psnr"] > 15
+    assert set(results["comparison"]) == {*results["measured"], *(f"{name} (published)" for name in kodak.PUBLISHED)}
+    assert "our BD-rate" in capsys.readouterr().out
+    assert (tmp_path / "out" / "kodak.png").stat().st_size > 10_000
+
+
+def test_kodak_of_an_empty_folder(tmp_path):
+    with pytest.raises(ValueError, match="holds no"):
+        kodak.main(kodak.Args(data=tmp_path, priors=("photo-low",), out=tmp_path))
+
+
+def test_rivals_spend_bytes_for_quality():
+    noise = np.random.default_rng(0).normal(0, 10, (96, 128, 3))
+    values = np.clip(photo(0, 96, 128) + noise, 0, 255).astype(np.uint8)
+    curves = measured_curves([recjax.Signal(values, "image", {"gray": False})])
+    assert len(curves) + len(missing_codecs()) == 3
+    for curve in curves.values():
+        assert (np.diff(curve.bpp) >= 0).all() and curve.bpp[-1] > 2 * curve.bpp[0]
+        assert curve.psnr[-1] > curve.psnr[0] + 2
+
+
+def test_rate_curves():
+    anchor = Curve([0.1, 0.3, 0.9, 2.0], [25.0, 30.0, 34.0, 40.0])
+    dearer = Curve([1.25 * bpp for bpp in anchor.bpp], anchor.psnr)
+    assert bd_rate(anchor, anchor) == 0 and bd_rate(dearer, anchor) == pytest.approx(25)
+    assert bd_rate(anchor, dearer) == pytest.approx(-20)
+    shuffled = Curve([2.0, 0.3, 0.1, 0.9], [40.0, 30.0, 25.0, 34.0])
+    assert bd_rate(dearer, shuffled) == pytest.approx(25)
+    assert psnr_at(anchor, 0.3) == 30 and psnr_at(anchor, 0.3 * 3**0.5) == pytest.approx(32)
+    assert psnr_at(anchor, 0.09) is None and psnr_at(anchor, 2.1) is None
+    assert bd_rate(Curve([1.0], [30.0]), anchor) is None
+    assert bd_rate(Curve([1.0, 2.0], [50.0, 60.0]), anchor) is None
+
+
+def test_a_prior_without_learning(tmp_path):
+    """Blocks of equally many weights (the last one has the rest) share the rate."""
+    network = SirenConfig(grid=(8, 8), width=8, layers=3, features=8, max_frequency=4.0, reparameterise=False)
+    ablation.unlearned(TrainConfig(rate=0.75, budget=8, network=network), tmp_path / "un.safetensors")
+    prior = load_prior(tmp_path / "un.safetensors")
+    *full, last = prior.groups[0].widths
+    assert len(set(full)) == 1 and last <= full[0] and prior.n_blocks - 6 in (0, 1)
+    assert np.ptp(prior.groups[0].log_std) == 0 and len(set(prior.groups[0].scale.tolist())) == 3
+    (result,) = encode_batch([recjax.Signal(photo(0, 8, 8), "image", {"gray": False})], prior, effort=1)
+    assert result.index_bits == pytest.approx(8 * prior.n_blocks, abs=1)
+
+
+def test_ablation_is_paired_and_beside_the_published_differences():
+    own = {"file_bpp": 1.6, "index_bpp": 1.5}
+    results = {name: {**own, "psnr": [30.0, 32.0]} for name in ablation.SETTINGS}
+    results["COMBINER"] = {**own, "psnr": [27.0, 30.0]}
+    row = ablation.summary("COMBINER", results, 1.5)
+    assert row["difference"] == {"mean": -2.5, "standard_error": pytest.approx(0.5)} and row["base"] == "RECOMBINER"
+    assert row["published_difference"] == pytest.approx(-2.15, abs=0.2)
+    assert ablation.summary("COMBINER, no prior learning", results, 1.5)["published_difference"] < -4
+    assert ablation.summary("no refinement", results, 1.5)["published_difference"] is None
+    assert all(setting.base in results for setting in ablation.SETTINGS.values())
+
+
+@pytest.mark.slow
+def test_ablation_goes_on_where_it_was_stopped(tmp_path):
+    images = np.stack([photo(i, 32, 32) for i in range(4)])
+    for name in ("train_4000", "test_150"):
+        np.savez(tmp_path / f"{name}.npz", images=images)
+    args = ablation.Args(tmp_path, tmp_path / "work", rounds=2, effort=1, limit=2, max_minutes=1e-3, out=tmp_path)
+    assert ablation.main(args) is None
+    assert not (tmp_path / "ablation.json").exists()
+    rows = ablation.main(dataclasses.replace(args, max_minutes=60))
+    assert rows is not None and [row["setting"] for row in rows] == list(ablation.SETTINGS)
+    assert rows[0]["difference"]["mean"] == 0
+    assert json.loads((tmp_path / "ablation.json").read_text())["results"] == rows
 
 
 @pytest.mark.slow

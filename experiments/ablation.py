@@ -1,0 +1,222 @@
+"""What each part of RECOMBINER and COMBINER is worth on CIFAR-10, at one rate, in real files.
+
+    python -m experiments.ablation --data FOLDER --work FOLDER
+
+``--data`` holds ``train_4000.npz`` and ``test_150.npz`` with ``images`` (uint8 [N, 32, 32, 3]). A small prior is
+trained for every setting, all for the same rate, rounds and images, and test images are coded with each. An interrupted
+run, or one that ``--max-minutes`` ended, goes on where it was: checkpoints, priors and measured files stay under
+``--work``.
+
+The input features are fixed, as in the papers. Without positional encodings as many Fourier features take their place.
+"No prior learning" is the prior as training begins: the mean is SIREN's random initialisation, the scale one for all
+weights of a layer, and blocks have equally many weights. "No refinement" has no steps after the coding of a block.
+The papers train larger networks for longer on more images; what is compared with them is the order and the sign.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import recjax
+from experiments.cifar10 import mean_and_error, n_pixels
+from experiments.published import load_curve
+from experiments.rate_curves import Curve, psnr_at
+from recjax.codec import Prior, TrainConfig, decompress_batch, encode_batch, load_prior, train_prior
+from recjax.codec.effort import effort_of
+from recjax.codec.posterior import Posterior
+from recjax.codec.train import initial_state
+from recjax.codec.training_run import write_trained
+from recjax.inr.siren import SirenConfig
+from recjax.inr.upsampler import EncodingConfig
+from recjax.modalities.image import psnr
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One row of the ablation.
+
+    Attributes:
+        reparameterise: whether weights are latents times a learned matrix.
+        encodings: whether there are positional encodings.
+        learned: whether the prior is.
+        refined: whether the posteriors are, after every block.
+        base: the setting that it is compared with.
+        published: name of its published curve.
+    """
+
+    reparameterise: bool = True
+    encodings: bool = True
+    learned: bool = True
+    refined: bool = True
+    base: str = "RECOMBINER"
+    published: str | None = None
+
+    @property
+    def network(self) -> SirenConfig:
+        grid = EncodingConfig(depth=32, cells=(4, 4), factors=(4, 2), hidden=(16,), encodings=16)
+        return SirenConfig(
+            width=16,
+            features=16 if self.encodings else 32,
+            learn_features=False,
+            reparameterise=self.reparameterise,
+            encoding=grid if self.encodings else EncodingConfig(),
+        )
+
+
+COMBINER = Setting(reparameterise=False, encodings=False, published="COMBINER")
+
+SETTINGS = {
+    "RECOMBINER": Setting(published="RECOMBINER"),
+    "no encodings": Setting(encodings=False, published="RECOMBINER: no positional encodings"),
+    "no reparameterisation": Setting(reparameterise=False, published="RECOMBINER: no linear reparameterisation"),
+    "no refinement": Setting(refined=False),
+    "COMBINER": COMBINER,
+    "COMBINER, no refinement": dataclasses.replace(
+        COMBINER, refined=False, base="COMBINER", published="COMBINER: no fine-tuning"
+    ),
+    "COMBINER, no prior learning": dataclasses.replace(
+        COMBINER, learned=False, base="COMBINER", published="COMBINER: no prior learning"
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """The ablation.
+
+    Attributes:
+        data: folder of train_4000.npz and test_150.npz.
+        work: folder of checkpoints, priors and measured files.
+        rate: KL in bits per pixel. The published curves have 1.48 to 3.64 in common.
+        rounds: of training, 50 gradient steps each.
+        train: training images.
+        batch: of a round.
+        effort: 1 to 9, for gradient steps.
+        limit: test images.
+        max_minutes: stop by then; the same command goes on.
+        out: folder of the results.
+    """
+
+    data: Path
+    work: Path
+    rate: float = 1.5
+    rounds: int = 360
+    train: int = 512
+    batch: int = 128
+    effort: int = 6
+    limit: int = 64
+    max_minutes: float = math.inf
+    out: Path = Path("experiments/results")
+
+
+def unlearned(config: TrainConfig, out: Path) -> None:
+    """Writes the prior before training; its latents share the rate evenly."""
+    n = config.network.n_latents
+    log_std = jnp.full((2, n), -config.rate * config.n_points * math.log(2) / n, jnp.float32)
+    # two signals whose posteriors have the moments of the prior, so that their KL is -log_std nats
+    mean = jnp.sqrt(1 - jnp.exp(2 * log_std)) * jnp.array([[1], [-1]], jnp.float32)
+    state = initial_state(config, 2).replace(posteriors=(Posterior(mean=mean, log_std=log_std),))
+    write_trained(config, state, out, curve=[], metadata={}, force=True)
+
+
+def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -> Prior | None:
+    """The prior of a setting; None if training did not end in time."""
+    config = TrainConfig(
+        rate=args.rate, rounds=args.rounds, batch=args.batch, lr=0.05, steering=0.001, network=setting.network
+    )
+    parts = ("lr" if setting.reparameterise else "", "pe" if setting.encodings else "", "" if setting.learned else "un")
+    out = args.work / f"ablation-{''.join(parts)}.safetensors"
+    if not setting.learned:
+        unlearned(config, out)
+    elif not train_prior(
+        config, images, out, checkpoint_dir=out.with_suffix(".checkpoints"), max_minutes=minutes, force=True
+    ):
+        return None
+    return load_prior(out)
+
+
+def measure(signals: list[recjax.Signal], prior: Prior, setting: Setting, effort: int) -> dict:
+    """Rates of the files, and the PSNR of every image."""
+    own = effort_of(effort)
+    own = own if setting.refined else dataclasses.replace(own, refine_steps=0)
+    results = encode_batch(signals, prior, effort=own)
+    decoded = decompress_batch([result.blob for result in results], priors=(prior,))
+    return {
+        "file_bpp": sum(8 * len(r.blob) for r in results) / n_pixels(signals),
+        "index_bpp": sum(r.index_bits for r in results) / n_pixels(signals),
+        "psnr": [psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)],
+    }
+
+
+def measured(signals: list[recjax.Signal], prior: Prior, setting: Setting, args: Args) -> dict:
+    """`measure`, unless it is done already."""
+    path = args.work / "measured.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    key = f"{prior.digest.hex()} effort {args.effort} refined {setting.refined} images {len(signals)}"
+    if key not in known:
+        known[key] = measure(signals, prior, setting, args.effort)
+        path.write_text(json.dumps(known))
+    return known[key]
+
+
+def summary(name: str, results: dict[str, dict], rate: float) -> dict:
+    """A row of the table: what was measured, and the difference to the base, ours (paired) and published."""
+    setting, own = SETTINGS[name], results[name]
+    row = {"setting": name, **own, "psnr": mean_and_error(own["psnr"]), "base": setting.base}
+    base = results[setting.base]["psnr"]
+    row["difference"] = mean_and_error([a - b for a, b in zip(own["psnr"], base, strict=True)])
+    there = [
+        curve and psnr_at(Curve(*load_curve("cifar10", curve)), rate)
+        for curve in (setting.published, SETTINGS[setting.base].published)
+    ]
+    row["published_difference"] = there[0] - there[1] if all(there) else None
+    return row
+
+
+def line(row: dict) -> str:
+    published = row["published_difference"]
+    return "{setting:<29}{index_bpp:>7.3f}{file_bpp:>7.3f}".format(**row) + (
+        f"{row['psnr']['mean']:>8.2f} +- {row['psnr']['standard_error']:.2f}"
+        f"{row['difference']['mean']:>+8.2f} +- {row['difference']['standard_error']:.2f}"
+        f"{'n/a' if published is None else f'{published:+.2f}':>11}  {row['base']}"
+    )
+
+
+def main(args: Args) -> list[dict] | None:
+    begun = time.monotonic()
+    args.work.mkdir(parents=True, exist_ok=True)
+    training = np.load(args.data / "train_4000.npz")["images"][: args.train]
+    images = np.load(args.data / "test_150.npz")["images"][: args.limit]
+    signals = [recjax.Signal(image, "image", {"gray": False}) for image in images]
+    results = {}
+    for name, setting in SETTINGS.items():
+        minutes = args.max_minutes - (time.monotonic() - begun) / 60
+        prior = prior_of(setting, training, args, minutes) if minutes > 0 else None
+        if prior is None:
+            print(f"stopped at {name!r}: the same command goes on from here")
+            return None
+        results[name] = measured(signals, prior, setting, args)
+        print(f"{name}: {np.mean(results[name]['psnr']):.2f} dB", flush=True)
+    rows = [summary(name, results, args.rate) for name in SETTINGS]
+    print(f"{'':<29}{'index':>7}{'file':>7}{'PSNR, dB':>16}{'difference':>16}{'published':>11}  to")
+    print("\n".join(map(line, rows)))
+    document = {
+        "name": "ablation",
+        "description": f"{len(signals)} CIFAR-10 test images, effort {args.effort}, {args.train} training images, "
+        f"{args.rounds} rounds of {args.batch}; published differences at {args.rate} bits per pixel",
+        "source": "python -m experiments.ablation",
+        "results": rows,
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "ablation.json").write_text(json.dumps(document, indent=1) + "\n")
+    return rows
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
