@@ -16,6 +16,7 @@ from recjax.codec.effort import Effort
 from recjax.codec.inr_encoding import code_signals
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.patches import render
+from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.codec.transform_prior import TransformPrior
 from recjax.inr.guess import walk
 from recjax.modalities import Signal
@@ -61,17 +62,14 @@ def _transformed(signal, prior, key):
     height, width, _ = signal.values.shape
     rows, columns = n_patches(signal.values.shape, prior.patch_shape)
     padding = (0, rows * prior.config.cell - height), (0, columns * prior.config.cell - width), (0, 0)
-    values, bits = _sample(prior.network, prior.scales, np.pad(signal.values, padding, mode="edge")[None], key)
+    padded = np.pad(signal.values, padding, mode="edge")[None]
+    values, bits = _sample(prior.network, prior.scales, prior.tails, padded, key)
     image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
     return Signal(image, "image", {"gray": False}), float(bits)
 
 
 @jax.jit
-def _sample(network, scales, images, key):
-    model = nnx.merge(network.graph, network.params)
-    decoded, posteriors, _ = walk(model, images.astype(jnp.float32) / 255 - 0.5, key)
-    nats = [
-        (0.5 * ((jnp.exp(2 * log_std) + mean**2) / scale**2 - 1) - log_std + jnp.log(scale)).sum()
-        for (mean, log_std), scale in zip(posteriors, scales, strict=True)
-    ]
-    return decoded, sum(nats) / np.log(2)
+def _sample(network, scales, tails, images, key):
+    posteriors, decoded = walk(nnx.merge(network.graph, network.params), images.astype(jnp.float32) / 255 - 0.5, key)
+    levels = zip(posteriors, scales, tails, strict=True)
+    return decoded, sum(kl_bits(*posterior_of_u(mean, std, scale, tail)).sum() for (mean, std), scale, tail in levels)

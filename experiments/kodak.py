@@ -1,6 +1,6 @@
 """Kodak: rate and quality of real files beside other codecs, measured and published.
 
-    python -m experiments.kodak --data FOLDER --priors photo-low photo-high
+    python -m experiments.kodak --data FOLDER --priors photo-low photo-medium photo-high photo-best
 
 ``FOLDER`` holds the images (the published curves are for the 24 of Kodak); a prior is the name of an embedded one, or a
 file. Every image becomes a file of its own, which is decoded again. Rate is the mean of file sizes, PSNR the mean over

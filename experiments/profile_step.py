@@ -1,6 +1,6 @@
 """What a gradient step of the encoder is bound by.
 
-    python -m experiments.profile_step --prior photo-high --rows 384
+    python -m experiments.profile_step --prior photo-siren-high --rows 384
 
 Times the whole step inside its compiled loop, and loops over each of its parts alone at the same shapes; the
 rate of a large matrix product on the same cores is the yardstick.
@@ -40,7 +40,7 @@ def looped(function: Callable) -> Callable:
     return jax.jit(lambda x: jax.lax.fori_loop(0, STEPS, lambda _, x: function(x), x))
 
 
-def main(prior: str = "photo-high", rows: int = 384) -> None:
+def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
     """Profiles the step of a batch of patches.
 
     Args:

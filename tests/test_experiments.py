@@ -95,7 +95,7 @@ def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys):
 
 def test_kodak_of_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="holds no"):
-        kodak.main(kodak.Args(data=tmp_path, priors=("photo-low",), out=tmp_path))
+        kodak.main(kodak.Args(data=tmp_path, priors=("photo-siren-low",), out=tmp_path))
 
 
 def test_rivals_spend_bytes_for_quality():

@@ -69,7 +69,7 @@ def encode_batch(
         raise ValueError(f"prior must be a Prior (recjax.load_prior reads one), got {type(prior).__name__}")
     for signal in signals:
         _check(signal, prior)
-    effort = effort if isinstance(effort, Effort) else effort_of(effort)
+    effort = effort if isinstance(effort, Effort) else effort_of(effort, transform=isinstance(prior, TransformPrior))
     if extra_bits is not None:
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
     key = jax.random.key(0) if key is None else key

@@ -23,7 +23,7 @@ def load_prior(name_or_path: str | os.PathLike) -> Prior:
       ValueError: there is no such prior, or the file is damaged or not a prior.
 
     >>> load_prior("photo-high").patch_shape
-    (32, 32, 3)
+    (64, 64, 3)
     """
     embedded = embedded_priors()
     path = embedded.get(str(name_or_path), Path(name_or_path))

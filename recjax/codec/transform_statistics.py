@@ -24,6 +24,8 @@ CLASS_CELL = 16
 """Side of the cells that have a class, in pixels, or of the top level's if these are smaller."""
 _BATCH, _BATCHES = 16, 48
 _TAIL_CELLS = 20000
+_MARGIN = 1.3
+"""Bits of the highest level of blocks over what is expected there: all below depends on it."""
 _TAIL = 0.005
 """Share of the cells in either of the outermost classes, about."""
 
@@ -77,7 +79,8 @@ def save_transform(
         bits = [np.asarray(_bits(*posteriors[own], scales[own], tails[own])) for posteriors in seen]
         total += float(np.mean([part.mean((0, 1, 2)).sum() for part in bits])) / (config.stride << own) ** 2
         if own <= level:
-            expected.append(_class_means(bits, classes, level - own))
+            margin = _MARGIN if own == level else 1.0
+            expected.append(margin * _class_means(bits, classes, level - own))
     shares = np.bincount(classes.ravel(), minlength=CLASSES) / classes.size
     above = range(level + 1, config.levels)
     steps = [step_of(_flat([posteriors[own][1] for posteriors in seen])) for own in above]

@@ -54,6 +54,7 @@ class TransformTraining:
         no larger: a network that saw single cells knows no neighbours.
       lr: Adam's learning rate after a warm-up; it falls to a fiftieth along a cosine.
       scales: sizes at which the images are shown, besides their own.
+      recolour: whether colours and contrast of crops change, see :func:`recjax.codec.crops.random_crops`.
       budget: bits of KL a block.
       seed: of the initial network, the crops and the block partition.
       network: the architecture.
@@ -68,6 +69,7 @@ class TransformTraining:
     crop: int = 128
     lr: float = 4e-3
     scales: tuple[float, ...] = (0.75, 0.5)
+    recolour: bool = True
     budget: int = 16
     seed: int = 0
     network: TransformConfig = dataclasses.field(default_factory=TransformConfig)
@@ -236,7 +238,7 @@ def train_transform(
     for start in range(first, config.steps, STEPS_A_LOOK):
         done = min(start + STEPS_A_LOOK, config.steps)
         for number in range(start, done):
-            crops = random_crops(shown, config.batch, config.crop, [config.seed, number])
+            crops = random_crops(shown, config.batch, config.crop, [config.seed, number], recolour=config.recolour)
             state, report = step(state, crops, key)
             reports.append(report)
         # this waits for the steps, so that the clock below is true

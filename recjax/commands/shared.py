@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from recjax.codec import Prior
 
-Quality = Literal["low", "high"]
+Quality = Literal["low", "medium", "high", "best"]
 
 
 def chosen_prior(prior: str | None, quality: Quality) -> "Prior":
