@@ -61,8 +61,8 @@ def table_width(blocks: Sequence[Blocks]) -> int:
 
 
 def chain_length(n_blocks: int) -> int:
-    """Blocks of a chain: long ones are better, but few blocks must fill the lanes of a product."""
-    return 64 if n_blocks > 512 else 8
+    """Blocks of a chain: long ones are better by a fraction of a bit a chain, but must fill the lanes of a product."""
+    return 16 if n_blocks > 512 else 8
 
 
 def block_ids(level: int, n_blocks: int) -> np.ndarray:
