@@ -95,7 +95,7 @@ def grid_of(
     """The latents of a level of an image of so many cells, 0 where nothing is coded."""
     depth = prior.config.depths[level]
     out, which = np.zeros(shape[0] * shape[1] * depth, np.float32), blocks.latents % depth
-    out[blocks.latents] = np.asarray(stretched(values, prior.scales[level][which], prior.tails[level][which]))
+    out[blocks.latents] = stretched(values, prior.scales[level][which], prior.tails[level][which])
     return out.reshape(*shape, depth)
 
 

@@ -20,14 +20,15 @@ _TAILS = (LEAST_TAIL, 0.15, 0.3, 0.45, 0.6, 0.8)
 _SHRINKAGE = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 
 
-def stretched(u: ArrayLike, scale: ArrayLike, tail: ArrayLike) -> Array:
-    """The latent.
+def stretched(
+    u: Float[np.ndarray, "*shape"], scale: Float[np.ndarray, "*shape"], tail: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """The latents; by NumPy, since their number is another one for every image.
 
-    >>> float(stretched(jnp.float32(2.0), jnp.float32(3.0), jnp.float32(0.5)).round(3))
+    >>> float(stretched(np.float32(2), np.float32(3), np.float32(0.5)).round(3))
     7.051
     """
-    u, scale, tail = (jnp.asarray(x) for x in (u, scale, tail))
-    return scale * jnp.sinh(tail * u) / tail
+    return scale * np.sinh(tail * u) / tail
 
 
 def posterior_of_u(mean: ArrayLike, log_std: ArrayLike, scale: ArrayLike, tail: ArrayLike) -> tuple[Array, Array]:

@@ -23,7 +23,6 @@ from recjax.codec.pyramid import (
     table_width,
 )
 from recjax.codec.quantised import numbers_of
-from recjax.codec.tails import kl_bits as kl_bits_of
 from recjax.codec.tails import posterior_of_u
 from recjax.codec.transform_prior import TransformPrior
 from recjax.codec.transform_stream import Parts, part_bits, write_stream
@@ -83,7 +82,7 @@ def _encode(signals, prior, coder, key):
     indices, kl_bits = [[] for _ in signals], np.zeros(len(signals))
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(prior.network, level, seen[level], context)
-        mean, std = map(np.asarray, posterior_of_u(guess[0], guess[1], prior.scales[level], prior.tails[level]))
+        mean, std = map(np.asarray, _of_u(guess[0], guess[1], prior.scales[level], prior.tails[level]))
         blocks = [blocks_of(prior, level, own) for own in classes]
         posteriors = [
             (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
@@ -94,7 +93,8 @@ def _encode(signals, prior, coder, key):
             values = samples(prior, coder, level, blocks[i], index)
             latents.append(grid_of(prior, level, mean.shape[1:3], blocks[i], values))
             indices[i].append(index)
-            kl_bits[i] += float(kl_bits_of(*posteriors[i]).sum())
+            m, s = posteriors[i]
+            kl_bits[i] += float((0.5 * (s * s + m * m - 1) - np.log(s)).sum() / np.log(2))
         grids.append(np.stack(latents))
         if level:
             context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
@@ -141,6 +141,9 @@ def _activity(network, level, seen, context, scales, tails, key):
 @functools.partial(jax.jit, static_argnames="level")
 def _posterior(network, level, seen, context):
     return nnx.merge(network.graph, network.params).analysis.posterior(level, seen, *context.inside())
+
+
+_of_u = jax.jit(posterior_of_u)
 
 
 def _code(prior, coder, level, blocks, posteriors):
