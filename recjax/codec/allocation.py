@@ -1,8 +1,9 @@
 """Which latents of an image form a block: an allocation that follows the image.
 
 Every cell of one level of the pyramid has a class of activity, which the file says first. For each class and latent the
-prior lists the KL that is to be expected, as an integer; so the decoder knows without floating point how many bits are
-to be expected where. The latents of a level, in a random order known to both, fill blocks of about ``budget`` bits.
+prior lists the KL that is to be expected, as an integer, and the file says for every level how much more or less it
+has; so the decoder knows without floating point how many bits are to be expected where. The latents of a level, in a
+random order known to both, fill blocks of about ``budget`` bits.
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ from jaxtyping import Int, UInt16, UInt32
 
 UNIT = 256
 """Units of a bit."""
+FACTOR_UNIT = 32
+"""What a file says of a level is 1 to 256 of these: how many bits it has for one that is expected."""
 MOST = 10 * UNIT
 """No latent is expected to have more, so that no block of at least 14 bits is empty."""
 
@@ -35,6 +38,16 @@ class Blocks:
         out = np.full((len(self.widths), int(self.widths.max(initial=0))), -1, np.int64)
         out[np.arange(out.shape[1]) < self.widths[:, None]] = self.latents
         return out
+
+
+def scaled(units: UInt16[np.ndarray, "..."], factor: int) -> UInt16[np.ndarray, "..."]:
+    """Units times ``factor / FACTOR_UNIT``, rounded; those with 0 stay 0, the others are at least 1.
+
+    >>> scaled(np.array([0, 1, 100, 2000], np.uint16), 64).tolist()
+    [0, 2, 200, 2560]
+    """
+    out = np.clip((units.astype(np.int64) * factor + FACTOR_UNIT // 2) // FACTOR_UNIT, 1, MOST)
+    return np.where(units > 0, out, 0).astype(np.uint16)
 
 
 def count_blocks(units: int, budget: int) -> int:

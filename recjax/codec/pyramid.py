@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt16
 
 from recjax import randomness
-from recjax.codec.allocation import Blocks, allocate
+from recjax.codec.allocation import Blocks, allocate, scaled
 from recjax.codec.patches import table_key
 from recjax.codec.tails import stretched
 from recjax.codec.transform_prior import TransformPrior
@@ -25,21 +25,24 @@ _WIDTH_STEP = 64  # widths of tables are multiples, so that few are compiled
 _STRIP_PIXELS = 1 << 20
 
 
-def level_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> np.ndarray:
-    """Expected KL of the latents of one level of an image, ``uint16[height, width, depth]`` in units."""
+def level_units(
+    prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"], factor: int
+) -> UInt16[np.ndarray, "height width depth"]:
+    """Expected KL of the latents of one level of an image, in units."""
     side = 1 << (prior.class_level - level)
-    return prior.expected[level][classes.repeat(side, 0).repeat(side, 1)]
+    return scaled(prior.expected[level], factor)[classes.repeat(side, 0).repeat(side, 1)]
 
 
-def count_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> int:
+def count_units(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"], factor: int) -> int:
     """The sum of `level_units`, without them."""
     counts = np.bincount(classes.ravel(), minlength=len(prior.expected[level]))
-    return 4 ** (prior.class_level - level) * int(counts @ prior.expected[level].astype(np.int64).sum(1))
+    sums = scaled(prior.expected[level], factor).astype(np.int64).sum(1)
+    return 4 ** (prior.class_level - level) * int(counts @ sums)
 
 
-def blocks_of(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"]) -> Blocks:
+def blocks_of(prior: TransformPrior, level: int, classes: Int[np.ndarray, "rows columns"], factor: int) -> Blocks:
     """The blocks of one level of an image."""
-    units = level_units(prior, level, classes)
+    units = level_units(prior, level, classes, factor)
     return allocate(units, _words(table_key(prior), level, np.count_nonzero(units)), prior.budget)
 
 

@@ -41,7 +41,6 @@ def _groups(prior: InrPrior, header: Header, payload: bytes) -> dict[str, dict[s
 def _levels(prior: TransformPrior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:
     """Blocks, and length of the code of every part."""
     parts = read_stream(prior, n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape), payload)
-    counts = {"numbers": 0, "classes": 0, "blocks": sum(map(len, parts.indices))}
-    return {
-        name: {"blocks": counts[name], "index_bits": round(bits, 2)} for name, bits in part_bits(prior, parts).items()
-    }
+    blocks = {"blocks": sum(map(len, parts.indices))}
+    bits = part_bits(prior, parts).items()
+    return {name: {"blocks": blocks.get(name, 0), "index_bits": round(length, 2)} for name, length in bits}

@@ -23,8 +23,9 @@ def decode_transform(prior: TransformPrior, header: Header, payload: bytes) -> S
     parts = read_stream(prior, cells, payload)
     coder = TrellisCoder(budget=prior.budget, extra_bits=header.extra_bits)
     grids = [numbers * step for numbers, step in zip(parts.numbers, reversed(prior.steps), strict=True)]
-    for level, index in zip(reversed(range(prior.class_level + 1)), parts.indices, strict=True):
-        blocks, above = blocks_of(prior, level, parts.classes), prior.config.levels - 1 - level
+    levels = zip(reversed(range(prior.class_level + 1)), parts.factors, parts.indices, strict=True)
+    for level, factor, index in levels:
+        blocks, above = blocks_of(prior, level, parts.classes, factor), prior.config.levels - 1 - level
         values = samples(prior, coder, level, blocks, index)
         grids.append(grid_of(prior, level, (cells[0] << above, cells[1] << above), blocks, values))
     return image_of(prior, grids[::-1], shape, header.gray)

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from recjax.codec.activity import activity_of
+from recjax.codec.allocation import FACTOR_UNIT, UNIT
 from recjax.codec.coded import Coded
 from recjax.codec.effort import Effort
 from recjax.codec.patches import table_key
@@ -16,6 +17,7 @@ from recjax.codec.pyramid import (
     block_ids,
     blocks_of,
     chain_length,
+    count_units,
     grid_of,
     image_of,
     next_context,
@@ -33,6 +35,8 @@ from recjax.samplers.trellis_coder import TrellisCoder
 
 PIXELS_A_CALL = 1 << 22
 _LANES = 64
+_MARGIN = 1.1
+"""Bits of the highest level of blocks over its KL: all below depends on its few latents."""
 
 
 def encode_transform(
@@ -79,11 +83,14 @@ def _encode(signals, prior, coder, key):
     if not np.isfinite(activity).all():
         raise ValueError("a posterior is not finite: the prior does not fit the image")
     classes = np.searchsorted(prior.thresholds, activity)
-    indices, kl_bits = [[] for _ in signals], np.zeros(len(signals))
+    factors, indices, kl_bits = [[] for _ in signals], [[] for _ in signals], np.zeros(len(signals))
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(prior.network, level, seen[level], context)
         mean, std = map(np.asarray, _of_u(guess[0], guess[1], prior.scales[level], prior.tails[level]))
-        blocks = [blocks_of(prior, level, own) for own in classes]
+        spent = (0.5 * (std * std + mean * mean - 1) - np.log(std)).sum(3) / np.log(2)
+        for i, own in enumerate(classes):
+            factors[i].append(_factor(prior, level, own, spent[i]))
+        blocks = [blocks_of(prior, level, own, factor[-1]) for own, factor in zip(classes, factors, strict=True)]
         posteriors = [
             (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
             for own, m, s in zip(blocks, mean, std, strict=True)
@@ -99,10 +106,17 @@ def _encode(signals, prior, coder, key):
         if level:
             context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     return [
-        _coded(prior, signal, Parts([own[i] for own in numbers], classes[i], indices[i]), kl_bits[i],
+        _coded(prior, signal, Parts([own[i] for own in numbers], classes[i], factors[i], indices[i]), kl_bits[i],
                [grid[i] for grid in reversed(grids)])
         for i, signal in enumerate(signals)
     ]  # fmt: skip
+
+
+def _factor(prior, level, classes, bits):
+    """The factor at which a level has the bits of its KL."""
+    expected = count_units(prior, level, classes, FACTOR_UNIT) / UNIT
+    margin = _MARGIN if level == prior.class_level else 1.0
+    return int(np.clip(round(margin * FACTOR_UNIT * float(bits.sum()) / max(expected, 1.0)), 1, 256))
 
 
 def _coded(prior, signal, parts, kl_bits, grids):

@@ -24,8 +24,6 @@ CLASS_CELL = 16
 """Side of the cells that have a class, in pixels, or of the top level's if these are smaller."""
 _BATCH, _BATCHES = 16, 48
 _TAIL_CELLS = 20000
-_MARGIN = 1.3
-"""Bits of the highest level of blocks over what is expected there: all below depends on it."""
 _TAIL = 0.005
 """Share of the cells in either of the outermost classes, about."""
 
@@ -72,15 +70,15 @@ def save_transform(
     scales, tails = ([pair[i].astype(np.float32) for pair in tails] for i in (0, 1))
     activity = np.concatenate([_activity(posteriors, scales, tails, level) for posteriors in seen])
     low, high = np.quantile(activity, [_TAIL, 1 - _TAIL])
-    thresholds = np.geomspace(max(low, 0.1), max(high, 1.0), CLASSES - 1).astype(np.float32)
+    # the spread of a cell's bits about what is expected grows like their root
+    thresholds = np.square(np.linspace(max(low, 0.5) ** 0.5, max(high, 1.0) ** 0.5, CLASSES - 1)).astype(np.float32)
     classes = np.searchsorted(thresholds, activity)
     expected, total = [], 0.0
     for own in range(config.levels):
         bits = [np.asarray(_bits(*posteriors[own], scales[own], tails[own])) for posteriors in seen]
         total += float(np.mean([part.mean((0, 1, 2)).sum() for part in bits])) / (config.stride << own) ** 2
         if own <= level:
-            margin = _MARGIN if own == level else 1.0
-            expected.append(margin * _class_means(bits, classes, level - own))
+            expected.append(_class_means(bits, classes, level - own))
     shares = np.bincount(classes.ravel(), minlength=CLASSES) / classes.size
     above = range(level + 1, config.levels)
     steps = [step_of(_flat([posteriors[own][1] for posteriors in seen])) for own in above]

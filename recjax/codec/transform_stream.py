@@ -1,4 +1,4 @@
-"""The stream of an image: numbers of the upper levels, classes of activity, indices of the blocks."""
+"""The stream of an image: numbers of the upper levels, classes of activity, bits and indices of the blocks."""
 
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from recjax.codec.quantised import number_bits, put_numbers, take_numbers
 from recjax.codec.transform_prior import TransformPrior
 from recjax.errors import FormatError
 
+_FACTORS = stream.model.Uniform(256)
+
 
 class Parts(NamedTuple):
     """What a stream holds.
@@ -21,11 +23,13 @@ class Parts(NamedTuple):
     Attributes:
       numbers: of every quantised level, from the top, ``[height, width, depth]``.
       classes: of the cells of the class level.
-      indices: of the blocks of the other levels, from that one down.
+      factors: how much the other levels have of what is expected, from that one down, 1 to 256.
+      indices: of their blocks.
     """
 
     numbers: list[Int[np.ndarray, "height width depth"]]
     classes: Int[np.ndarray, "rows columns"]
+    factors: list[int]
     indices: list[Int[np.ndarray, "blocks"]]
 
 
@@ -35,6 +39,7 @@ def write_stream(prior: TransformPrior, parts: Parts) -> bytes:
     for numbers, frequencies in zip(parts.numbers, reversed(prior.numbers), strict=True):
         put_numbers(encoder, numbers, frequencies)
     put_classes(encoder, parts.classes, prior.frequencies)
+    encoder.encode(np.array(parts.factors, np.int32) - 1, _FACTORS)
     # the trellis has no preference for small indices
     indices = np.concatenate(parts.indices)
     put_indices(encoder, indices, np.full(len(indices), prior.budget), 0)
@@ -47,6 +52,7 @@ def part_bits(prior: TransformPrior, parts: Parts) -> dict[str, float]:
     return {
         "numbers": sum(number_bits(*pair) for pair in numbers),
         "classes": class_bits(parts.classes, prior.frequencies),
+        "factors": 8.0 * len(parts.factors),
         "blocks": float(prior.budget * sum(map(len, parts.indices))),
     }
 
@@ -70,15 +76,19 @@ def read_stream(prior: TransformPrior, cells: tuple[int, int], payload: bytes) -
     if least_bits(rows * columns, prior.frequencies) > available:
         raise FormatError("the index stream is cut off")
     classes = take_classes(decoder, rows, columns, prior.frequencies)
-    levels = reversed(range(prior.class_level + 1))
-    counts = [count_blocks(count_units(prior, level, classes), prior.budget) for level in levels]
-    if prior.budget * sum(counts) > available:
-        raise FormatError("the index stream is cut off")
+    levels = prior.class_level + 1
     try:
+        factors = [int(code) + 1 for code in decoder.decode(_FACTORS, levels)]
+        counts = [
+            count_blocks(count_units(prior, level, classes, factor), prior.budget)
+            for level, factor in zip(reversed(range(levels)), factors, strict=True)
+        ]
+        if prior.budget * sum(counts) > available:
+            raise FormatError("the index stream is cut off")
         indices = take_indices(decoder, np.full(sum(counts), prior.budget), 0)
     except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
-    parts = Parts(numbers, classes, np.split(indices.astype(np.int32), np.cumsum(counts)[:-1]))
+    parts = Parts(numbers, classes, factors, np.split(indices.astype(np.int32), np.cumsum(counts)[:-1]))
     if write_stream(prior, parts) != payload:
         raise FormatError("the index stream is damaged or has bytes left over")
     return parts
