@@ -83,7 +83,8 @@ def _encode(signals, prior, coder, key):
     indices, kl_bits = [[] for _ in signals], np.zeros(len(signals))
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(prior.network, level, seen[level], context)
-        mean, std = map(np.asarray, posterior_of_u(guess[0], guess[1], prior.scales[level], prior.tails[level]))
+        scale, tail = (x[level][None, None, None] for x in (prior.scales, prior.tails))
+        mean, std = map(np.asarray, posterior_of_u(*guess, scale, tail))
         blocks = [blocks_of(prior, level, own) for own in classes]
         posteriors = [
             (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
