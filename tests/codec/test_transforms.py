@@ -11,7 +11,7 @@ import safetensors.numpy
 from flax import nnx
 
 import recjax
-from recjax.codec import decompress_batch, encode_batch, load_prior, train_transform
+from recjax.codec import decompress_batch, encode_batch, load_prior, pyramid, train_transform
 from recjax.codec.activity import activity_of, class_bits, in_cells
 from recjax.codec.crops import random_crops
 from recjax.codec.partition import NEGLIGIBLE
@@ -264,3 +264,19 @@ def test_wrong_arguments_are_refused(transforms, transform_config, tmp_path):
         other = dataclasses.replace(transform_config, seed=1)
         train_transform(other, transforms.images, outs, checkpoint_dir=transforms.outs[0].parent / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_large_images_are_decoded_in_strips(transforms, monkeypatch):
+    """Which have the pixels of the whole; the last strip is lower."""
+    prior, rng, calls = transforms.priors[1], np.random.default_rng(6), []
+    sides = zip((4, 2, 1), prior.config.depths, strict=True)
+    grids = [rng.normal(size=(5 * side, 3 * side, depth)).astype(np.float32) for side, depth in sides]
+    whole = pyramid.pixels(prior, grids)
+    decoded = pyramid._decoded
+    monkeypatch.setattr(pyramid, "_decoded", lambda *args: calls.append(args) or decoded(*args))
+    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 2 * 3 * 32 * 32 + 1)
+    strips = pyramid.pixels(prior, grids)
+    assert [latents[0].shape[1] for _, latents in calls] == [10, 10, 6]
+    assert strips.shape == whole.shape == (160, 96, 3) and whole.std() > 10
+    difference = np.abs(strips.astype(int) - whole)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
