@@ -84,7 +84,7 @@ def _encode(signals, prior, coder, key):
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(prior.network, level, seen[level], context)
         scale, tail = (x[level][None, None, None] for x in (prior.scales, prior.tails))
-        mean, std = map(np.asarray, posterior_of_u(*guess, scale, tail))
+        mean, std = map(np.asarray, posterior_of_u(guess[0], guess[1], scale, tail))
         blocks = [blocks_of(prior, level, own) for own in classes]
         posteriors = [
             (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
