@@ -71,7 +71,7 @@ def contexts_of(classes: Int[np.ndarray, "rows columns"], n_classes: int) -> Int
 
 
 def least_bits(cells: int, frequencies: Int32[np.ndarray, "contexts classes"]) -> float:
-    """No classes of so many cells have a shorter code."""
+    """No classes (or numbers) of so many cells have a shorter code."""
     return cells * (PRECISION - math.log2(frequencies.max()))
 
 

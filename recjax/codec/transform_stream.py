@@ -1,5 +1,6 @@
 """The stream of an image: numbers of the upper levels, classes of activity, bits and indices of the blocks."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,10 @@ def read_stream(prior: TransformPrior, cells: tuple[int, int], payload: bytes) -
     decoder, available, top = stream.reader(payload), 8 * len(payload) + 64, prior.config.levels - 1
     levels = reversed(range(prior.class_level + 1, prior.config.levels))
     shapes = [(cells[0] << (top - level), cells[1] << (top - level)) for level in levels]
-    numbers = [take_numbers(decoder, *pair) for pair in zip(shapes, reversed(prior.numbers), strict=True)]
+    tables = list(zip(shapes, reversed(prior.numbers), strict=True))
+    if sum(least_bits(math.prod(shape), row[None]) for shape, own in tables for row in own) > available:
+        raise FormatError("the index stream is cut off")
+    numbers = [take_numbers(decoder, *pair) for pair in tables]
     rows, columns = (n << (top - prior.class_level) for n in cells)
     if least_bits(rows * columns, prior.frequencies) > available:
         raise FormatError("the index stream is cut off")

@@ -11,6 +11,7 @@ import pytest
 from recjax.bits.container import parse
 from recjax.bits.range_coder import decode_indices
 from recjax.codec import decompress, load_prior
+from recjax.codec.transform_stream import read_stream
 from recjax.modalities import load
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,11 +28,29 @@ FILES = {
 def test_files_decode_as_they_did(name):
     prior_name, patches, first = FILES[name]
     prior = load_prior(GOLDEN / f"{prior_name}.safetensors")
-    blob, expected = (GOLDEN / f"{name}.rec").read_bytes(), load(GOLDEN / f"{name}.png")
+    blob = (GOLDEN / f"{name}.rec").read_bytes()
     header, payload = parse(blob)
     n_blocks = sum(prior.blocks_in(patches))
     indices = decode_indices(payload, np.full(n_blocks, header.log2_indices(prior.budget)), header.exponent)
     assert indices[:6].tolist() == first
+    assert_decodes(blob, prior, load(GOLDEN / f"{name}.png"))
+
+
+def test_files_of_transforms_decode_as_they_did():
+    """Numbers of the top level, classes and indices are in the stream of a pyramid."""
+    prior = load_prior(GOLDEN / "pyramid.safetensors")
+    blob = (GOLDEN / "pyramid.rec").read_bytes()
+    header, payload = parse(blob)
+    assert header.version == 2 and header.extra_bits == 2
+    parts = read_stream(prior, (5, 6), payload)
+    (numbers,) = parts.numbers
+    assert numbers.ravel()[:6].tolist() == [8, 0, -2, 0, 2, 1]
+    assert parts.classes.shape == (10, 12) and parts.classes[4, :6].tolist() == [7, 8, 9, 7, 7, 8]
+    assert [index[:4].tolist() for index in parts.indices] == [[229, 83, 97, 54], [35, 175, 141, 153]]
+    assert_decodes(blob, prior, load(GOLDEN / "pyramid.png"))
+
+
+def assert_decodes(blob, prior, expected):
     image = decompress(blob, priors=[prior])
     assert image.meta == expected.meta
     # rounding of the network's last bits may move a pixel by one level on another device

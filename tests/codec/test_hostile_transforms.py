@@ -69,7 +69,8 @@ def refuses(loads):
 def test_every_tensor_is_checked(prior_bytes, loads):
     """Its presence, type and shape, and that its values are finite."""
     names = sorted(safetensors.numpy.load(prior_bytes))
-    assert {"thresholds", "frequencies", "scale.0", "scale.2", "expected.0", "expected.2"} < set(names)
+    assert {"thresholds", "frequencies"} | {f"{name}.{i}" for name in ("scale", "tail") for i in range(3)} < set(names)
+    assert {"expected.0", "expected.1", "step.2", "numbers.2"} < set(names)
     assert sum(name.startswith("params") for name in names) > 30
     for place, name in enumerate(names):
         edits = {
@@ -110,6 +111,22 @@ def rare(x):
     return out
 
 
+def never(x):
+    """One number has frequency 0; the sum is right."""
+    out = x.copy()
+    out[1, 255] += out[1, 3]
+    out[1, 3] = 0
+    return out
+
+
+def wrapped(x):
+    """The sum is right in 32 bits alone."""
+    out = x.copy()
+    out[0, [3, 4]] += 2**30
+    out[0, [5, 6]] += 2**30
+    return out
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -122,10 +139,21 @@ def rare(x):
         ({"thresholds": lambda x: x[:0]}, "increase"),
         ({"thresholds": lambda x: x[:-1].copy()}, "frequencies must be"),
         ({"thresholds": lambda x: np.arange(64, dtype=np.float32)}, "too many"),
-        ({"expected.0": lambda x: np.full_like(x, MOST + 1)}, "too large"),
-        ({"expected.2": lambda x: np.full_like(x, 65535)}, "too large"),
+        ({"expected.0": lambda x: np.full_like(x, MOST + 1)}, "out of range"),
+        ({"expected.1": lambda x: np.full_like(x, 65535)}, "out of range"),
         ({"scale.1": lambda x: 0 * x}, "not positive"),
         ({"scale.1": lambda x: -x}, "not positive"),
+        ({"tail.0": lambda x: 0 * x}, "not positive"),
+        ({"tail.0": lambda x: 0 * x + 0.01}, "a tail is out of range"),
+        ({"tail.2": lambda x: -x}, "not positive"),
+        ({"tail.2": lambda x: 0 * x + 1.01}, "a tail is out of range"),
+        ({"step.2": lambda x: 0 * x}, "not positive"),
+        ({"step.2": lambda x: -x}, "not positive"),
+        ({"numbers.2": lambda x: x + (np.arange(x.size).reshape(x.shape) == 5)}, "add up"),
+        ({"numbers.2": lambda x: 0 * x}, "add up"),
+        ({"numbers.2": never}, "add up"),
+        ({"numbers.2": wrapped}, "add up"),
+        ({"numbers.2": lambda x: x[:, 1:-1].copy()}, "numbers.2 must be"),
     ],
 )
 def test_wrong_values_are_refused(prior_bytes, refuses, change, message):
@@ -199,8 +227,10 @@ def test_gray_networks_are_refused(transforms, tmp_path):
     config = dataclasses.replace(prior.config, channels=1)
     save_transform_prior(
         path, config=config, params=nnx.split(Transform(config))[1], class_level=prior.class_level,
-        scales=[np.ones(depth) for depth in config.depths], thresholds=prior.thresholds,
-        expected=[table[:, :depth] for table, depth in zip(prior.expected, config.depths, strict=True)],
+        scales=[np.ones(depth) for depth in config.depths], tails=[np.ones(depth) for depth in config.depths],
+        thresholds=prior.thresholds, steps=[prior.steps[0][: config.depths[2]]],
+        numbers=[prior.numbers[0][: config.depths[2]]],
+        expected=[table[:, :depth] for table, depth in zip(prior.expected, config.depths)],
         frequencies=prior.frequencies, beta=prior.beta, budget=prior.budget, metadata={},
     )  # fmt: skip
     with pytest.raises(ValueError, match="channels"):
@@ -321,10 +351,16 @@ def test_huge_shapes_in_small_files_cost_little(transforms, shape, payload):
         decompress(pack(header, payload, prior.digest), priors=[prior])
 
 
-def test_streams_too_short_for_any_classes_are_not_begun(file, monkeypatch):
-    """The classes of a large image take a while, however few bytes claim to hold them."""
-    read = []
-    monkeypatch.setattr("recjax.codec.transform_decoding.take_classes", lambda *args: read.append(args))
+@pytest.mark.parametrize(("numbers", "begun"), [(False, []), (True, ["take_numbers"])])
+def test_streams_too_short_for_any_numbers_or_classes_are_not_begun(file, monkeypatch, numbers, begun):
+    """Those of a large image take a while and much memory, however few bytes claim to hold them."""
+    prior, read = file[0], []
+    for name in ("take_numbers", "take_classes"):
+        monkeypatch.setattr(f"recjax.codec.transform_stream.{name}", lambda *args, name=name: read.append(name))
+    if numbers:  # they are all 0 and cost next to nothing
+        free = np.full((1, 511), 1, np.int32)
+        free[:, 255] = (1 << 24) - 510
+        prior = dataclasses.replace(prior, numbers=(free.repeat(len(prior.numbers[0]), 0),))
     with pytest.raises(FormatError, match="cut off"):
-        decompress(resealed(file, b"\x12\x34", shape=(4096, 4096)), priors=[file[0]])
-    assert not read
+        decompress(resealed(file, b"\x12\x34", shape=(4096, 4096)), priors=[prior])
+    assert read == begun

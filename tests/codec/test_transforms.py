@@ -11,11 +11,14 @@ import safetensors.numpy
 from flax import nnx
 
 import recjax
-from recjax.codec import decompress_batch, encode_batch, load_prior, train_transform
-from recjax.codec.activity import class_bits
+from recjax.codec import decompress_batch, encode_batch, load_prior, pyramid, train_transform
+from recjax.codec.activity import activity_of, class_bits, in_cells
 from recjax.codec.crops import random_crops
+from recjax.codec.partition import NEGLIGIBLE
+from recjax.codec.quantised import number_frequencies, step_of
+from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.codec.transform_training import initial_state, model_at
-from recjax.inr.guess import walk
+from recjax.inr.guess import kl_nats, walk
 from recjax.inr.initial import PerPrice
 from recjax.inr.transform import Transform
 from recjax.modalities.image import psnr, resized
@@ -58,9 +61,9 @@ def objective(graph, params, price, crops):
     """Mean over the crops of the squared error and the price of the KL a pixel."""
     total = []
     for i, lot in enumerate(crops[:2]):
-        decoded, _, kl = guesses(graph, params, lot, jax.random.key(i))
+        posteriors, decoded = guesses(graph, params, lot, jax.random.key(i))
         error = np.mean((np.asarray(decoded) - (lot / 255 - 0.5)) ** 2)
-        total.append(error + price * sum(float(nats.sum()) for nats in kl) / lot[..., 0].size)
+        total.append(error + price * sum(float(kl_nats(own).sum()) for own in posteriors) / lot[..., 0].size)
     return np.mean(total)
 
 
@@ -157,48 +160,63 @@ def test_longer_registers_decode(transforms, signals):
     assert psnr(signals[0].values, decoded.values) == pytest.approx(result.psnr, abs=1e-9)
 
 
-def cells(x, side):
-    """``[n, height, width, depth]`` to ``[n, rows, columns, members, depth]``."""
-    n, height, width, depth = x.shape
-    x = x.reshape(n, height // side, side, width // side, side, depth).swapaxes(2, 3)
-    return x.reshape(n, height // side, width // side, side * side, depth)
-
-
-def test_stored_statistics_are_those_of_the_guesses(transforms, crops):
-    """Second moments, and the mean KL of every class, from other crops and samples than the file's."""
+@pytest.fixture(scope="module")
+def seen(transforms, crops):
+    """For every prior posteriors of other crops and samples than the file's, ``[level][mean or log_std]``."""
+    out = []
     for prior in transforms.priors:
-        square, bits, classes = [[], [], []], [[], [], []], []
-        for i, lot in enumerate(crops):
-            _, posteriors, kl = guesses(prior.network.graph, prior.network.params, lot, jax.random.key(50 + i))
-            own = sum(cells(np.asarray(kl[level]), 2 >> level).sum((3, 4)) for level in (0, 1)) / np.log(2)
-            classes.append(np.searchsorted(prior.thresholds, own))
-            for level, (mean, log_std) in enumerate(posteriors):
-                moment = (np.exp(2 * np.asarray(log_std)) + np.asarray(mean) ** 2) / prior.scales[level] ** 2
-                square[level].append(moment)
-                nats = 0.5 * (moment - 1) - np.asarray(log_std) + np.log(prior.scales[level])
-                bits[level].append(nats / np.log(2))
-        classes = np.concatenate(classes)
-        for level, (moments, own) in enumerate(zip(square, bits, strict=True)):
-            moment, own = np.concatenate(moments).mean((0, 1, 2)), np.concatenate(own)
-            assert moment.mean() == pytest.approx(1, abs=0.05) and np.abs(moment - 1).max() < 0.25, (level, moment)
+        run = functools.partial(guesses, prior.network.graph, prior.network.params)
+        lots = [run(lot, jax.random.key(50 + i))[0] for i, lot in enumerate(crops)]
+        out.append(jax.tree.map(lambda *parts: np.concatenate(parts), *lots))
+    return out
+
+
+def bits_of(posterior, scale, tail):
+    return np.asarray(kl_bits(*posterior_of_u(*posterior, scale[None, None, None], tail[None, None, None])))
+
+
+def test_scales_and_tails_make_the_least_kl(transforms, seen):
+    """On other crops no others are better by more than what so few crops leave open."""
+    for prior, posteriors in zip(transforms.priors, seen, strict=True):
+        for posterior, scale, tail in zip(posteriors, prior.scales, prior.tails, strict=True):
+            assert (tail >= 0.02).all() and (scale > 0).all()
+            own = bits_of(posterior, scale, tail).mean((0, 1, 2))
+            for other in [(0.7 * scale, tail), (1.4 * scale, tail), (scale, tail + 0.3), (scale, 0 * tail + 0.02)]:
+                assert (own < 1.02 * bits_of(posterior, *other).mean((0, 1, 2)) + 0.002).all()
+
+
+def test_stored_statistics_are_those_of_the_guesses(transforms, seen):
+    """The mean KL of every class, with a margin at the class level, and how classes and numbers are distributed."""
+    for prior, posteriors in zip(transforms.priors, seen, strict=True):
+        assert prior.class_level == 1 and len(prior.expected) == 2 and len(prior.steps) == len(prior.numbers) == 1
+        scales, tails = (tuple(map(jnp.asarray, x)) for x in (prior.scales, prior.tails))
+        classes = np.searchsorted(prior.thresholds, activity_of(posteriors, scales, tails, 1))
+        coded, everything = 0.0, 0.0
+        for level, margin in ((0, 1.0), (1, 1.3)):
+            own = bits_of(posteriors[level], prior.scales[level], prior.tails[level])
+            table = np.asarray(in_cells(own, 1 - level))
+            rows = [table[classes == i].reshape(-1, own.shape[-1]) for i in range(16)]
+            shares = np.array([len(row) for row in rows])
+            means = margin * np.stack([row.mean(0) if len(row) else 0 * own[0, 0, 0] for row in rows])
             expected = prior.expected[level] / 256
-            if level > prior.class_level:
-                means, shares = own.mean((0, 1, 2))[None], [1]
-            else:
-                table = [cells(own, 2 >> level)[classes == i].reshape(-1, own.shape[-1]) for i in range(16)]
-                shares = np.array([len(part) for part in table])
-                means = np.stack([part.mean(0) if len(part) else 0 * moment for part in table])
+            everything += shares @ means.sum(1)
+            means *= expected > 0  # what carries least is not coded
+            coded += shares @ means.sum(1)
             total, promised = (np.average(x, axis=0, weights=shares) for x in (means, expected))
             assert promised.sum() == pytest.approx(total.sum(), rel=0.06), level
             for share, row, stored in zip(shares, means, expected, strict=True):
                 if share >= 100:
                     assert stored.sum() == pytest.approx(row.sum(), rel=0.1, abs=0.2), (level, share)
                     np.testing.assert_allclose(stored, row, atol=0.2 + 0.2 * row.max())
+        assert 1 - 2 * NEGLIGIBLE < coded / everything < 1
         # frequencies are those of the classes: their code is not much longer than the entropy given the frequencies
         counts = np.bincount(classes.ravel(), minlength=16) / classes.size
         entropy = -(counts[counts > 0] * np.log2(counts[counts > 0])).sum()
         spent = sum(class_bits(image, prior.frequencies) for image in classes) / classes.size
         assert spent < entropy
+        np.testing.assert_allclose(prior.steps[0], step_of(posteriors[2][1].reshape(-1, 14)), rtol=0.05)
+        frequencies = number_frequencies(prior.steps[0], prior.scales[2], prior.tails[2])
+        np.testing.assert_array_equal(prior.numbers[0], frequencies)
 
 
 @loose
@@ -246,3 +264,19 @@ def test_wrong_arguments_are_refused(transforms, transform_config, tmp_path):
         other = dataclasses.replace(transform_config, seed=1)
         train_transform(other, transforms.images, outs, checkpoint_dir=transforms.outs[0].parent / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_large_images_are_decoded_in_strips(transforms, monkeypatch):
+    """Which have the pixels of the whole; the last strip is lower."""
+    prior, rng, calls = transforms.priors[1], np.random.default_rng(6), []
+    sides = zip((4, 2, 1), prior.config.depths, strict=True)
+    grids = [rng.normal(size=(5 * side, 3 * side, depth)).astype(np.float32) for side, depth in sides]
+    whole = pyramid.pixels(prior, grids)
+    decoded = pyramid._decoded
+    monkeypatch.setattr(pyramid, "_decoded", lambda *args: calls.append(args) or decoded(*args))
+    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 2 * 3 * 32 * 32 + 1)
+    strips = pyramid.pixels(prior, grids)
+    assert [latents[0].shape[1] for _, latents in calls] == [10, 10, 6]
+    assert strips.shape == whole.shape == (160, 96, 3) and whole.std() > 10
+    difference = np.abs(strips.astype(int) - whole)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01

@@ -24,10 +24,7 @@ class MiniaturePrior:
     name: str = "photo-high"
     modality: str = "image"
     patch_shape: tuple = (8, 8, 3)
-    n_blocks: int = 1
-    groups: tuple = (types.SimpleNamespace(kind="patch", n_blocks=1),)
     budget: int = 12
-    rate_bits: float = 10.0
 
     @property
     def digest(self):
@@ -37,8 +34,9 @@ class MiniaturePrior:
     def metadata(self):
         return {"licence": "none"}
 
-    def blocks_in(self, patches):
-        return (patches[0] * patches[1],)
+    @property
+    def summary(self):
+        return {"blocks": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Compressed:
 
 def miniature_codec():
     codec = types.ModuleType("recjax.codec")
-    names = {"photo-low": None, "photo-high": None}
+    names = dict.fromkeys(f"photo-{quality}" for quality in ("low", "medium", "high", "best"))
 
     def load_prior(name):
         if str(name) not in names:
@@ -90,6 +88,14 @@ def miniature_codec():
         patches = np.broadcast_to(levels[:, None, None], (count, 8, 8, 3))
         return recjax.Signal(im.from_patches(patches, shape, (8, 8)), "image", {"gray": header.gray})
 
+    def stream_parts(prior, header, payload):
+        sizes = np.full(np.prod(im.n_patches(header.shape or prior.patch_shape[:2], (8, 8))), 12)
+        indices = range_coder.decode_indices(payload, sizes, header.exponent)
+        bits = float(zipf.codelength_bits(indices, sizes, header.exponent).sum())
+        return {"patch": {"blocks": len(sizes), "index_bits": round(bits, 2)}}
+
+    codec.stream_parts = types.ModuleType("recjax.codec.stream_parts")
+    codec.stream_parts.stream_parts = stream_parts
     codec.load_prior = load_prior
     codec.embedded_priors = lambda: names
     codec.encode_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
@@ -101,6 +107,7 @@ def miniature_codec():
 def codec(monkeypatch):
     module = miniature_codec()
     monkeypatch.setitem(sys.modules, "recjax.codec", module)
+    monkeypatch.setitem(sys.modules, "recjax.codec.stream_parts", module.stream_parts)
     return module
 
 
@@ -137,8 +144,10 @@ def test_round_trip(codec, folder, capsys):
     assert f"photo.rec: {size} bytes, {8 * size / 600:.3f} bpp, 20.00 dB" in out
     assert run(capsys, "decompress", "photo.rec", "back.png") == (0, "", "")
     assert recjax.load("back.png").values.shape == (20, 30, 3)
-    assert run(capsys, "compress", "photo.png", "low.rec", "--quality", "low")[0] == 0
-    assert Path("low.rec").read_bytes()[5:8] == MiniaturePrior("photo-low").digest[:3]
+    for quality in ("low", "medium", "high", "best"):
+        assert run(capsys, "compress", "photo.png", f"{quality}.rec", "--quality", quality)[0] == 0
+        assert Path(f"{quality}.rec").read_bytes()[5:8] == MiniaturePrior(f"photo-{quality}").digest[:3]
+    assert "best" in refused(capsys, "compress", "photo.png", "a.rec", "--quality", "worst", code=2)
 
 
 def test_info_adds_up(codec, folder, capsys):
@@ -171,7 +180,7 @@ def test_info_of_an_unknown_prior_shows_the_header(codec, folder, capsys):
 
 
 def test_priors(codec, capsys):
-    assert set(json.loads(run(capsys, "priors", "--json")[1])) == {"photo-low", "photo-high"}
+    assert set(json.loads(run(capsys, "priors", "--json")[1])) == set(codec.embedded_priors())
     assert "licence          none" in run(capsys, "priors")[1]
 
 
@@ -365,8 +374,8 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     facts = json.loads(out)
     assert (code, err) == (0, "") and facts["prior"] == "mine-1" and facts["shape"] == [20, 30]
     parts = facts["groups"]
-    assert list(parts) == ["classes", "8x8", "4x4"] and facts["patches"] == 12 and facts["exponent"] == 0
-    assert sum(part["blocks"] for part in parts.values()) == facts["blocks"] > 0 == parts["classes"]["blocks"]
+    assert list(parts) == ["numbers", "classes", "blocks"] and facts["patches"] == 12 and facts["exponent"] == 0
+    assert sum(part["blocks"] for part in parts.values()) == facts["blocks"] == parts["blocks"]["blocks"] > 0
     assert sum(part["index_bits"] for part in parts.values()) == pytest.approx(facts["index_bits"], abs=0.02)
     assert facts["bytes"] == Path("a.rec").stat().st_size and abs(facts["rounding_bits"]) < 8
     # which prior is needed is said, and another one is no help

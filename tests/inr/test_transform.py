@@ -12,7 +12,7 @@ from flax import nnx
 
 from recjax.codec.transform_training import TransformTraining, initial_state, model_at
 from recjax.inr.corners import corner_product, folded, lapped
-from recjax.inr.guess import walk
+from recjax.inr.guess import descend, kl_nats, look, walk
 from recjax.inr.initial import PerPrice
 from recjax.inr.transform import Transform, TransformConfig, bordered
 
@@ -83,12 +83,12 @@ def test_every_latent_has_an_effect_and_none_beyond_the_next_cell(latents):
 
 
 def test_a_walk_decodes_to_what_its_samples_decode_to():
-    """And its KL is that of its posteriors."""
+    """And the KL of its posteriors is that from N(0, 1)."""
     graph, params = shaken(CONFIG)
     rng, key = np.random.default_rng(2), jax.random.key(3)
     shape = 1, ROWS * CONFIG.cell, COLUMNS * CONFIG.cell
     images = jnp.asarray(rng.uniform(-0.5, 0.5, (*shape, 3)), jnp.float32)
-    decoded, posteriors, kl = jax.jit(lambda params: walk(nnx.merge(graph, params), images, key))(params)
+    posteriors, decoded = jax.jit(lambda params: walk(nnx.merge(graph, params), images, key))(params)
     samples = []
     for level, (mean, log_std) in enumerate(posteriors):
         side = CONFIG.stride << level
@@ -96,9 +96,22 @@ def test_a_walk_decodes_to_what_its_samples_decode_to():
         noise = jax.random.normal(jax.random.fold_in(key, level), mean.shape)
         samples.append(bordered(mean + jnp.exp(log_std) * noise))
         m, s = np.asarray(mean, np.float64), np.exp(np.asarray(log_std, np.float64))
-        np.testing.assert_allclose(kl[level], 0.5 * (s**2 + m**2 - 1) - np.log(s), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(kl_nats((mean, log_std)), 0.5 * (s**2 + m**2 - 1) - np.log(s), rtol=1e-4, atol=1e-5)
     expected = decode(graph, params, samples)
     np.testing.assert_allclose(decoded, expected, atol=1e-4 * float(jnp.abs(expected).max()))
+
+    @jax.jit
+    def lower(params):
+        """From the second level, in the context of the first one's samples."""
+        model = nnx.merge(graph, params)
+        top = model.top(1, ROWS, COLUMNS)
+        return descend(model, 1, look(model, images), model.context(1, top, top.coefficients(samples[2])), key)
+
+    again, same = lower(params)
+    assert len(again) == 2
+    for own, other in zip(again, posteriors):
+        np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(same, decoded, atol=1e-4 * float(jnp.abs(expected).max()))
 
 
 def linear_start(config, prices=(1e-3,)):
