@@ -76,17 +76,17 @@ def _encode(signals, prior, coder, key):
     grids, numbers = [], []
     for level in reversed(range(prior.class_level + 1, prior.config.levels)):
         step = prior.steps[level - prior.class_level - 1]
-        numbers.append(numbers_of(np.asarray(_posterior(prior.network, level, seen[level], context)[0]), step))
+        mean = _finite(_posterior(prior.network, level, seen[level], context)[0])
+        numbers.append(numbers_of(mean, step))
         grids.append(numbers[-1] * step)
         context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
-    activity = np.asarray(_activity(prior.network, prior.class_level, seen, context, prior.scales, prior.tails, key))
-    if not np.isfinite(activity).all():
-        raise ValueError("a posterior is not finite: the prior does not fit the image")
+    activity = _finite(_activity(prior.network, prior.class_level, seen, context, prior.scales, prior.tails, key))
     classes = np.searchsorted(prior.thresholds, activity)
     factors, indices, kl_bits = [[] for _ in signals], [[] for _ in signals], np.zeros(len(signals))
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(prior.network, level, seen[level], context)
-        mean, std = map(np.asarray, _of_u(guess[0], guess[1], prior.scales[level], prior.tails[level]))
+        scale, tail = prior.scales[level][None, None, None], prior.tails[level][None, None, None]
+        mean, std = map(_finite, _of_u(guess[0], guess[1], scale, tail))
         spent = (0.5 * (std * std + mean * mean - 1) - np.log(std)).sum(3) / np.log(2)
         for i, own in enumerate(classes):
             factors[i].append(_factor(prior, level, own, spent[i]))
@@ -110,6 +110,13 @@ def _encode(signals, prior, coder, key):
                [grid[i] for grid in reversed(grids)])
         for i, signal in enumerate(signals)
     ]  # fmt: skip
+
+
+def _finite(x):
+    x = np.asarray(x)
+    if not np.isfinite(x).all():
+        raise ValueError("a posterior is not finite: the prior does not fit the image")
+    return x
 
 
 def _factor(prior, level, classes, bits):
