@@ -1,12 +1,14 @@
 """Blocks that follow an image: what is coded, in which order, and how much lies in a block."""
 
+import itertools
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from recjax.codec.allocation import MOST, UNIT, allocate, count_blocks
+from recjax.codec.allocation import FACTOR_UNIT, MOST, UNIT, allocate, count_blocks, scaled
 from recjax.codec.pyramid import blocks_of, count_units, level_units
 
 
@@ -93,16 +95,16 @@ def test_units_of_levels_are_counted_without_them(transforms, shape):
     prior = transforms.priors[1]
     classes = np.random.default_rng(1).integers(0, 16, shape)
     for level, side in ((0, 2), (1, 1)):
-        units = level_units(prior, level, classes)
+        units = level_units(prior, level, classes, FACTOR_UNIT)
         assert units.shape == (side * shape[0], side * shape[1], prior.config.depths[level])
         for y, x in np.ndindex(units.shape[:2]):
             np.testing.assert_array_equal(units[y, x], prior.expected[level][classes[y // side, x // side]])
-    for level in range(2):
-        units, blocks = level_units(prior, level, classes), blocks_of(prior, level, classes)
-        assert count_units(prior, level, classes) == units.sum(dtype=np.int64)
-        assert len(blocks.widths) == count_blocks(count_units(prior, level, classes), prior.budget)
+    for level, factor in itertools.product(range(2), (1, 20, FACTOR_UNIT, 256)):
+        units, blocks = level_units(prior, level, classes, factor), blocks_of(prior, level, classes, factor)
+        assert count_units(prior, level, classes, factor) == units.sum(dtype=np.int64)
+        assert len(blocks.widths) == count_blocks(count_units(prior, level, classes, factor), prior.budget)
         assert len(blocks.latents) == np.count_nonzero(units)
-    orders = [blocks_of(prior, level, classes).latents for level in (0, 1)]
+    orders = [blocks_of(prior, level, classes, FACTOR_UNIT).latents for level in (0, 1)]
     assert (np.diff(orders[0]) < 0).any() and not np.array_equal(orders[0][: len(orders[1])], orders[1])
 
 
@@ -110,7 +112,7 @@ def test_latents_are_dealt_alike_over_an_image(transforms):
     """The order is random: the first half of it has its share of every quarter of the image."""
     prior = transforms.priors[1]
     classes = np.full((32, 32), 12)
-    order, units = blocks_of(prior, 0, classes).latents, level_units(prior, 0, classes)
+    order, units = blocks_of(prior, 0, classes, FACTOR_UNIT).latents, level_units(prior, 0, classes, FACTOR_UNIT)
     first = np.zeros(units.size, bool)
     first[order[: len(order) // 2]] = True
     coded, quarter = units > 0, np.s_[:32, 32:]
@@ -118,3 +120,10 @@ def test_latents_are_dealt_alike_over_an_image(transforms):
     assert n > 1000
     share = first.reshape(units.shape)[quarter].sum() / n
     assert abs(share - 0.5) < 5 * np.sqrt(0.25 / n)
+
+
+def test_scaled_units_keep_their_zeros_and_bounds():
+    units = np.array([0, 1, 3, 100, 2000, 2560], np.uint16)
+    assert scaled(units, FACTOR_UNIT).tolist() == units.tolist()
+    assert scaled(units, 1).tolist() == [0, 1, 1, 3, 63, 80]
+    assert scaled(units, 256).tolist() == [0, 8, 24, 800, MOST, MOST]

@@ -186,18 +186,18 @@ def test_scales_and_tails_make_the_least_kl(transforms, seen):
 
 
 def test_stored_statistics_are_those_of_the_guesses(transforms, seen):
-    """The mean KL of every class, with a margin at the class level, and how classes and numbers are distributed."""
+    """The mean KL of every class, and how classes and numbers are distributed."""
     for prior, posteriors in zip(transforms.priors, seen, strict=True):
         assert prior.class_level == 1 and len(prior.expected) == 2 and len(prior.steps) == len(prior.numbers) == 1
         scales, tails = (tuple(map(jnp.asarray, x)) for x in (prior.scales, prior.tails))
         classes = np.searchsorted(prior.thresholds, activity_of(posteriors, scales, tails, 1))
         coded, everything = 0.0, 0.0
-        for level, margin in ((0, 1.0), (1, 1.3)):
+        for level in (0, 1):
             own = bits_of(posteriors[level], prior.scales[level], prior.tails[level])
             table = np.asarray(in_cells(own, 1 - level))
             rows = [table[classes == i].reshape(-1, own.shape[-1]) for i in range(16)]
             shares = np.array([len(row) for row in rows])
-            means = margin * np.stack([row.mean(0) if len(row) else 0 * own[0, 0, 0] for row in rows])
+            means = np.stack([row.mean(0) if len(row) else 0 * own[0, 0, 0] for row in rows])
             expected = prior.expected[level] / 256
             everything += shares @ means.sum(1)
             means *= expected > 0  # what carries least is not coded
@@ -207,7 +207,7 @@ def test_stored_statistics_are_those_of_the_guesses(transforms, seen):
             for share, row, stored in zip(shares, means, expected, strict=True):
                 if share >= 100:
                     assert stored.sum() == pytest.approx(row.sum(), rel=0.1, abs=0.2), (level, share)
-                    np.testing.assert_allclose(stored, row, atol=0.2 + 0.2 * row.max())
+                    np.testing.assert_allclose(stored, row, atol=0.2 + 0.35 * row.max())
         assert 1 - 2 * NEGLIGIBLE < coded / everything < 1
         # frequencies are those of the classes: their code is not much longer than the entropy given the frequencies
         counts = np.bincount(classes.ravel(), minlength=16) / classes.size
