@@ -16,6 +16,7 @@ import tyro
 
 from recjax.codec import load_prior
 from recjax.codec.fit import adam, advance, initial_fit
+from recjax.codec.inr_encoding import prior_start
 from recjax.codec.objective import in_chunks, posterior_gradient
 from recjax.codec.patches import make_batch
 from recjax.codec.signals import make_targets, take_subset
