@@ -11,6 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -20,14 +21,13 @@ _TAILS = (LEAST_TAIL, 0.15, 0.3, 0.45, 0.6, 0.8)
 _SHRINKAGE = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 
 
-def stretched(
-    u: Float[np.ndarray, "*shape"], scale: Float[np.ndarray, "*shape"], tail: Float[np.ndarray, "*shape"]
-) -> Float[np.ndarray, "*shape"]:
+def stretched(u: npt.ArrayLike, scale: npt.ArrayLike, tail: npt.ArrayLike) -> np.ndarray:
     """The latents; by NumPy, since their number is another one for every image.
 
-    >>> float(stretched(np.float32(2), np.float32(3), np.float32(0.5)).round(3))
+    >>> round(float(stretched(2.0, 3.0, 0.5)), 3)
     7.051
     """
+    u, scale, tail = map(np.asarray, (u, scale, tail))
     return scale * np.sinh(tail * u) / tail
 
 

@@ -30,7 +30,7 @@ _TAIL = 0.005
 
 def class_level_of(config) -> int:
     """The level whose cells have a class."""
-    return min(config.levels - 1, round(math.log2(CLASS_CELL / config.stride)))
+    return max(0, min(config.levels - 1, round(math.log2(CLASS_CELL / config.stride))))
 
 
 def save_transform(

@@ -374,7 +374,9 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     facts = json.loads(out)
     assert (code, err) == (0, "") and facts["prior"] == "mine-1" and facts["shape"] == [20, 30]
     parts = facts["groups"]
-    assert list(parts) == ["numbers", "classes", "blocks"] and facts["patches"] == 12 and facts["exponent"] == 0
+    assert (
+        list(parts) == ["numbers", "classes", "factors", "blocks"] and facts["patches"] == 12 and facts["exponent"] == 0
+    )
     assert sum(part["blocks"] for part in parts.values()) == facts["blocks"] == parts["blocks"]["blocks"] > 0
     assert sum(part["index_bits"] for part in parts.values()) == pytest.approx(facts["index_bits"], abs=0.02)
     assert facts["bytes"] == Path("a.rec").stat().st_size and abs(facts["rounding_bits"]) < 8
