@@ -5,6 +5,7 @@ A file is in the safetensors format: tensors, and one JSON text under the metada
 :mod:`recjax.codec.transform_prior`.
 """
 
+import abc
 import dataclasses
 import json
 import os
@@ -23,7 +24,7 @@ FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Prior:
+class Prior(abc.ABC):
     """A trained prior.
 
     Attributes:
@@ -43,14 +44,14 @@ class Prior:
     metadata: dict[str, Any]
 
     @property
+    @abc.abstractmethod
     def patch_shape(self) -> tuple[int, ...]:
         """Sides of the pieces that signals are made of, and channels."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def summary(self) -> dict[str, Any]:
         """Facts for people."""
-        raise NotImplementedError
 
 
 def write_prior(
