@@ -17,10 +17,10 @@ from recjax.codec.inr_encoding import code_signals
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.patches import render
 from recjax.codec.tails import kl_bits, posterior_of_u
+from recjax.codec.transform_fit import fit_transform
 from recjax.codec.transform_prior import TransformPrior
-from recjax.inr.guess import walk
+from recjax.inr.guess import descend
 from recjax.modalities import Signal
-from recjax.modalities.image import n_patches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +45,13 @@ def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tu
     """The signals with exact samples of their latents, and the KL of all of them in bits.
 
     Args:
-        effort: of the fit and the refinement of a SIREN, which cost what they do in real coding; a transform has none.
+        effort: of the fit, and of a SIREN's refinement, which cost what they do in real coding.
     """
     if isinstance(prior, TransformPrior):
         keys = jax.random.split(jax.random.key(0), len(signals))
-        images, bits = zip(*(_transformed(signal, prior, key) for signal, key in zip(signals, keys)), strict=True)
+        images, bits = zip(
+            *(_transformed(signal, prior, effort, key) for signal, key in zip(signals, keys)), strict=True
+        )
         return list(images), sum(bits)
     assert isinstance(prior, InrPrior)
     batch, z, _, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget))
@@ -57,19 +59,18 @@ def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tu
     return decoded, float(sum(part.sum() for part in kl_bits))
 
 
-def _transformed(signal, prior, key):
-    """One image at a sample of its guessed posterior, and the KL of all latents, also of those that files leave out."""
+def _transformed(signal, prior, effort, key):
+    """One image at a sample of its posterior, and the KL of all latents, also of those that files leave out."""
     height, width, _ = signal.values.shape
-    rows, columns = n_patches(signal.values.shape, prior.patch_shape)
-    padding = (0, rows * prior.config.cell - height), (0, columns * prior.config.cell - width), (0, 0)
-    padded = np.pad(signal.values, padding, mode="edge")[None]
-    values, bits = _sample(prior.network, prior.scales, prior.tails, padded, key)
+    fit = fit_transform([signal], prior, steps=effort.fit_steps, price=1.0, key=key)
+    values, bits = _sample(fit, prior.scales, prior.tails, key)
     image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
     return Signal(image, "image", {"gray": False}), float(bits)
 
 
 @jax.jit
-def _sample(network, scales, tails, images, key):
-    posteriors, decoded = walk(nnx.merge(network.graph, network.params), images.astype(jnp.float32) / 255 - 0.5, key)
+def _sample(fit, scales, tails, key):
+    model = nnx.merge(fit.network.graph, fit.network.params)
+    posteriors, decoded = descend(model, len(scales) - 1, fit.seen, fit.top, key, fit.moves)
     levels = zip(posteriors, scales, tails, strict=True)
     return decoded, sum(kl_bits(*posterior_of_u(mean, std, scale, tail)).sum() for (mean, std), scale, tail in levels)

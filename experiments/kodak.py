@@ -2,15 +2,18 @@
 
     python -m experiments.kodak --data FOLDER --priors photo-low photo-medium photo-high photo-best
 
-``FOLDER`` holds the images (the published curves are for the 24 of Kodak); a prior is the name of an embedded one, or a
-file. Every image becomes a file of its own, which is decoded again. Rate is the mean of file sizes, PSNR the mean over
-images, as in the papers. JPEG 2000, WebP and AVIF are files that Pillow writes, with one setting for all images.
+``--bpp 0.1 0.25`` adds files of equal size for all images, which is what COMBINER and RECOMBINER have: every image as
+many blocks. ``FOLDER`` holds the images (the published curves are for the 24 of Kodak); a prior is the name of an
+embedded one, or a file. Every image becomes a file of its own, which is decoded again. Rate is the mean of file sizes,
+PSNR the mean over images, as in the papers. JPEG 2000, WebP and AVIF are files that Pillow writes, with one setting for
+all images (that of JPEG 2000 is the size).
 """
 
 import dataclasses
 import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from experiments.exact import exact_samples
 from experiments.published import load_curve
 from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
-from recjax.codec import Prior, decompress, encode_batch, load_prior
+from recjax.codec import Encoded, Prior, decompress, encode_at_rate, encode_batch, load_prior
 from recjax.codec.effort import effort_of
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities.image import psnr
@@ -36,6 +39,7 @@ class Args:
     Attributes:
         data: folder of images.
         priors: names of embedded priors, or files.
+        bpp: sizes of files of equal size.
         effort: 1 to 9.
         limit: only the first so many images, by name.
         out: folder of the results.
@@ -43,6 +47,7 @@ class Args:
 
     data: Path
     priors: tuple[str, ...]
+    bpp: tuple[float, ...] = ()
     effort: int = 5
     limit: int | None = None
     out: Path = Path("experiments/results")
@@ -60,20 +65,22 @@ def load_images(folder: Path, limit: int | None) -> dict[str, recjax.Signal]:
     return {path.name: recjax.load(path) for path in paths[:limit]}
 
 
-def files(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> list[dict]:
+def files(
+    images: dict[str, recjax.Signal], encode: Callable[[recjax.Signal], Encoded], priors: Sequence[Prior]
+) -> list[dict]:
     """Size, quality and seconds of a file of every image; compilation for the shape of an image is apart."""
     rows, shapes = [], set()
     with tempfile.TemporaryDirectory() as folder:
         for name, signal in images.items():
             if signal.values.shape not in shapes:
                 shapes.add(signal.values.shape)
-                decompress(encode_batch([signal], prior, effort=effort)[0].blob, priors=(prior,))
+                decompress(encode(signal).blob, priors=priors)
             path = Path(folder) / f"{name}.rec"
             start = time.perf_counter()
-            result = encode_batch([signal], prior, effort=effort)[0]
+            result = encode(signal)
             path.write_bytes(result.blob)
             encoded = time.perf_counter()
-            decoded = decompress(path.read_bytes(), priors=(prior,))
+            decoded = decompress(path.read_bytes(), priors=priors)
             stop = time.perf_counter()
             pixels = signal.values[..., 0].size
             rows.append(
@@ -100,22 +107,40 @@ def exact(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict[s
     return {"kl_bpp": float(np.mean(rates)), "psnr": float(np.mean(quality))}
 
 
-def measure(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict:
-    """Files and, of a transform, exact samples."""
-    rows = files(images, prior, effort)
+def measure(
+    images: dict[str, recjax.Signal],
+    name: str,
+    encode: Callable[[recjax.Signal], Encoded],
+    priors: Sequence[Prior] = (),
+) -> dict:
+    """`files`, and their means."""
+    rows = files(images, encode, priors)
     means = {
         key: float(np.mean([row[key] for row in rows]))
         for key in ("bpp", "kl_bpp", "psnr", "seconds", "decode_seconds")
     }
-    result = {"prior": prior.name, "digest": prior.digest.hex()[:12], **means, "images": rows}
+    result = {"name": name, **means, "images": rows}
     print(
-        "{prior}: {bpp:.4f} bpp, KL {kl_bpp:.4f} bpp, {psnr:.2f} dB, encoding {seconds:.2f} s, "
-        "decoding {decode_seconds:.2f} s an image".format(**result)
+        "{name}: {bpp:.4f} bpp, KL {kl_bpp:.4f} bpp, {psnr:.2f} dB, encoding {seconds:.2f} s, "
+        "decoding {decode_seconds:.2f} s an image".format(**result),
+        flush=True,
     )
+    return result
+
+
+def measure_prior(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict:
+    """Files and, of a transform, exact samples."""
+    result = measure(images, prior.name, lambda signal: encode_batch([signal], prior, effort=effort)[0], (prior,))
+    result["digest"] = prior.digest.hex()[:12]
     if isinstance(prior, TransformPrior):  # that of a SIREN costs as much as its files
         result["exact"] = exact(images, prior, effort)
         print("  exact: KL {kl_bpp:.4f} bpp, {psnr:.2f} dB".format(**result["exact"]), flush=True)
     return result
+
+
+def curve_of(results: list[dict]) -> Curve:
+    points = sorted((result["bpp"], result["psnr"]) for result in results)
+    return Curve([bpp for bpp, _ in points], [psnr for _, psnr in points])
 
 
 def compare(ours: Curve, others: dict[str, Curve]) -> dict[str, dict]:
@@ -126,30 +151,31 @@ def compare(ours: Curve, others: dict[str, Curve]) -> dict[str, dict]:
     }
 
 
-def print_table(ours: Curve, comparison: dict[str, dict]) -> None:
+def print_table(title: str, ours: Curve, comparison: dict[str, dict]) -> None:
     """PSNR in dB of every codec (rows) at our rates (columns)."""
 
     def line(name, values, last):
         cells = "".join(f"{'n/a' if value is None else f'{value:.2f}':>10}" for value in values)
         print(f"{name:<24}{cells}{last:>12}")
 
-    print(f"{'':<24}{''.join(f'{bpp:>6.3f} bpp' for bpp in ours.bpp)}{'our BD-rate':>12}")
+    print(f"{title:<24}{''.join(f'{bpp:>6.3f} bpp' for bpp in ours.bpp)}{'our BD-rate':>12}")
     line("recjax", ours.psnr, "")
     for name, row in comparison.items():
         bd = row["bd_rate_percent"]
         line(name, row["psnr_at_our_rates"], "n/a" if bd is None else f"{bd:+.1f} %")
 
 
-def plot(results: list[dict], measured: dict[str, Curve], published: dict[str, Curve], out: Path) -> None:
-    """PSNR against rate on a logarithmic axis."""
+def plot(results: list[dict], equal: list[dict], others: tuple[dict[str, Curve], dict[str, Curve]], out: Path) -> None:
+    """PSNR against rate on a logarithmic axis; the others are measured and published."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 6), constrained_layout=True)
-    for name, curve in published.items():
-        axes.plot(*curve, "o--", ms=3, lw=1, label=name)
-    for name, curve in measured.items():
-        axes.plot(*curve, "s-", ms=3, lw=1, label=name)
-    axes.plot(*zip(*sorted((r["bpp"], r["psnr"]) for r in results), strict=True), "ko-", label="recjax, files")
+    for curves, style in zip(others, ("s-", "o--"), strict=True):
+        for name, curve in curves.items():
+            axes.plot(*curve, style, ms=3, lw=1, label=name)
+    for own, style, label in ((results, "ko-", "one price"), (equal, "k^--", "equal sizes")):
+        if own:
+            axes.plot(*curve_of(own), style, ms=5, label=f"recjax, files, {label} for all images")
     ideal = sorted((r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in results if "exact" in r)
     if ideal:
         axes.plot(*zip(*ideal, strict=True), "k*", label="recjax, exact samples (at KL)")
@@ -166,14 +192,20 @@ def plot(results: list[dict], measured: dict[str, Curve], published: dict[str, C
 def main(args: Args) -> None:
     priors = [load_prior(name) for name in args.priors]
     images = load_images(args.data, args.limit)
-    results = sorted((measure(images, prior, args.effort) for prior in priors), key=lambda result: result["bpp"])
-    ours = Curve([r["bpp"] for r in results], [r["psnr"] for r in results])
+    results = [measure_prior(images, prior, args.effort) for prior in priors]
+    equal = [
+        measure(images, f"{bpp:g} bpp", lambda signal, bpp=bpp: encode_at_rate(signal, bpp, effort=args.effort))
+        for bpp in args.bpp
+    ]
     if missing := missing_codecs():
         print(f"not measured, because this Pillow lacks them: {', '.join(missing)}")
     measured = {f"{name} (measured)": curve for name, curve in measured_curves(list(images.values())).items()}
     published = {f"{name} (published)": Curve(*load_curve("kodak", name)) for name in PUBLISHED}
-    comparison = compare(ours, measured | published)
-    print_table(ours, comparison)
+    comparison = {}
+    for own, name in ((results, "one price"), (equal, "equal sizes")):
+        if own:
+            comparison[name] = compare(curve_of(own), measured | published)
+            print_table(name, curve_of(own), comparison[name])
     args.out.mkdir(parents=True, exist_ok=True)
     document = {
         "name": "kodak",
@@ -181,12 +213,13 @@ def main(args: Args) -> None:
         "source": "python -m experiments.kodak",
         "results": {
             "recjax": results,
+            "equal_sizes": equal,
             "measured": {name: curve._asdict() for name, curve in measured.items()},
             "comparison": comparison,
         },
     }
     (args.out / "kodak.json").write_text(json.dumps(document, indent=1) + "\n")
-    plot(results, measured, published, args.out)
+    plot(results, equal, (measured, published), args.out)
 
 
 if __name__ == "__main__":

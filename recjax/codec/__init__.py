@@ -1,10 +1,12 @@
 """The codec: priors, posteriors, blocks, files."""
 
+from recjax.codec.compression import compress, compress_batch
 from recjax.codec.dataset import load_training_images, load_whole_images
 from recjax.codec.decoding import decompress, decompress_batch
-from recjax.codec.encoding import Encoded, compress, compress_batch, encode_batch
+from recjax.codec.encoding import Encoded, encode_batch
 from recjax.codec.prior import Prior, embedded_priors
 from recjax.codec.prior_files import load_prior
+from recjax.codec.rate_control import encode_at_rate
 from recjax.codec.train_config import TrainConfig
 from recjax.codec.training_run import train_prior
 from recjax.codec.transform_training import TransformTraining, train_transform
@@ -19,6 +21,7 @@ __all__ = [
     "decompress",
     "decompress_batch",
     "embedded_priors",
+    "encode_at_rate",
     "encode_batch",
     "load_prior",
     "load_training_images",

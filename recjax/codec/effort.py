@@ -1,6 +1,7 @@
 """What ``effort`` 1 to 9 means: gradient steps and look-ahead.
 
-More candidates (``extra_bits``) cost time and gain nothing that ``experiments/coding_gap.py`` can measure.
+For implicit neural representations more candidates (``extra_bits``) cost time and gain nothing that
+``experiments/coding_gap.py`` can measure.
 """
 
 import dataclasses
@@ -51,8 +52,9 @@ EFFORTS = {
 }
 
 
-TRANSFORM_EXTRA_BITS = {1: 0, 2: 0, 3: 0, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 4}
-"""For transforms, which are coded in one pass: twice the time a bit, about 0.03 dB."""
+_TRANSFORM_STEPS = {1: 0, 2: 5, 3: 10, 4: 15, 5: 20, 6: 30, 7: 50, 8: 100, 9: 200}
+_TRANSFORM_EXTRA_BITS = {1: 0, 2: 0, 3: 0, 4: 0, 5: 1, 6: 1, 7: 2, 8: 3, 9: 4}
+"""For transforms, whose blocks are coded in one pass: twice the time a bit, about 0.03 dB."""
 
 
 def effort_of(level: int, *, transform: bool = False) -> Effort:
@@ -68,5 +70,6 @@ def effort_of(level: int, *, transform: bool = False) -> Effort:
     if level not in EFFORTS:
         raise ValueError(f"effort must be 1 to 9, got {level}")
     if transform:
-        return Effort(fit_steps=0, refine_steps=0, extra_bits=TRANSFORM_EXTRA_BITS[level])
+        steps, extra_bits = _TRANSFORM_STEPS[level], _TRANSFORM_EXTRA_BITS[level]
+        return Effort(fit_steps=steps, refine_steps=0, extra_bits=extra_bits)
     return EFFORTS[level]

@@ -1,4 +1,4 @@
-"""Signals to ``.rec`` bytes."""
+"""Signals to ``.rec`` bytes, with an account of the bits."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -46,6 +46,7 @@ def encode_batch(
     effort: int | Effort = 5,
     key: jax.Array | None = None,
     extra_bits: int | None = None,
+    price: float = 1.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Encoded]:
     """Compresses signals together, with an account of the bits of each.
@@ -56,6 +57,7 @@ def encode_batch(
       effort: 1 (fast) to 9 (slow, better), or explicit settings.
       key: of the encoder's own noise; the decoder does not need it.
       extra_bits: overrides the effort's ``t``.
+      price: of a bit, relative to that at which the prior was trained; of a transform. Less makes a larger file.
       progress: called with the fraction done.
 
     Raises:
@@ -68,24 +70,29 @@ def encode_batch(
     if not isinstance(prior, InrPrior | TransformPrior):
         raise ValueError(f"prior must be a Prior (recjax.load_prior reads one), got {type(prior).__name__}")
     for signal in signals:
-        _check(signal, prior)
+        check_signal(signal)
     effort = effort if isinstance(effort, Effort) else effort_of(effort, transform=isinstance(prior, TransformPrior))
     if extra_bits is not None:
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
+    if not 0.01 <= price <= 100:
+        raise ValueError(f"price must be 0.01 to 100, got {price}")
     key = jax.random.key(0) if key is None else key
     if isinstance(prior, TransformPrior):
-        coded = encode_transform(signals, prior, effort, key, progress)
+        coded = encode_transform(signals, prior, effort, key, progress, price)
+    elif price != 1:
+        raise ValueError("the rate of an implicit neural representation is that of its prior: price must be 1")
     else:
         coded = encode_inr(signals, prior, effort, key, progress)
     return [_pack(signal, own, prior, effort.extra_bits) for signal, own in zip(signals, coded, strict=True)]
 
 
-def _check(signal, prior):
+def check_signal(signal: Signal) -> None:
+    """Raises a ValueError unless this is an image that can be coded."""
     if not isinstance(signal, Signal):
         raise ValueError(f"a signal must be a recjax.Signal (recjax.load reads one), got {type(signal).__name__}")
     values = signal.values
-    if signal.modality != prior.modality:
-        raise ValueError(f"a prior for {prior.modality} cannot code {signal.modality}")
+    if signal.modality != "image":
+        raise ValueError(f"a prior for image cannot code {signal.modality}")
     if not isinstance(values, np.ndarray):
         raise ValueError(f"the values of an image must be a NumPy array, got {type(values).__name__}")
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
@@ -112,25 +119,3 @@ def _pack(signal: Signal, coded: Coded, prior: Prior, extra_bits: int) -> Encode
         header_bits=header_bits(header, coded.payload),
         psnr=psnr(signal.values, coded.decoded.values),
     )
-
-
-def compress(signal: Signal, prior: Prior | None = None, *, effort: int = 5, key: jax.Array | None = None) -> bytes:
-    """Compresses one signal to the bytes of a ``.rec`` file; same input, same bytes.
-
-    Args:
-      signal: an image, see :func:`recjax.load`.
-      prior: by default the embedded ``photo-high``.
-      effort: 1 (fast) to 9 (slow, better).
-      key: of the encoder's own noise; the decoder does not need it.
-
-    Raises:
-      ValueError: an argument is out of range.
-    """
-    return compress_batch([signal], prior, effort=effort, key=key)[0]
-
-
-def compress_batch(
-    signals: Sequence[Signal], prior: Prior | None = None, *, effort: int = 5, key: jax.Array | None = None
-) -> list[bytes]:
-    """:func:`compress` for many signals at once, which fills a device."""
-    return [result.blob for result in encode_batch(signals, prior, effort=effort, key=key)]

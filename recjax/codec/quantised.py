@@ -23,6 +23,7 @@ from recjax.errors import FormatError
 LARGEST = 255
 """Numbers are at most so large; what is beyond is clipped."""
 _LEAST = 1 << 5
+_PRIOR_CELLS = 30
 _FINER = 0.6
 """Measured: what is missed here costs more below, where widths differ from the average."""
 
@@ -33,18 +34,27 @@ def step_of(log_std: Float[np.ndarray, "cells depth"]) -> Float[np.ndarray, "dep
 
 
 def number_frequencies(
-    step: Float[np.ndarray, "depth"], scale: Float[np.ndarray, "depth"], tail: Float[np.ndarray, "depth"]
+    mean: Float[np.ndarray, "cells depth"],
+    step: Float[np.ndarray, "depth"],
+    scale: Float[np.ndarray, "depth"],
+    tail: Float[np.ndarray, "depth"],
 ) -> Int32[np.ndarray, "depth numbers"]:
     """Frequencies of the numbers -LARGEST to LARGEST of every latent, which sum to 2^24.
 
+    As often as these means have the number or its opposite. The prior, which has the spread of samples and not of
+    means, says how likely are those that hardly occur.
+
     Args:
+      mean: of the posteriors of some cells.
       step: of every latent.
       scale, tail: of its prior, see :mod:`recjax.codec.tails`.
     """
     edges = (np.arange(-LARGEST, LARGEST) + 0.5)[None] * step[:, None]
     below = np.asarray(ndtr(jnp.asarray(np.arcsinh(tail[:, None] * edges / scale[:, None]) / tail[:, None])))
-    shares = np.diff(np.concatenate([0 * step[:, None], below.astype(np.float64), 0 * step[:, None] + 1], axis=1))
-    shares = np.maximum(shares, 0)
+    prior = np.diff(np.concatenate([0 * step[:, None], below.astype(np.float64), 0 * step[:, None] + 1], axis=1))
+    counts = [np.bincount(own + LARGEST, minlength=2 * LARGEST + 1) for own in numbers_of(mean, step).T]
+    shares = np.stack(counts) + _PRIOR_CELLS * np.maximum(prior, 0)
+    shares = shares + shares[:, ::-1]
     shares /= shares.sum(1, keepdims=True)
     out = _LEAST + np.floor(shares * ((1 << PRECISION) - _LEAST * shares.shape[1])).astype(np.int32)
     out[:, LARGEST] += (1 << PRECISION) - out.sum(1, dtype=np.int32)

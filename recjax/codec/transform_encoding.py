@@ -1,4 +1,4 @@
-"""Images through a transform: one pass of its analysis, and the best path through a trellis of samples."""
+"""Images through a transform: from the top level down, the best path through a trellis of samples."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -26,9 +26,10 @@ from recjax.codec.pyramid import (
 )
 from recjax.codec.quantised import numbers_of
 from recjax.codec.tails import posterior_of_u
+from recjax.codec.transform_fit import fit_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.codec.transform_stream import Parts, part_bits, write_stream
-from recjax.inr.guess import descend, look
+from recjax.inr.guess import descend, posterior
 from recjax.modalities import Signal
 from recjax.modalities.image import n_patches
 from recjax.samplers.trellis_coder import TrellisCoder
@@ -45,12 +46,15 @@ def encode_transform(
     effort: Effort,
     key: jax.Array,
     progress: Callable[[float], None] | None,
+    price: float,
 ) -> list[Coded]:
     """The streams of all signals; those of one shape are coded together."""
     coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits)
     out: dict[int, Coded] = {}
     for lot in _lots(signals, prior):
-        for i, coded in zip(lot, _encode([signals[i] for i in lot], prior, coder, key), strict=True):
+        own = [signals[i] for i in lot]
+        fit = fit_transform(own, prior, steps=effort.fit_steps, price=price, key=key)
+        for i, coded in zip(lot, _encode(own, prior, coder, fit, key), strict=True):
             out[i] = coded
         if progress:
             progress(len(out) / len(signals))
@@ -70,21 +74,20 @@ def _lots(signals, prior):
     return [lot for own in lots.values() for lot in own]
 
 
-def _encode(signals, prior, coder, key):
-    images = np.stack([_whole_cells(signal.values, prior.patch_shape) for signal in signals])
-    seen, context = _look(prior.network, images)
+def _encode(signals, prior, coder, fit, key):
+    context = fit.top
     grids, numbers = [], []
     for level in reversed(range(prior.class_level + 1, prior.config.levels)):
         step = prior.steps[level - prior.class_level - 1]
-        mean = _finite(_posterior(prior.network, level, seen[level], context)[0])
+        mean = _finite(_posterior(fit, level, context)[0])
         numbers.append(numbers_of(mean, step))
         grids.append(numbers[-1] * step)
         context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
-    activity = _finite(_activity(prior.network, prior.class_level, seen, context, prior.scales, prior.tails, key))
+    activity = _finite(_activity(fit, prior.class_level, context, prior.scales, prior.tails, key))
     classes = np.searchsorted(prior.thresholds, activity)
     factors, indices, kl_bits = [[] for _ in signals], [[] for _ in signals], np.zeros(len(signals))
     for level in reversed(range(prior.class_level + 1)):
-        guess = _posterior(prior.network, level, seen[level], context)
+        guess = _posterior(fit, level, context)
         scale, tail = prior.scales[level][None, None, None], prior.tails[level][None, None, None]
         mean, std = map(_finite, _of_u(guess[0], guess[1], scale, tail))
         spent = (0.5 * (std * std + mean * mean - 1) - np.log(std)).sum(3) / np.log(2)
@@ -137,31 +140,18 @@ def _coded(prior, signal, parts, kl_bits, grids):
     )
 
 
-def _whole_cells(values, patch):
-    """The image, its edge pixels continued to whole cells of the top level."""
-    rows, columns = n_patches(values.shape, patch)
-    padding = (0, rows * patch[0] - values.shape[0]), (0, columns * patch[1] - values.shape[1]), (0, 0)
-    return np.pad(values, padding, mode="edge")
-
-
-@jax.jit
-def _look(network, images):
-    """What the analysis sees, and the context of the top level."""
-    model = nnx.merge(network.graph, network.params)
-    cells = tuple(n // model.config.cell for n in images.shape[1:3])
-    return look(model, images.astype(jnp.float32) / 255 - 0.5), model.top(len(images), *cells)
-
-
 @functools.partial(jax.jit, static_argnames="level")
-def _activity(network, level, seen, context, scales, tails, key):
+def _activity(fit, level, context, scales, tails, key):
     """Of the cells of one level with what is below it, at a sample of the posterior there."""
-    posteriors, _ = descend(nnx.merge(network.graph, network.params), level, seen, context, key)
+    model = nnx.merge(fit.network.graph, fit.network.params)
+    posteriors, _ = descend(model, level, fit.seen, context, key, fit.moves)
     return activity_of(posteriors, scales, tails, level)
 
 
 @functools.partial(jax.jit, static_argnames="level")
-def _posterior(network, level, seen, context):
-    return nnx.merge(network.graph, network.params).analysis.posterior(level, seen, *context.inside())
+def _posterior(fit, level, context):
+    model = nnx.merge(fit.network.graph, fit.network.params)
+    return posterior(model, level, fit.seen[level], context, fit.moves[level])
 
 
 _of_u = jax.jit(posterior_of_u)

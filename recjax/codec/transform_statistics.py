@@ -19,7 +19,8 @@ from recjax.codec.transform_prior import save_transform_prior
 from recjax.inr.guess import walk
 from recjax.inr.transform import Transform
 
-CLASSES = 16
+CLASSES = 4
+"""More say better where the bits are, and cost as much as they save."""
 CLASS_CELL = 16
 """Side of the cells that have a class, in pixels, or of the top level's if these are smaller."""
 _BATCH, _BATCHES = 16, 48
@@ -81,8 +82,11 @@ def save_transform(
             expected.append(_class_means(bits, classes, level - own))
     shares = np.bincount(classes.ravel(), minlength=CLASSES) / classes.size
     above = range(level + 1, config.levels)
-    steps = [step_of(_flat([posteriors[own][1] for posteriors in seen])) for own in above]
-    numbers = [number_frequencies(step, scales[own], tails[own]) for own, step in zip(above, steps, strict=True)]
+    steps, numbers = [], []
+    for own in above:
+        mean, log_std = (_flat([posteriors[own][i] for posteriors in seen]) for i in (0, 1))
+        steps.append(step_of(log_std))
+        numbers.append(number_frequencies(mean, steps[-1], scales[own], tails[own]))
     save_transform_prior(
         path, config=config, params=params, scales=scales, tails=tails, class_level=level, thresholds=thresholds,
         steps=steps, numbers=numbers, expected=_units(expected, shares),

@@ -15,7 +15,8 @@ def compress(
     out: Positional[Path],
     *,
     prior: str | None = None,
-    quality: Quality = "high",
+    quality: Quality | None = None,
+    bpp: float | None = None,
     effort: int = 5,
     seed: int | None = None,
     force: bool = False,
@@ -26,12 +27,15 @@ def compress(
         image: PNG, JPEG or WebP, 1x1 to 4096x4096.
         out: the .rec file to write.
         prior: name or path of a prior, instead of --quality.
-        quality: which of the embedded priors.
+        quality: which of the embedded priors; by default "high".
+        bpp: bits of the file for each pixel, instead of --quality: the largest file that is not larger.
         effort: 1 (fast) to 9 (slow, better).
         seed: another seed of the encoder; the decoder does not need it.
         force: replace OUT if it exists.
     """
     check_effort(effort)
+    if quality is not None and (prior is not None or bpp is not None):
+        raise ValueError("--quality is the choice of a prior and of its rate: not with --prior or --bpp")
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
     check_output(out, force=force)
@@ -40,13 +44,17 @@ def compress(
 
     import jax
 
-    from recjax.codec import encode_batch
+    from recjax.codec import encode_at_rate, encode_batch
 
-    loaded = chosen_prior(prior, quality)
     key = None if seed is None else jax.random.key(seed)
     start = time.perf_counter()
-    with progress_bar("compress") as progress:
-        (result,) = encode_batch([signal], loaded, effort=effort, key=key, progress=progress)
+    if bpp is not None:
+        loaded = None if prior is None else chosen_prior(prior)
+        result = encode_at_rate(signal, bpp, loaded, effort=effort, key=key)
+    else:
+        loaded = chosen_prior(prior, quality or "high")
+        with progress_bar("compress") as progress:
+            (result,) = encode_batch([signal], loaded, effort=effort, key=key, progress=progress)
     write_atomic(out, result.blob, force=force)
     pixels = signal.values.shape[0] * signal.values.shape[1]
     print(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Quality = Literal["low", "medium", "high", "best"]
 
 
-def chosen_prior(prior: str | None, quality: Quality) -> "Prior":
+def chosen_prior(prior: str | None, quality: Quality = "high") -> "Prior":
     """The prior of ``--prior``, else the embedded one of ``--quality``.
 
     Raises:

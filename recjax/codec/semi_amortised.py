@@ -1,0 +1,77 @@
+"""Semi-amortised inference: the guess of an analysis, moved by gradient steps for the image at hand.
+
+Kim et al. (ICML 2018); for compression Yang et al. (NeurIPS 2020). What is learned is a move of every posterior mean
+in units of its standard deviation, relative to the guess, which goes on following the samples of the levels above. In
+these units and in nats the curvature of the loss is about 1 where a latent carries bits and 0 where it carries none, so
+that plain gradient steps of one length suit all latents; Adam would move those that carry nothing, by noise, as far as
+the others. Standard deviations stay as guessed: steps on them gained nothing.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from recjax.codec.objective import Network
+from recjax.codec.tails import posterior_of_u
+from recjax.inr.analysis import Seen
+from recjax.inr.guess import descend
+from recjax.inr.transform import Context
+
+_STEP = 0.15
+_LARGEST_GRADIENT = 2.0
+
+Moves = tuple[Float[Array, "n height width depth"], ...]
+"""Of the posterior means of every level, lowest first, in standard deviations."""
+
+
+@functools.partial(jax.jit, static_argnames="start")
+def moved(
+    network: Network,
+    start: int,
+    seen: Sequence[Seen],
+    context: Context,
+    moves: Moves,
+    images: Float[Array, "n height width channels"],
+    inside: Bool[Array, "n height width 1"],
+    price: Float[Array, ""],
+    scales: Sequence[Array],
+    tails: Sequence[Array],
+    key: Array,
+    steps: Array,
+) -> Moves:
+    """Moves after so many steps.
+
+    Args:
+      network: parameters of a transform.
+      start: the highest level that is free.
+      seen: what the analysis sees of the images.
+      context: of that level.
+      moves: to begin with.
+      images: values in [-1/2, 1/2], of whole cells.
+      inside: where their errors count.
+      price: of a nat a pixel, in units of the mean squared error.
+      scales, tails: of the prior.
+      key: of the samples.
+      steps: their number.
+    """
+    model = nnx.merge(network.graph, network.params)
+    weight = 1 / (images.shape[-1] * price)
+
+    def nats(moves, key):
+        posteriors, decoded = descend(model, start, seen, context, key, moves)
+        kl = jnp.float32(0)
+        for own, scale, tail in zip(posteriors, scales, tails):
+            mean, std = posterior_of_u(*own, scale[None, None, None], tail[None, None, None])
+            kl = kl + (0.5 * (std * std + mean * mean - 1) - jnp.log(std)).sum()
+        return weight * jnp.sum(jnp.square(decoded - images) * inside) + kl
+
+    def step(i, moves):
+        gradient = jax.grad(nats)(moves, jax.random.fold_in(key, i))
+        size = _STEP * (1 - i / (steps + 1.0))
+        return jax.tree.map(lambda x, g: x - size * jnp.clip(g, -_LARGEST_GRADIENT, _LARGEST_GRADIENT), moves, gradient)
+
+    return jax.lax.fori_loop(0, steps, step, moves)
