@@ -24,9 +24,10 @@ def to_srgb(path: Path, image: Image.Image) -> Image.Image:
         ValueError: if its colours are not known: its profile is damaged or that of other colours, it is CMYK without a
             profile, or a PNG whose gAMA or cHRM chunk says other colours than sRGB.
     """
-    profile = image.info.get("icc_profile", b"")  # None: Pillow could not unpack it
+    facts = {name: fact for name, fact in image.info.items() if not isinstance(fact, str)}  # texts have any name
+    profile = facts.get("icc_profile", b"")  # None: Pillow could not unpack it
     if profile == b"":
-        _check_unprofiled(path, image)
+        _check_unprofiled(path, image.mode, facts)
         return image.convert("RGB")
     gray = image.mode in ("1", "L", "LA")
     try:
@@ -43,10 +44,10 @@ def to_srgb(path: Path, image: Image.Image) -> Image.Image:
     return converted.convert("L").convert("RGB") if gray else converted
 
 
-def _check_unprofiled(path: Path, image: Image.Image) -> None:
-    if image.mode == "CMYK":
+def _check_unprofiled(path: Path, mode: str, facts: dict) -> None:
+    if mode == "CMYK":
         raise ValueError(f"{path} is CMYK without a colour profile; convert it to RGB first")
-    gamma, chromaticity = image.info.get("gamma", _GAMMA), image.info.get("chromaticity", _CHROMATICITY)
+    gamma, chromaticity = facts.get("gamma", _GAMMA), facts.get("chromaticity", _CHROMATICITY)
     far = abs(gamma / _GAMMA - 1) > 0.05 or any(abs(a - b) > 0.02 for a, b in zip(chromaticity, _CHROMATICITY))
-    if far and "srgb" not in image.info:
+    if far and "srgb" not in facts:
         raise ValueError(f"{path} has another gamma or other primaries than sRGB; convert it to sRGB first")

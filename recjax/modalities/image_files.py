@@ -22,6 +22,7 @@ _WRITE = {
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
 }
+_LOW_GRAY = {"1": 1, "L;2": 3, "L;4": 15}  # the last level of Pillow's gray of few bits
 _ORIENTATION = 0x0112  # tag of EXIF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,14 +53,15 @@ def load(path: str | os.PathLike) -> Signal:
     data = _read(path)
     with _decoding(path, data):
         image = Image.open(io.BytesIO(data), formats=_READ)
-        rawmode = str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
+        rawmode = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
     _check(path, image, rawmode)
     with _decoding(path, data):
         image.load()
-        if rawmode in ("L;2", "L;4") and "transparency" in image.info:
-            # Pillow makes gray of 2 and 4 bits one of 8, but not the level that is transparent
-            image.info["transparency"] *= {"L;2": 85, "L;4": 17}[rawmode]
+        top = _LOW_GRAY.get(rawmode, 0)
+        if image.info.get("transparency", 256) in range(1, top + 1):  # Pillow scales the pixels, not this level
+            image.info["transparency"] *= 255 // top
         opaque = not image.has_transparency_data or image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+        image.info.pop("transparency", None)  # Pillow would warn of it
         turn = _turn(image)
         image = image if turn is None else image.transpose(turn)
     if not opaque:
