@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+from recjax.modalities.image_files import list_images, load
 
 
 def load_training_images(
@@ -40,11 +40,9 @@ def load_whole_images(path: str | os.PathLike) -> list[UInt8[np.ndarray, "h w 3"
     Raises:
       ValueError: nothing usable is at ``path``.
     """
-    from recjax.modalities.image import load
-
     path = Path(path)
     if path.is_dir():
-        return [load(image).values for image in _paths(path)]
+        return [load(image).values for image in list_images(path)]
     images = _from_npz(path)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"{path}: images must be uint8[M, H, W, 3], got {images.dtype}{list(images.shape)}")
@@ -61,17 +59,8 @@ def _from_npz(path):
         raise ValueError(f"{path} is neither a folder nor a whole .npz file with an array 'images'") from None
 
 
-def _paths(folder):
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
-    if not paths:
-        raise ValueError(f"{folder} holds no PNG, JPEG or WebP image")
-    return paths
-
-
 def _from_folder(folder, grid, patches, seed):
-    from recjax.modalities.image import load
-
-    paths = _paths(folder)
+    paths = list_images(folder)
     rng = np.random.default_rng(seed)
     out = []
     for i, path in enumerate(paths):

@@ -5,8 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from recjax.commands.shared import check_distinct, naming, read_rec
-from recjax.modalities import save
-from recjax.modalities.image import check_save
+from recjax.modalities.image_files import check_save, save
 
 
 def decompress(rec: Positional[Path], out: Positional[Path], *, prior: str | None = None, force: bool = False) -> None:

@@ -16,8 +16,9 @@ from tyro.conf import Positional
 from recjax.atomic import check_output, write_atomic
 from recjax.commands.compress import check_effort
 from recjax.commands.shared import Quality, chosen_prior, progress_bar
-from recjax.modalities import Signal, load
+from recjax.modalities import Signal
 from recjax.modalities.image import psnr
+from recjax.modalities.image_files import list_images, load
 
 BATCH_PIXELS = 2**19
 """Images are compressed together up to this many pixels."""
@@ -54,12 +55,9 @@ def eval(
         check_output(json, force=force)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1, got {limit}")
-    if not paths:
-        raise ValueError(f"{folder} holds no PNG, JPEG or WebP image")
-    signals = {path.name: load(path) for path in paths[:limit]}
+    signals = {path.name: load(path) for path in list_images(folder)[:limit]}
 
     loaded = chosen_prior(prior, quality)
     print(f"{'image':<24}{'bytes':>8}{'bpp':>8}{'dB':>8}{'JPEG dB':>9}{'WebP dB':>9}{'s':>8}", flush=True)

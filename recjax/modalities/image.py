@@ -1,88 +1,12 @@
-"""Images: PNG, JPEG and WebP files, patches, PSNR."""
+"""Images as arrays: gray, patches, sizes, PSNR."""
 
-import contextlib
-import io
 import math
-import os
-import warnings
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageOps
-
-from recjax.atomic import check_output, write_atomic
-from recjax.modalities.signal import Signal
+from PIL import Image
 
 MAX_SIDE = 4096
-_READ = ("PNG", "JPEG", "WEBP")
-_WRITE = {
-    ".png": {"format": "PNG"},
-    ".webp": {"format": "WEBP", "lossless": True},
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-}
-
-
-def load(path: str | os.PathLike) -> Signal:
-    """Reads a PNG, JPEG or WebP image, turned upright as its EXIF orientation says.
-
-    Args:
-        path: the image file.
-
-    Returns:
-        A signal of modality ``"image"``; ``meta["gray"]`` says that the three channels are equal.
-
-    Raises:
-        ValueError: if the file is missing, empty, damaged or no such image, is larger than 4096 x 4096, has 16 bits a
-            channel, several frames, or pixels that are not opaque.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder, not an image") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    if not data:
-        raise ValueError(f"{path} is empty")
-    with _decoding(path):
-        image = Image.open(io.BytesIO(data), formats=_READ)
-    _check(path, data, image)
-    with _decoding(path):
-        image = ImageOps.exif_transpose(image)
-        alpha = np.array(image.convert("RGBA"))[..., 3] if image.has_transparency_data else 255
-        values = np.array(image.convert("RGB"))
-    if np.any(alpha != 255):
-        raise ValueError(f"{path} has transparent pixels; flatten it onto a background first")
-    gray = bool((values == values[..., :1]).all())
-    return Signal(values, "image", {"gray": gray})
-
-
-def save(signal: Signal, path: str | os.PathLike, *, force: bool = False) -> None:
-    """Writes an image as PNG or WebP without loss, or as JPEG of quality 95, by the suffix of ``path``.
-
-    Args:
-        signal: a signal of modality ``"image"``.
-        path: the file to be written, whole or not at all.
-        force: whether an existing file may be replaced.
-
-    Raises:
-        ValueError: if the suffix is another one, or ``path`` cannot be written or exists and ``force`` is off.
-    """
-    path = check_save(path, force=force)
-    image = Image.fromarray(signal.values[..., 0] if signal.meta.get("gray") else signal.values)
-    buffer = io.BytesIO()
-    image.save(buffer, **_WRITE[path.suffix.lower()])
-    write_atomic(path, buffer.getvalue(), force=force)
-
-
-def check_save(path: str | os.PathLike, *, force: bool = False) -> Path:
-    """Raises the ValueError of `save` before there is anything to save; returns ``path`` as a ``Path``."""
-    path = check_output(path, force=force)
-    if path.suffix.lower() not in _WRITE:
-        raise ValueError(f"output {path}: the suffix must be one of {', '.join(_WRITE)}")
-    return path
 
 
 def to_gray(values: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -160,33 +84,6 @@ def psnr(a: UInt8[np.ndarray, "H W 3"], b: UInt8[np.ndarray, "H W 3"]) -> float:
     """
     error = float(np.square(a.astype(np.float64) - b.astype(np.float64)).mean())
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
-
-
-@contextlib.contextmanager
-def _decoding(path: Path):
-    """Turns whatever Pillow raises for damaged data into one ValueError that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(f"{path} is larger than {MAX_SIDE} x {MAX_SIDE}") from None
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path} is not a PNG, JPEG or WebP image") from None
-    except Exception as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-
-
-def _check(path: Path, data: bytes, image: Image.Image) -> None:
-    if max(image.size) > MAX_SIDE:
-        raise ValueError(
-            f"{path} is {image.width} x {image.height}; more than {MAX_SIDE} x {MAX_SIDE} is not supported"
-        )
-    # Pillow cuts 16-bit colour PNGs to 8 bits silently: byte 24 of a PNG is its bit depth
-    if image.mode.startswith(("I", "F")) or (image.format == "PNG" and data[24] == 16):
-        raise ValueError(f"{path} has 16 bits a channel; convert it to 8 bits first")
-    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
-        raise ValueError(f"{path} is an animation, not one image")
 
 
 def _cut(array: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
