@@ -25,6 +25,7 @@ from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
 from recjax.codec.effort import Effort, effort_of
 from recjax.codec.inr_prior import InrPrior
+from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities.image import psnr
 
 
@@ -129,8 +130,9 @@ def plot(priors: list[Prior], results: list[dict], out: Path) -> None:
 
 def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
     """Files, and exact sampling with the same refinement and without any."""
-    effort = effort_of(level)
-    encode_batch(signals, prior, effort=dataclasses.replace(effort, fit_steps=10, refine_steps=1))  # compile
+    effort = effort_of(level, transform=isinstance(prior, TransformPrior))
+    few = dataclasses.replace(effort, fit_steps=min(effort.fit_steps, 10), refine_steps=min(effort.refine_steps, 1))
+    encode_batch(signals, prior, effort=few)  # compile
     result = {
         "prior": prior.name,
         "digest": prior.digest.hex()[:12],

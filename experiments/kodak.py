@@ -101,7 +101,7 @@ def exact(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict[s
     """Exact posterior samples at their KL; means over images."""
     signals, rates, quality = list(images.values()), [], []
     for signal in signals:
-        (decoded,), bits = exact_samples([signal], prior, effort_of(effort))
+        (decoded,), bits = exact_samples([signal], prior, effort_of(effort, transform=True))
         rates.append(bits / signal.values[..., 0].size)
         quality.append(psnr(decoded.values, signal.values))
     return {"kl_bpp": float(np.mean(rates)), "psnr": float(np.mean(quality))}

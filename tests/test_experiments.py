@@ -46,7 +46,7 @@ def transforms(tmp_path_factory):
 def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
     prior = load_prior(transforms[1])
     signals = [recjax.Signal(photo(i, 21, 30), "image", {"gray": False}) for i in range(2)]
-    decoded, bits = exact_samples(signals, prior, effort_of(1))
+    decoded, bits = exact_samples(signals, prior, effort_of(1, transform=True))
     assert [image.values.shape for image in decoded] == [(21, 30, 3)] * 2
     assert not (decoded[0].values == decoded[1].values).all()
 
