@@ -98,8 +98,8 @@ class Args:
     Attributes:
         data: folder of train_4000.npz and test_150.npz.
         work: folder of checkpoints, priors and measured files.
-        rate: KL in bits per pixel. The published curves have 1.48 to 3.64 in common; 1.61 are 103 blocks of 16 bits, and
-            equal weights of a COMBINER, 11 a block, fill 102.
+        rate: KL in bits per pixel. The published curves have 1.48 to 3.64 in common; 1.61 are 103 blocks of 16 bits,
+            and equal weights of a COMBINER, 11 a block, fill 102.
         rounds: of training, 50 gradient steps each.
         train: training images.
         batch: of a round.
