@@ -69,14 +69,14 @@ class SingleBlocks(BlockCoder):
         return super().encode(table, key, ids[:, 0], mu[:, 0], sigma[:, 0], width[:, 0])
 
 
-def repartitioned(prior: Prior, budget: int) -> Prior:
-    """The prior with blocks of another budget."""
+def repartitioned(prior: Prior, bits: float) -> Prior:
+    """The prior with blocks that had so many bits of KL each in training, on average; the budget stays."""
     groups = []
     for group in prior.groups:
         # the average KL of a latent whose prior has been fitted to the posteriors
-        order, widths = partition(-group.log_std[group.order] / math.log(2), budget, seed=0)
+        order, widths = partition(-group.log_std[group.order] / math.log(2), bits, seed=0)
         groups.append(dataclasses.replace(group, order=group.order[order], widths=widths))
-    return dataclasses.replace(prior, budget=budget, groups=tuple(groups))
+    return dataclasses.replace(prior, groups=tuple(groups))
 
 
 def measure(signals: list[recjax.Signal], prior: Prior, effort: Effort, coder: Any) -> dict:
@@ -108,7 +108,7 @@ def main(args: Args) -> None:
     exact = [measure(signals, dataclasses.replace(prior, budget=k), effort, ExactSampler(k)) for k in budgets]
     for k, point in zip(budgets, exact, strict=True):
         print(f"exact, {k} bits: {point['bpp']:.3f} bpp, {point['psnr'].mean():.2f} dB", flush=True)
-    wide = repartitioned(prior, b + 4)
+    wide = dataclasses.replace(repartitioned(prior, b + 4), budget=b + 4)
     coders = {
         f"ordered random coding, t = 0, {b} bits": (prior, SingleBlocks(budget=b)),
         f"ordered random coding, t = 2, {b} bits": (prior, SingleBlocks(budget=b, extra_bits=2)),

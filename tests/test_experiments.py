@@ -16,11 +16,12 @@ from experiments import ablation, autoencoder, cifar10, kodak
 from experiments.exact import exact_samples
 from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
-from recjax.codec import TrainConfig, TransformTraining, encode_batch, load_prior, train_transform
+from recjax.codec import TrainConfig, TransformTraining, decompress_batch, encode_batch, load_prior, train_transform
 from recjax.codec.effort import effort_of
 from recjax.inr import SirenConfig
 from recjax.inr.guess import walk
 from recjax.inr.transform import TransformConfig
+from recjax.modalities.image import psnr
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -133,6 +134,25 @@ def test_a_prior_without_learning(tmp_path):
     assert np.ptp(prior.groups[0].log_std) == 0 and len(set(prior.groups[0].scale.tolist())) == 3
     (result,) = encode_batch([recjax.Signal(photo(0, 8, 8), "image", {"gray": False})], prior, effort=1)
     assert result.index_bits == pytest.approx(8 * prior.n_blocks, abs=1)
+
+
+def test_a_prior_in_as_many_blocks_as_the_rate_takes(tmp_path):
+    """Files have the wanted rate, and their decoder needs the rewritten prior alone."""
+    path = tmp_path / "waves.safetensors"
+    path.write_bytes(SIREN.read_bytes())
+    before = load_prior(path)
+    blocks = before.n_blocks + 5
+    prior = ablation.in_blocks(path, blocks * before.budget / before.config.n_points)
+    (old,), (new,) = before.groups, prior.groups
+    assert prior.digest != before.digest and prior.budget == before.budget
+    assert set(new.order.tolist()) == set(old.order.tolist())
+    bits = np.add.reduceat(-new.log_std[new.order], np.cumsum(new.widths) - new.widths) / np.log(2)
+    assert len(bits) == blocks and bits[:-1].std() < 0.25 * bits.mean()
+    signal = recjax.Signal(photo(0, *prior.patch_shape[:2]), "image", {"gray": False})
+    (result,) = encode_batch([signal], prior, effort=1)
+    assert result.index_bits == pytest.approx(prior.budget * blocks, abs=1)
+    (decoded,) = decompress_batch([result.blob], priors=(load_prior(path),))
+    assert psnr(signal.values, decoded.values) == pytest.approx(result.psnr)
 
 
 def test_ablation_is_paired_and_beside_the_published_differences():
