@@ -72,11 +72,12 @@ def encode_batch(
     effort = effort if isinstance(effort, Effort) else effort_of(effort, transform=isinstance(prior, TransformPrior))
     if extra_bits is not None:
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
-    key = jax.random.key(0) if key is None else key
-    if isinstance(prior, TransformPrior):
-        coded = encode_transform(signals, prior, effort, key, progress)
-    else:
-        coded = encode_inr(signals, prior, effort, key, progress)
+    key = jax.random.key(0, impl="threefry2x32") if key is None else key
+    with jax.enable_x64(False):  # the same files whatever the program computes with
+        if isinstance(prior, TransformPrior):
+            coded = encode_transform(signals, prior, effort, key, progress)
+        else:
+            coded = encode_inr(signals, prior, effort, key, progress)
     return [_pack(signal, own, prior, effort.extra_bits) for signal, own in zip(signals, coded, strict=True)]
 
 
