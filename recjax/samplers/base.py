@@ -41,7 +41,7 @@ class Code:
         status: a ``Status`` as int32.
     """
 
-    index: PyTree[Array]
+    index: PyTree
     sample: Float[Array, "*event"]
     steps: Int[Array, ""]
     status: Int[Array, ""]
@@ -110,7 +110,7 @@ class Coder(abc.ABC):
         """``encode_batch`` of concrete values."""
 
     @abc.abstractmethod
-    def decode(self, key: Array, index: PyTree[Array], proposal: Any) -> Float[Array, "*event"]:
+    def decode(self, key: Array, index: PyTree, proposal: Any) -> Float[Array, "*event"]:
         """The sample that an index stands for: ``code.sample``, bit for bit.
 
         Raises:
@@ -118,7 +118,7 @@ class Coder(abc.ABC):
         """
 
     @abc.abstractmethod
-    def codelength(self, key: Array, index: PyTree[Array], proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(self, key: Array, index: PyTree, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
         """Bits that the index takes, from what the receiver knows.
 
         Args:
