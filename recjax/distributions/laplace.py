@@ -4,8 +4,8 @@ import math
 
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive

@@ -1,8 +1,8 @@
 """Symmetric triangular targets in uniform proposals."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval

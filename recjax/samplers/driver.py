@@ -58,7 +58,7 @@ class Verdict:
         index: the candidate chosen so far.
     """
 
-    carry: PyTree
+    carry: PyTree[Array]
     used: Int[Array, ""]
     stopped: Bool[Array, ""]
     index: UInt32[Array, ""]
@@ -70,7 +70,7 @@ class Progress:
     """A search under way: its streams' keys, candidates dealt with, the one chosen, and -1 or a final status."""
 
     words: UInt32[Array, "streams 2"]
-    carry: PyTree
+    carry: PyTree[Array]
     steps: UInt32[Array, ""]
     index: UInt32[Array, ""]
     status: Int[Array, ""]
@@ -99,19 +99,19 @@ class Rule(Protocol):
         """The number of candidates in a chunk when ``size`` are asked for."""
         ...
 
-    def candidates(self, carry: PyTree, steps: UInt32[Array, ""], size: int) -> UInt32[Array, "n"]:
+    def candidates(self, carry: PyTree[Array], steps: UInt32[Array, ""], size: int) -> UInt32[Array, "n"]:
         """The numbers of the ``width(size)`` candidates to look at next, after ``steps`` of them."""
         ...
 
-    def start(self, pair: Pair) -> PyTree:
+    def start(self, pair: Pair) -> PyTree[Array]:
         """The rule's state before the first candidate."""
         ...
 
-    def examine(self, pair: Pair, carry: PyTree, chunk: Chunk) -> Verdict:
+    def examine(self, pair: Pair, carry: PyTree[Array], chunk: Chunk) -> Verdict:
         """Continues the search over a chunk."""
         ...
 
-    def exhausted(self, carry: PyTree) -> Int[Array, ""]:
+    def exhausted(self, carry: PyTree[Array]) -> Int[Array, ""]:
         """The status when all candidates are used up."""
         ...
 

@@ -45,7 +45,7 @@ class Entry:
 class Ruling:
     """What a coder makes of an open node: the best so far, worth a look at all, the last one."""
 
-    carry: PyTree
+    carry: PyTree[Array]
     chosen: Bool[Array, ""]
     examined: Bool[Array, ""]
     stopped: Bool[Array, ""]
@@ -58,7 +58,7 @@ class _Search:
     frontier: Entry
     priority: Float[Array, "capacity"]
     chosen: tree.Node
-    carry: PyTree
+    carry: PyTree[Array]
     steps: Int[Array, ""]
     clipped: Bool[Array, ""]
     status: Int[Array, ""]
@@ -72,7 +72,7 @@ class FrontierRule(abc.ABC):
     max_depth: int
 
     @abc.abstractmethod
-    def start(self, pair: Pair) -> PyTree:
+    def start(self, pair: Pair) -> PyTree[Array]:
         """The coder's state at the root."""
 
     @abc.abstractmethod
@@ -80,11 +80,11 @@ class FrontierRule(abc.ABC):
         """Open nodes are taken from the largest one down."""
 
     @abc.abstractmethod
-    def rule(self, pair: Pair, carry: PyTree, entry: Entry, log_ratio: Float[Array, ""]) -> Ruling:
+    def rule(self, pair: Pair, carry: PyTree[Array], entry: Entry, log_ratio: Float[Array, ""]) -> Ruling:
         """Judges the open node of the highest priority, whose draw has ``log_ratio``."""
 
     @abc.abstractmethod
-    def keeps(self, carry: PyTree, entry: Entry) -> Bool[Array, ""]:
+    def keeps(self, carry: PyTree[Array], entry: Entry) -> Bool[Array, ""]:
         """Whether a new node may hold the sample."""
 
 

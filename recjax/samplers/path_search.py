@@ -47,7 +47,7 @@ class Visit:
 class Decision:
     """What a coder does at a node: accept its draw, or go on to a child; or it needs the exact computation first."""
 
-    carry: PyTree
+    carry: PyTree[Array]
     accepted: Bool[Array, ""]
     undecided: Bool[Array, ""]
     right: Bool[Array, ""]
@@ -60,7 +60,7 @@ class Walk:
 
     keys: tuple[Word, Word]
     node: tree.Node
-    carry: PyTree
+    carry: PyTree[Array]
     steps: Int[Array, ""]
     status: Int[Array, ""]
 
@@ -72,11 +72,11 @@ class PathRule(abc.ABC):
     max_steps: int
 
     @abc.abstractmethod
-    def start(self, pair: Pair) -> PyTree:
+    def start(self, pair: Pair) -> PyTree[Array]:
         """The coder's state at the root."""
 
     @abc.abstractmethod
-    def decide(self, pair: Pair, carry: PyTree, visit: Visit, exact: bool) -> Decision:
+    def decide(self, pair: Pair, carry: PyTree[Array], visit: Visit, exact: bool) -> Decision:
         """What to do at a node. Unless ``exact``, it may be left undecided, with the state as it was."""
 
 
