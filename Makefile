@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type bench
+.PHONY: help setup demo test lint type bench matrix
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,19 @@ lint: $(STAMP) ## check style and format
 
 type: $(STAMP) ## check types
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# the first Python gets the oldest JAX, the others the newest that they can have
+PYTHONS := python3.11 python3.12 python3.13
+MATRIX := $(PYTHONS:%=runs/matrix/%/.installed)
+
+matrix: $(MATRIX) ## code images in every environment, decode them in every other
+	rm -rf runs/matrix/files
+	$(firstword $(MATRIX:.installed=bin/python)) -m experiments.matrix runs/matrix/files $(MATRIX:.installed=bin/python)
+
+runs/matrix/%/.installed: pyproject.toml
+	$* -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable '.[plots]' $(if $(filter $*,$(firstword $(PYTHONS))),'jax==0.10.*')
+	@touch $@
 
 bench: $(STAMP) ## measure the block coder against NumPy
 	$(BIN)/recjax bench blocks

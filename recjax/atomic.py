@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 
-def check_output(path: str | os.PathLike, *, force: bool = False) -> Path:
+def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Checks that ``path`` can be written, so that a long computation does not end in an error.
 
     Args:
@@ -33,7 +33,7 @@ def check_output(path: str | os.PathLike, *, force: bool = False) -> Path:
     return path
 
 
-def write_atomic(path: str | os.PathLike, data: bytes, *, force: bool = False) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:
     """Writes ``data`` to a temporary file beside ``path`` and renames it: no reader ever sees a part.
 
     Args:

@@ -1,6 +1,7 @@
-"""The import arrows of the package, read from the source: they point down only."""
+"""The import arrows of the package, read from the source: they point down only. Its manners as a library."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import recjax
+from recjax.distributions.base import Distribution
+from recjax.samplers.base import Coder
 
 ROOT = Path(recjax.__file__).parent
 BASE = {"errors", "atomic", "randomness", "words"}
@@ -102,18 +105,43 @@ def test_public_names_resolve():
         _ = recjax.no_such_name
 
 
-def test_importing_is_light_and_changes_no_configuration():
+CONTRACT = {"__init__"} | {
+    name for base in (Coder, Distribution, recjax.Pair) for name in vars(base) if not name.startswith("_")
+}
+"""Methods that users call; those beyond are hooks of the searches inside."""
+
+
+@pytest.mark.parametrize("name", recjax._HOME)
+def test_what_users_call_is_typed(name):
+    value = getattr(recjax, name)
+    methods = {method: inspect.getattr_static(value, method) for method in dir(value) if method in CONTRACT}
+    for function in [value, *methods.values()]:
+        if inspect.isfunction(function) and function.__module__.startswith("recjax"):
+            signature = inspect.signature(function)
+            annotations = [parameter.annotation for parameter in signature.parameters.values()]
+            untyped = [a for a in [*annotations, signature.return_annotation] if a is inspect.Signature.empty]
+            assert len(untyped) == ("self" in signature.parameters), function
+
+
+def test_importing_is_light_and_leaves_the_settings_alone():
+    """Of a program that has made its own; devices are still free to be chosen afterwards."""
     script = """
 import sys
 import recjax, recjax.cli, recjax.commands.compress
 heavy = {"jax", "flax", "matplotlib", "rich"} & set(sys.modules)
 assert not heavy, heavy
+import os
 import jax
-before = dict(jax.config.values)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "bfloat16")
+before, environment = dict(jax.config.values), dict(os.environ)
 for name in dir(recjax):
     getattr(recjax, name)
 assert "matplotlib" not in sys.modules
 assert dict(jax.config.values) == before
+assert dict(os.environ) == environment
+jax.config.update("jax_num_cpu_devices", 2)  # an error once devices are in use
+assert len(jax.devices("cpu")) == 2
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

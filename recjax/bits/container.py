@@ -81,7 +81,7 @@ class Header:
     digest_prefix: bytes
     version: int = VERSION
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, last in _RANGES.items():
             if not 0 <= getattr(self, name) <= last:
                 raise ValueError(f"{name} must be in 0..{last}, got {getattr(self, name)}")

@@ -21,7 +21,7 @@ class Checkpoints:
     folder: Path
     identity: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         import orbax.checkpoint as ocp
 
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)

@@ -10,7 +10,7 @@ from recjax.modalities.image_files import list_images, load
 
 
 def load_training_images(
-    path: str | os.PathLike, grid: tuple[int, int], *, patches: int = 4096, seed: int = 0
+    path: str | os.PathLike[str], grid: tuple[int, int], *, patches: int = 4096, seed: int = 0
 ) -> UInt8[np.ndarray, "M h w 3"]:
     """Signals of the shape of ``grid`` from an ``.npz`` file or a folder of PNG, JPEG or WebP images.
 
@@ -34,7 +34,7 @@ def load_training_images(
     return images
 
 
-def load_whole_images(path: str | os.PathLike) -> list[UInt8[np.ndarray, "h w 3"]]:
+def load_whole_images(path: str | os.PathLike[str]) -> list[UInt8[np.ndarray, "h w 3"]]:
     """All images of an ``.npz`` file with one array ``images`` (uint8, ``[M, H, W, 3]``), or of a folder.
 
     Raises:

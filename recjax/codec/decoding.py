@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import jax
+
 from recjax import randomness
 from recjax.bits.container import parse, verify
 from recjax.codec.inr_decoding import block_coder, decode_inr
@@ -39,10 +41,11 @@ def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) ->
     for members in groups.values():
         lot = [parsed[i] for i in members]
         prior = lot[0][0]
-        if isinstance(prior, TransformPrior):
-            decoded = [decode_transform(prior, header, payload) for _, header, payload in lot]
-        else:
-            decoded = decode_inr(prior, [(header, payload) for _, header, payload in lot])
+        with jax.enable_x64(False):  # the same pixels whatever the program computes with
+            if isinstance(prior, TransformPrior):
+                decoded = [decode_transform(prior, header, payload) for _, header, payload in lot]
+            else:
+                decoded = decode_inr(prior, [(header, payload) for _, header, payload in lot])
         for i, signal in zip(members, decoded, strict=True):
             out[i] = signal
     return [signal for signal in out if signal is not None]

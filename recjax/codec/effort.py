@@ -31,7 +31,7 @@ class Effort:
     lr_refine: float = 0.03
     lr_end: float = 0.02
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = (0, math.inf), (0, math.inf), (0, 7), (0, math.inf)
         names = "fit_steps", "refine_steps", "extra_bits", "lookahead"
         for name, (least, most) in zip(names, limits, strict=True):

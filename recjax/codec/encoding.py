@@ -76,13 +76,14 @@ def encode_batch(
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
     if not 0.01 <= price <= 100:
         raise ValueError(f"price must be 0.01 to 100, got {price}")
-    key = jax.random.key(0) if key is None else key
-    if isinstance(prior, TransformPrior):
-        coded = encode_transform(signals, prior, effort, key, progress, price)
-    elif price != 1:
+    if price != 1 and isinstance(prior, InrPrior):
         raise ValueError("the rate of an implicit neural representation is that of its prior: price must be 1")
-    else:
-        coded = encode_inr(signals, prior, effort, key, progress)
+    key = jax.random.key(0, impl="threefry2x32") if key is None else key
+    with jax.enable_x64(False):  # the same files whatever the program computes with
+        if isinstance(prior, TransformPrior):
+            coded = encode_transform(signals, prior, effort, key, progress, price)
+        else:
+            coded = encode_inr(signals, prior, effort, key, progress)
     return [_pack(signal, own, prior, effort.extra_bits) for signal, own in zip(signals, coded, strict=True)]
 
 

@@ -21,6 +21,7 @@ from recjax.codec.objective import Network, posterior_gradient
 from recjax.codec.posterior import Posterior
 from recjax.codec.signals import Targets, take_subset
 
+PRECISION = jax.lax.Precision.HIGHEST
 STEERING_INTERVAL = 10
 STEERING = 0.3
 MAX_STEERING = 0.15
@@ -75,7 +76,13 @@ class FitState:
 
 def adam() -> Any:  # the types of optax know no dataclasses
     """Adam's direction; gradients of a mean squared error are far below the default epsilon."""
-    return optax.scale_by_adam(eps=1e-15)
+    init, update = optax.scale_by_adam(eps=1e-15)
+
+    def promoted(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):  # which optax needs, whatever the program has set
+            return update(updates, state, params)
+
+    return optax.GradientTransformation(init, promoted)
 
 
 def initial_fit(arrangement: Arrangement, start: Sequence[Posterior], beta: float) -> FitState:
@@ -100,7 +107,7 @@ def initial_fit(arrangement: Arrangement, start: Sequence[Posterior], beta: floa
 def block_kl_bits(posterior: Posterior, layout: Layout) -> Float[Array, "rows blocks"]:
     """KL of every block of one group, in slots."""
     kl = layout.to_slots(posterior.kl_nats())
-    return jnp.matmul(kl, layout.member, precision=jax.lax.Precision.HIGHEST) / math.log(2)
+    return jnp.matmul(kl, layout.member, precision=PRECISION) / math.log(2)
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "budget"))
@@ -128,11 +135,14 @@ def advance(
 
     def interval(index, carry):
         prices = zip(layouts, carry[0].log_beta, strict=True)
-        beta = tuple(layout.from_slots(jnp.matmul(jnp.exp(log_beta), layout.member.T)) for layout, log_beta in prices)
+        beta = tuple(
+            layout.from_slots(jnp.matmul(jnp.exp(log_beta), layout.member.T, precision=PRECISION))
+            for layout, log_beta in prices
+        )
 
         def step(k, carry):
             state, errors = carry
-            progress = k.astype(jnp.float32) / steps
+            progress = jnp.float32(k) / steps
             rate = learning_rates[0] + progress * (learning_rates[1] - learning_rates[0])
             noise = group_noise(jax.random.fold_in(key, state.step), state.free)
             which = state.step % n_subsets

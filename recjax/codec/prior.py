@@ -55,7 +55,7 @@ class Prior(abc.ABC):
 
 
 def write_prior(
-    path: str | os.PathLike, header: dict[str, Any], tensors: dict[str, np.ndarray], *, params: Any, force: bool
+    path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, np.ndarray], *, params: Any, force: bool
 ) -> None:
     """Writes a prior file atomically.
 

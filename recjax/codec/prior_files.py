@@ -16,7 +16,7 @@ from recjax.codec.transform_prior import parse_transform
 MAX_BYTES = 1 << 28
 
 
-def load_prior(name_or_path: str | os.PathLike) -> Prior:
+def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
     """An embedded prior by name, or any prior by path.
 
     Raises:

@@ -34,7 +34,7 @@ class Blocks(NamedTuple):
 
     def ids(self, block: Int[Array, "..."]) -> UInt32[Array, "rows ... 2"]:
         """What tells the blocks of every row from all others of its signal."""
-        number = self.first + block.astype(jnp.uint32)
+        number = self.first + jnp.uint32(block)
         slots = self.slots.reshape(-1, *(1,) * number.ndim)
         return jnp.stack(jnp.broadcast_arrays(slots, number), axis=-1)
 
@@ -92,8 +92,8 @@ def code_blocks(
             posteriors=_replaced(state.posteriors, group, posterior), free=_replaced(state.free, group, free)
         )
         if steps:
-            start, end = learning_rates
-            rates = (start + (end - start) * block / n_blocks, start + (end - start) * (block + 1) / n_blocks)
+            (start, end), number = learning_rates, jnp.float32(block)
+            rates = (start + (end - start) * number / n_blocks, start + (end - start) * (number + 1) / n_blocks)
             budget = float(coder.budget)
             state, _ = advance(network, state, arrangement, targets, key, rates, steps=steps, budget=budget)
         return state, indices, kl_bits

@@ -43,7 +43,7 @@ class TrainConfig:
     seed: int = 0
     network: SirenConfig = dataclasses.field(default_factory=SirenConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("rate", "rounds", "batch", "lr", "lr_shared", "steering"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")

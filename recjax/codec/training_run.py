@@ -40,9 +40,9 @@ LOG_ROUNDS = 20
 def train_prior(
     config: TrainConfig,
     images: UInt8[np.ndarray, "M h w c"],
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     *,
-    checkpoint_dir: str | os.PathLike | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
     checkpoint_minutes: float = 5.0,
     max_minutes: float = math.inf,
     metadata: dict[str, Any] | None = None,
@@ -104,7 +104,7 @@ def train_prior(
 def write_trained(
     config: TrainConfig,
     state: TrainState,
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     *,
     curve: list[dict[str, float]],
     metadata: dict[str, Any],

@@ -1,5 +1,7 @@
 """Images from the streams of a transform."""
 
+import numpy as np
+
 from recjax.bits.container import Header
 from recjax.codec.pyramid import blocks_of, grid_of, image_of, samples
 from recjax.codec.transform_prior import TransformPrior
@@ -22,7 +24,9 @@ def decode_transform(prior: TransformPrior, header: Header, payload: bytes) -> S
     cells = n_patches(shape, prior.patch_shape)
     parts = read_stream(prior, cells, payload)
     coder = TrellisCoder(budget=prior.budget, extra_bits=header.extra_bits)
-    grids = [numbers * step for numbers, step in zip(parts.numbers, reversed(prior.steps), strict=True)]
+    grids = [
+        numbers.astype(np.float32) * step for numbers, step in zip(parts.numbers, reversed(prior.steps), strict=True)
+    ]
     levels = zip(reversed(range(prior.class_level + 1)), parts.factors, parts.indices, strict=True)
     for level, factor, index in levels:
         blocks, above = blocks_of(prior, level, parts.classes, factor), prior.config.levels - 1 - level

@@ -81,7 +81,7 @@ def _encode(signals, prior, coder, fit, key):
         step = prior.steps[level - prior.class_level - 1]
         mean = _finite(_posterior(fit, level, context)[0])
         numbers.append(numbers_of(mean, step))
-        grids.append(numbers[-1] * step)
+        grids.append(numbers[-1].astype(np.float32) * step)
         context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     activity = _finite(_activity(fit, prior.class_level, context, prior.scales, prior.tails, key))
     classes = np.searchsorted(prior.thresholds, activity)

@@ -194,9 +194,9 @@ def make_step(config: TransformTraining):
 def train_transform(
     config: TransformTraining,
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
-    outs: Sequence[str | os.PathLike],
+    outs: Sequence[str | os.PathLike[str]],
     *,
-    checkpoint_dir: str | os.PathLike | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
     checkpoint_minutes: float = 5.0,
     max_minutes: float = math.inf,
     metadata: dict[str, Any] | None = None,

@@ -30,7 +30,7 @@ def check_distinct(source: Path, out: Path) -> None:
         raise ValueError(f"output {out} is the input")
 
 
-def read_rec(path: str | os.PathLike) -> bytes:
+def read_rec(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a ``.rec`` file.
 
     Raises:
@@ -51,7 +51,7 @@ def read_rec(path: str | os.PathLike) -> bytes:
 
 
 @contextlib.contextmanager
-def naming(path: str | os.PathLike) -> Iterator[None]:
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Puts the file's name before the message of a ValueError."""
     try:
         yield

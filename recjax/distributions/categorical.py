@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import words
 from recjax.distributions.base import Distribution, Violations, family
@@ -39,7 +40,7 @@ class Categorical(Distribution):
 
     logits: Float[Array, "*event K"]
 
-    def __init__(self, logits):
+    def __init__(self, logits: ArrayLike) -> None:
         if np.ndim(logits) == 0:
             raise ValueError("logits must have an axis of categories")
         self._set(logits=logits)
@@ -58,17 +59,17 @@ class Categorical(Distribution):
         """Log probability of each category in nats."""
         return jax.nn.log_softmax(self.logits, axis=-1)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
         return self._sum(_pick(self.log_probs(), x))
 
-    def cdf(self, x):
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return jnp.sum(jnp.where(_categories(self) <= jnp.floor(x)[..., None], jnp.exp(self.log_probs()), 0), -1)
 
-    def icdf(self, u):
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         ends = jnp.cumsum(jnp.exp(self.log_probs()), -1)[..., :-1]
         return jnp.sum(u[..., None] > ends, -1, dtype=jnp.int32)
 
-    def sample_from_bits(self, bits):
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         ends = jnp.cumsum(self._weights(), -1, dtype=jnp.uint32)
         place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)
         return jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)
@@ -90,10 +91,10 @@ class Categorical(Distribution):
 class CategoricalPair(StepPair):
     """The ratio takes at most K values."""
 
-    def log_ratio(self, x):
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_pick(self.parts()[0], x))
 
-    def parts(self):
+    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
         log_q, log_p = self.target.log_probs(), self.proposal.log_probs()
         occurs = log_q > -jnp.inf
         ratios = jnp.where(occurs, log_q - jnp.where(occurs, log_p, 0), -jnp.inf)

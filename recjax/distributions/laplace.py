@@ -4,7 +4,8 @@ import math
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive
@@ -32,35 +33,35 @@ class Laplace(Distribution):
     loc: Float[Array, "*event"]
     scale: Float[Array, "*event"]
 
-    def __init__(self, loc, scale):
+    def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:
         self._set(loc=loc, scale=scale)
 
     def violations(self) -> Violations:
         return [finite("loc", self.loc), positive("scale", self.scale)]
 
-    def log_prob(self, x):
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
         return self._sum(-jnp.abs(x - self.loc) / self.scale - jnp.log(self.scale) - _LOG_2)
 
-    def cdf(self, x):
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         z = (x - self.loc) / self.scale
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z < 0, tail, 1 - tail)
 
-    def mass(self, low, high):
+    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
         # on either side of the median a tail times a share of it: no difference of nearly equal probabilities
         a, b = (low - self.loc) / self.scale, (high - self.loc) / self.scale
         left = -jnp.exp(jnp.minimum(b, 0)) * jnp.expm1(jnp.minimum(a, 0) - jnp.minimum(b, 0))
         right = -jnp.exp(-jnp.maximum(a, 0)) * jnp.expm1(jnp.maximum(a, 0) - jnp.maximum(b, 0))
         return 0.5 * (left + right)
 
-    def icdf(self, u):
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         tail = jnp.minimum(u, 1 - u)
         return self.loc + jnp.sign(u - 0.5) * -self.scale * jnp.log(2 * tail)
 
-    def sample_from_bits(self, bits):
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._affine(self.loc, self.scale, randomness.laplace(bits, self.dtype))
 
-    def sample_from_quantile(self, high, low):
+    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
         return self._affine(self.loc, self.scale, randomness.laplace_quantile(high, low, self.dtype)[..., None])
 
 
@@ -68,25 +69,25 @@ class Laplace(Distribution):
 class LaplacePair(Pair):
     """Q = L(m, b) over P = L(0, 1) after standardisation; the ratio is bounded for b <= 1 and peaks at m."""
 
-    def __init__(self, target: Laplace, proposal: Laplace):
+    def __init__(self, target: Laplace, proposal: Laplace) -> None:
         super().__init__(target, proposal)
         self.shift = (target.loc - proposal.loc) / proposal.scale
         self.scale = target.scale / proposal.scale
         self.shrink = (proposal.scale - target.scale) / proposal.scale
 
-    def log_ratio(self, x):
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         q, p = self.target, self.proposal
         z, y = (lax.optimization_barrier(jnp.abs(x - d.loc) * (1 / d.scale)) for d in (p, q))
         return p._sum(z - y) - p._sum(jnp.log(self.scale))
 
-    def log_ratio_max(self):
+    def log_ratio_max(self) -> Float[Array, ""]:
         return self.proposal._sum(jnp.where(self.shrink >= 0, jnp.abs(self.shift) - jnp.log(self.scale), jnp.inf))
 
     def bound_violations(self) -> Violations:
         message = "target: the density ratio is unbounded, its scale must not exceed the proposal's"
         return [(message, self.target.scale > self.proposal.scale)]
 
-    def widths(self, log_h):
+    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         m, b, left, right = self._level_set(log_h)
         w_q = -0.5 * (jnp.expm1(-left / b) + jnp.expm1(-right / b))
         below, above = jnp.minimum(left, m), jnp.maximum(left - m, 0)  # parts of the left side right and left of 0
@@ -94,21 +95,21 @@ class LaplacePair(Pair):
         empty = log_h > self.log_ratio_max()
         return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
 
-    def kinks(self):
+    def kinks(self) -> Float[Array, "k"]:
         m, b = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
         return (-m / b - jnp.log(b))[None]
 
-    def mode(self):
+    def mode(self) -> Float[Array, "*event"]:
         return self.target.loc
 
-    def level_set(self, log_h):
+    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         _, _, left, right = self._level_set(log_h)
         towards = self.proposal.loc < self.target.loc  # the proposal's median is on the side of ``left``
         shape, scale = self.proposal.event_shape, self.proposal.scale
         left, right = left.reshape(shape) * scale, right.reshape(shape) * scale
         return self.mode() - jnp.where(towards, left, right), self.mode() + jnp.where(towards, right, left)
 
-    def kl(self):
+    def kl(self) -> Float[Array, ""] | None:
         m, b = jnp.abs(self.shift), self.scale
         log_b = jnp.where(b < 0.5, jnp.log(b), jnp.log1p(-jnp.minimum(self.shrink, 0.5)))
         return self.proposal._sum(m + b * jnp.expm1(-m / b) - self.shrink - log_b)

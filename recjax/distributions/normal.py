@@ -4,7 +4,8 @@ import math
 
 import jax.numpy as jnp
 from jax.scipy import special
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive
@@ -33,29 +34,29 @@ class Normal(Distribution):
     loc: Float[Array, "*event"]
     scale: Float[Array, "*event"]
 
-    def __init__(self, loc, scale):
+    def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:
         self._set(loc=loc, scale=scale)
 
     def violations(self) -> Violations:
         return [finite("loc", self.loc), positive("scale", self.scale)]
 
-    def log_prob(self, x):
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
         z = (x - self.loc) / self.scale
         return self._sum(-0.5 * z * z - jnp.log(self.scale) - _LOG_SQRT_2PI)
 
-    def cdf(self, x):
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return special.ndtr((x - self.loc) / self.scale)
 
-    def icdf(self, u):
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return self.loc + self.scale * special.ndtri(u)
 
     def _standardise(self, x):
         return (x - self.loc) / self.scale
 
-    def sample_from_bits(self, bits):
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._affine(self.loc, self.scale, randomness.normal(bits, self.dtype))
 
-    def sample_from_quantile(self, high, low):
+    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
         return self._affine(self.loc, self.scale, randomness.normal_quantile(high, low, self.dtype)[..., None])
 
 
@@ -66,18 +67,18 @@ class NormalPair(Pair):
     For s < 1: ln r(z) = ln r_max - a (z - c)^2 with c = m / (1 - s^2), a = (1 - s^2) / (2 s^2).
     """
 
-    def __init__(self, target: Normal, proposal: Normal):
+    def __init__(self, target: Normal, proposal: Normal) -> None:
         super().__init__(target, proposal)
         self.shift = (target.loc - proposal.loc) / proposal.scale
         self.scale = target.scale / proposal.scale
         # 1 - s^2, exactly zero when the scales are equal
         self.shrink = (proposal.scale - target.scale) / proposal.scale * (1 + self.scale)
 
-    def log_ratio(self, x):
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         z, y = self.proposal._standardise(x), self.target._standardise(x)
         return self.proposal._sum(0.5 * (z - y) * (z + y)) - self.proposal._sum(jnp.log(self.scale))
 
-    def log_ratio_max(self):
+    def log_ratio_max(self) -> Float[Array, ""]:
         m, shrink = self.shift, self.shrink
         peak = jnp.where(m == 0, 0, m * m / (2 * jnp.where(shrink > 0, shrink, 1)))
         return self.proposal._sum(
@@ -94,7 +95,7 @@ class NormalPair(Pair):
     def width_violations(self) -> Violations:
         return isotropy_violations(self.scale) if self.proposal.event_size > 1 else []
 
-    def widths(self, log_h):
+    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         if self.proposal.event_size > 1:
             return isotropic_widths(self.shift, self.scale, self.shrink, log_h, self.log_ratio_max())
         centre, rho, near = self._level_set(log_h)
@@ -104,7 +105,7 @@ class NormalPair(Pair):
         w_q = _mass((near - m) / s, (end - m) / s, (centre - m) / s, rho / s)
         return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
 
-    def survival(self, log_h):
+    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
         if self.proposal.event_size > 1:
             return super().survival(log_h)
         depth = jnp.maximum(self.log_ratio_max() - log_h, 0)
@@ -119,23 +120,25 @@ class NormalPair(Pair):
         smooth = (depth < 1.5) & (rho * (rho + centre) < 20)
         return jnp.where(smooth, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
-    def mode(self):
+    def mode(self) -> Float[Array, "*event"]:
         shrink = jnp.where(self.shrink > 0, self.shrink, 1)
         return self.proposal.loc + self.proposal.scale * jnp.where(self.shrink > 0, self.shift / shrink, 0)
 
-    def level_set(self, log_h):
+    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         _, rho, _ = self._level_set(log_h)
         centre, rho = self.mode(), self.proposal.scale * rho.reshape(self.proposal.event_shape)
         return centre - rho, centre + rho
 
-    def masses(self, low, high):
+    def masses(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         def mass(distribution):
             a, b = (self._scalar((x - distribution.loc) / distribution.scale) for x in (low, high))
             return _mass(a, b, 0.5 * (a + b), 0.5 * (b - a))
 
         return mass(self.proposal), mass(self.target)
 
-    def kl(self):
+    def kl(self) -> Float[Array, ""] | None:
         m, s = self.shift, self.scale
         return self.proposal._sum(0.5 * (m * m - self.shrink) - jnp.log(s))
 

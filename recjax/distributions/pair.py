@@ -50,7 +50,7 @@ class Pair(abc.ABC):
     True
     """
 
-    def __init__(self, target: Any, proposal: Any):
+    def __init__(self, target: Any, proposal: Any) -> None:
         self.target = target
         self.proposal = proposal
 

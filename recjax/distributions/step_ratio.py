@@ -17,23 +17,23 @@ class StepPair(Pair):
     def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
         """ln r (-inf where Q is zero), the probability under P, and that under Q, of each part."""
 
-    def log_ratio_max(self):
+    def log_ratio_max(self) -> Float[Array, ""]:
         return self.proposal._sum(self.parts()[0].max(-1))
 
     def bound_violations(self) -> Violations:
         return []
 
-    def widths(self, log_h):
+    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         ratios, p, q = self._steps()
         some = ratios >= log_h
         return jnp.sum(jnp.where(some, p, 0)), jnp.sum(jnp.where(some, q, 0))
 
-    def survival(self, log_h):
+    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
         ratios, _, q = self._steps()
         some = ratios > log_h
         return jnp.sum(jnp.where(some, -q * jnp.expm1(jnp.where(some, log_h - ratios, 0)), 0))
 
-    def stretch(self, log_low, log_high):
+    def stretch(self, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""] | None:
         """Between two values of the ratio the survival falls along a line, and sigma is a logarithm."""
         ratios, p, _ = self._steps()
         ends = jnp.sort(ratios)
@@ -45,11 +45,11 @@ class StepPair(Pair):
         left = jnp.where(falls, jax.vmap(self.survival)(high), 1)
         return jnp.sum(jnp.where(falls, jnp.log1p(width * rise / left) / jnp.where(falls, width, 1), 0))
 
-    def kl(self):
+    def kl(self) -> Float[Array, ""] | None:
         ratios, _, q = self.parts()
         return self.proposal._sum(jnp.sum(q * jnp.where(q > 0, ratios, 0), -1))
 
-    def channel_simulation(self):
+    def channel_simulation(self) -> Float[Array, ""] | None:
         """-int w_P ln w_P dh, a sum over the steps of w_P."""
         ratios, p, _ = self._steps()
         order = jnp.argsort(ratios)

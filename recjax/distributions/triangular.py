@@ -1,7 +1,8 @@
 """Symmetric triangular targets in uniform proposals."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -23,25 +24,25 @@ class Triangular(Distribution):
     low: Float[Array, "*event"]
     high: Float[Array, "*event"]
 
-    def __init__(self, low, high):
+    def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
         return interval(self.low, self.high)
 
-    def height(self, x):
+    def height(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         """The density relative to its peak 2 / (high - low); zero outside."""
         half = 0.5 * (self.high - self.low)
         return jnp.maximum(jnp.minimum(x - self.low, self.high - x) / half, 0)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
         return self._sum(_log(self.height(x)) + jnp.log(2 / (self.high - self.low)))
 
-    def cdf(self, x):
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         u = jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
         return jnp.where(u < 0.5, 2 * u * u, 1 - 2 * jnp.square(1 - u))
 
-    def mass(self, low, high):
+    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
         # trapezoids on either side of the peak: no difference of nearly equal probabilities
         middle = 0.5 * self.low + 0.5 * self.high
         ends = jnp.clip(low, self.low, self.high), jnp.clip(high, self.low, self.high)
@@ -49,12 +50,12 @@ class Triangular(Distribution):
         areas = [(stop - start) * (self.height(start) + self.height(stop)) for start, stop in sides]
         return jnp.maximum(areas[0] + areas[1], 0) / (self.high - self.low)
 
-    def icdf(self, u):
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         # square roots are exactly rounded, so that samples are the same everywhere
         distance = (self.high - self.low) * jnp.sqrt(0.5 * jnp.minimum(u, 1 - u))
         return jnp.where(u < 0.5, self.low + distance, self.high - distance)
 
-    def sample_from_bits(self, bits):
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self.icdf(self._event(randomness.uniform(bits, self.dtype.type)))
 
 
@@ -65,42 +66,42 @@ class TriangularPair(Pair):
     w_P(h) = ell (1 - y) and w_Q(h) = 1 - y^2 for y = h ell / 2 in [0, 1].
     """
 
-    def log_ratio(self, x):
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_log(self.target.height(x)) + self._peaks())
 
-    def log_ratio_max(self):
+    def log_ratio_max(self) -> Float[Array, ""]:
         return self.proposal._sum(self._peaks())
 
     def violations(self) -> Violations:
         return [*super().violations(), outside(self.target.low, self.target.high, self.proposal)]
 
-    def widths(self, log_h):
+    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         top = self._scalar(self._peaks())
         depth = jnp.minimum(log_h - top, 0)
         left = -jnp.expm1(depth)  # 1 - y
         return 2 * jnp.exp(-top) * left, left * (1 + jnp.exp(depth))
 
-    def survival(self, log_h):
+    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.square(jnp.expm1(jnp.minimum(log_h - self._scalar(self._peaks()), 0)))
 
-    def stretch(self, log_low, log_high):
+    def stretch(self, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""] | None:
         """sigma(h) = h / (1 - y)."""
         top = self._scalar(self._peaks())
         rise = -jnp.exp(log_high) * jnp.expm1(log_low - log_high)
         return rise / (jnp.expm1(log_low - top) * jnp.expm1(log_high - top))
 
-    def mode(self):
+    def mode(self) -> Float[Array, "*event"]:
         return 0.5 * self.target.low + 0.5 * self.target.high
 
-    def level_set(self, log_h):
+    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         """The middle -+ (1 - y) half the length."""
         reach = -0.5 * jnp.expm1(jnp.minimum(log_h - self._peaks(), 0)) * (self.target.high - self.target.low)
         return self.mode() - reach, self.mode() + reach
 
-    def kl(self):
+    def kl(self) -> Float[Array, ""] | None:
         return self.proposal._sum(self._peaks() - 0.5)
 
-    def channel_simulation(self):
+    def channel_simulation(self) -> Float[Array, ""] | None:
         return self._scalar(self._peaks()) + 0.5 - jnp.log(2.0).astype(self.proposal.dtype)
 
     def _peaks(self):

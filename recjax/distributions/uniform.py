@@ -3,7 +3,8 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -25,29 +26,29 @@ class Uniform(Distribution):
     low: Float[Array, "*event"]
     high: Float[Array, "*event"]
 
-    def __init__(self, low, high):
+    def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
         return interval(self.low, self.high)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
         inside = (x >= self.low) & (x <= self.high)
         return self._sum(jnp.where(inside, -jnp.log(self.high - self.low), -jnp.inf))
 
-    def cdf(self, x):
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
 
-    def mass(self, low, high):
+    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
         return jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (self.high - self.low)
 
-    def icdf(self, u):
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return self.low + (self.high - self.low) * u
 
-    def sample_from_bits(self, bits):
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._from_tail(*randomness.sign_and_tail(bits, self.dtype))
 
-    def sample_from_quantile(self, high, low):
+    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
         lower, tail, _ = randomness.quantile_parts(high, low, self.dtype)
         return self._from_tail(lower[..., None], tail[..., None])
 
@@ -61,11 +62,11 @@ class Uniform(Distribution):
 class UniformPair(StepPair):
     """r is constant on the target's interval, which lies in the proposal's; for vectors, on a box in a box."""
 
-    def log_ratio(self, x):
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         inside = (x >= self.target.low) & (x <= self.target.high)
         return jnp.where(inside.all(), self.log_ratio_max(), -jnp.inf)
 
-    def parts(self):
+    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
         q, p = self.target, self.proposal
         ratios = jnp.log((p.high - p.low) / (q.high - q.low))[..., None]
         return ratios, jnp.exp(-ratios), jnp.ones_like(ratios)
@@ -73,13 +74,13 @@ class UniformPair(StepPair):
     def violations(self) -> Violations:
         return [*super().violations(), outside(self.target.low, self.target.high, self.proposal)]
 
-    def mode(self):
+    def mode(self) -> Float[Array, "*event"]:
         return 0.5 * self.target.low + 0.5 * self.target.high
 
-    def level_set(self, log_h):
+    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         return self.target.low, self.target.high
 
-    def log_ratio_max_on(self, low, high):
+    def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
         meets = (low < self.target.high) & (high > self.target.low)
         return jnp.where(meets.all(), self.log_ratio_max(), -jnp.inf)
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
+from numpy.typing import ArrayLike
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -33,7 +34,7 @@ class UniformMixture(Distribution):
     high: Float[Array, "*event modes"]
     weights: Float[Array, "*event modes"]
 
-    def __init__(self, low, high, weights):
+    def __init__(self, low: ArrayLike, high: ArrayLike, weights: ArrayLike) -> None:
         low, high, weights = (np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high, weights))
         if max(np.ndim(v) for v in (low, high, weights)) == 0:
             raise ValueError("low must have an axis of modes")
@@ -68,19 +69,19 @@ class UniformMixture(Distribution):
         x = jnp.asarray(x)[..., None]
         return jnp.max(jnp.where((x >= self.low) & (x <= self.high), table, -jnp.inf), -1)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
         return self._sum(self.pick(self.log_densities(), x))
 
-    def cdf(self, x):
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         covered = jnp.clip((jnp.asarray(x)[..., None] - self.low) / (self.high - self.low), 0, 1)
         return jnp.sum(self.probabilities() * covered, -1)
 
-    def mass(self, low, high):
+    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
         low, high = jnp.asarray(low)[..., None], jnp.asarray(high)[..., None]
         covered = jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (self.high - self.low)
         return jnp.sum(self.probabilities() * covered, -1)
 
-    def icdf(self, u):
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         order = jnp.argsort(self.low, -1)
         low, high, share = (jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities()))
         start = jnp.cumsum(share, -1) - share
@@ -89,7 +90,7 @@ class UniformMixture(Distribution):
         part = jnp.clip((jnp.asarray(u)[..., None] - start) / jnp.where(share > 0, share, 1), 0, 1)
         return jnp.max(jnp.where(inside, low + (high - low) * part, -jnp.inf), -1)
 
-    def sample_from_bits(self, bits):
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self.icdf(self._event(randomness.uniform(bits, self.dtype.type)))
 
 
@@ -97,10 +98,10 @@ class UniformMixture(Distribution):
 class UniformMixturePair(StepPair):
     """r is constant on each interval; it has several modes, so that coders which need one do not take it."""
 
-    def log_ratio(self, x):
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(self.target.pick(self.parts()[0], x))
 
-    def parts(self):
+    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
         q, length = self.target, (self.proposal.high - self.proposal.low)[..., None]
         return q.log_densities() + jnp.log(length), (q.high - q.low) / length, q.probabilities()
 
@@ -108,7 +109,7 @@ class UniformMixturePair(StepPair):
         q, p = self.target, jax.tree.map(lambda x: x[..., None], self.proposal)
         return [*super().violations(), outside(q.low, q.high, p)]
 
-    def log_ratio_max_on(self, low, high):
+    def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
         q = self.target
         meets = (low[..., None] < q.high) & (high[..., None] > q.low)
         return self.proposal._sum(jnp.max(jnp.where(meets, self.parts()[0], -jnp.inf), -1))

@@ -58,7 +58,7 @@ class SirenConfig:
     encoding: EncodingConfig = dataclasses.field(default_factory=EncodingConfig)
     latents: tuple[int, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("channels", "width", "layers", "features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

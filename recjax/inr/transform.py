@@ -56,7 +56,7 @@ class TransformConfig:
     features: int = 24
     channels: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("stride", "depth", "context", "hidden", "features", "channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

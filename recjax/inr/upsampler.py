@@ -41,7 +41,7 @@ class EncodingConfig:
     hidden: tuple[int, ...] = ()
     encodings: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.depth < 0:
             raise ValueError(f"depth must not be negative, got {self.depth}")
         if len(self.cells) != 2 or min(self.cells) < 1:

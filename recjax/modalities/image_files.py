@@ -35,7 +35,7 @@ _TURNS = {
 }
 
 
-def load(path: str | os.PathLike) -> Signal:
+def load(path: str | os.PathLike[str]) -> Signal:
     """Reads a PNG, JPEG or WebP image, turned upright as its EXIF orientation says, in the colours of sRGB.
 
     Args:
@@ -70,7 +70,7 @@ def load(path: str | os.PathLike) -> Signal:
     return Signal(values, "image", {"gray": bool((values == values[..., :1]).all())})
 
 
-def save(signal: Signal, path: str | os.PathLike, *, force: bool = False) -> None:
+def save(signal: Signal, path: str | os.PathLike[str], *, force: bool = False) -> None:
     """Writes an image as PNG or WebP without loss, or as JPEG of quality 95, by the suffix of ``path``.
 
     Args:
@@ -88,7 +88,7 @@ def save(signal: Signal, path: str | os.PathLike, *, force: bool = False) -> Non
     write_atomic(path, buffer.getvalue(), force=force)
 
 
-def check_save(path: str | os.PathLike, *, force: bool = False) -> Path:
+def check_save(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Raises the ValueError of `save` before there is anything to save; returns ``path`` as a ``Path``."""
     path = check_output(path, force=force)
     if path.suffix.lower() not in _WRITE:
@@ -96,7 +96,7 @@ def check_save(path: str | os.PathLike, *, force: bool = False) -> Path:
     return path
 
 
-def list_images(folder: str | os.PathLike) -> list[Path]:
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder with the suffix of a PNG, JPEG or WebP image, by name.
 
     Raises:

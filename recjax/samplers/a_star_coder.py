@@ -1,11 +1,13 @@
 """A* coding."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from recjax.samplers import frontier_search, lanes, tree
-from recjax.samplers.base import check_range
+from recjax.samplers.base import Code, check_range
 from recjax.samplers.frontier_search import Ruling
 from recjax.samplers.tree_coder import TreeCoder
 
@@ -37,13 +39,13 @@ class AStarCoder(TreeCoder, frontier_search.FrontierRule):
     max_depth: int = tree.MAX_DEPTH
     max_steps: int = 1 << 14
 
-    def search(self, key, target, proposal):
+    def search(self, key: Array, target: Any, proposal: Any) -> Code:
         return frontier_search.encode(self, key, target, proposal)
 
-    def search_lanes(self, keys, targets, proposals):
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         return lanes.encode_lanes(frontier_search.SEARCH, self, keys, targets, proposals)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range("max_depth", self.max_depth, 1, tree.MAX_DEPTH)
 

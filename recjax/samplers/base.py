@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from recjax.distributions.pair import check_pair, check_pairs
 
@@ -41,7 +41,7 @@ class Code:
         status: a ``Status`` as int32.
     """
 
-    index: PyTree[Array]
+    index: Any
     sample: Float[Array, "*event"]
     steps: Int[Array, ""]
     status: Int[Array, ""]
@@ -110,7 +110,7 @@ class Coder(abc.ABC):
         """``encode_batch`` of concrete values."""
 
     @abc.abstractmethod
-    def decode(self, key: Array, index: PyTree[Array], proposal: Any) -> Float[Array, "*event"]:
+    def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         """The sample that an index stands for: ``code.sample``, bit for bit.
 
         Raises:
@@ -118,7 +118,7 @@ class Coder(abc.ABC):
         """
 
     @abc.abstractmethod
-    def codelength(self, key: Array, index: PyTree[Array], proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
         """Bits that the index takes, from what the receiver knows.
 
         Args:

@@ -67,7 +67,7 @@ class BlockCoder:
     extra_bits: int = 0
     table_bytes: int = 1 << 29
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 4 <= self.budget <= 20:
             raise ValueError(f"budget must be 4 to 20 bits, got {self.budget}")
         if not 4 <= self.budget + self.extra_bits <= 24:

@@ -1,12 +1,15 @@
 """Greedy Poisson rejection sampling by branch and bound."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from recjax import randomness
 from recjax.samplers import frontier_search, lanes, path_search, tree
+from recjax.samplers.base import Code
 from recjax.samplers.frontier_search import Ruling
 from recjax.samplers.path_search import Decision
 from recjax.samplers.stretch import ground, raised, stretch_bounds
@@ -44,12 +47,12 @@ class BranchAndBoundGPRS(TreeCoder):
     split: tree.Split = "sample"
     max_steps: int = 1 << 14
 
-    def search(self, key, target, proposal):
+    def search(self, key: Array, target: Any, proposal: Any) -> Code:
         if self.split == "sample":
             return path_search.encode(_OnPath(max_steps=self.max_steps), key, target, proposal)
         return frontier_search.encode(_InTimeOrder(max_steps=self.max_steps), key, target, proposal)
 
-    def search_lanes(self, keys, targets, proposals):
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         if self.split == "sample":
             rule, search = _OnPath(max_steps=self.max_steps), path_search.SEARCH
         else:

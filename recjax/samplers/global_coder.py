@@ -59,7 +59,7 @@ class ExactCoder(GlobalCoder):
 
     max_steps: int = 1 << 24
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("max_steps", self.max_steps, 1, (1 << 31) - 1)
 
     @property
@@ -88,7 +88,7 @@ class BudgetCoder(GlobalCoder):
 
     budget_bits: int = 16
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("budget_bits", self.budget_bits, 0, 30)
 
     @property

@@ -1,11 +1,14 @@
 """Greedy rejection coding."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from recjax import randomness
 from recjax.samplers import lanes, path_search, tree
+from recjax.samplers.base import Code
 from recjax.samplers.path_search import Decision
 from recjax.samplers.tree_coder import TreeCoder
 
@@ -36,10 +39,10 @@ class GreedyRejectionCoder(TreeCoder, path_search.PathRule):
     split: tree.Split = "sample"
     max_steps: int = tree.MAX_DEPTH
 
-    def search(self, key, target, proposal):
+    def search(self, key: Array, target: Any, proposal: Any) -> Code:
         return path_search.encode(self, key, target, proposal)
 
-    def search_lanes(self, keys, targets, proposals):
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         return lanes.encode_lanes(path_search.SEARCH, self, keys, targets, proposals)
 
     def start(self, pair):

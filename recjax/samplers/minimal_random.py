@@ -1,8 +1,10 @@
 """Minimal random coding."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from recjax.randomness import Stream
 from recjax.samplers.base import checked_index
@@ -33,7 +35,7 @@ class MinimalRandomCoder(BudgetCoder):
     def log_noise(self, noise, chunk):
         return noise, jnp.log(chunk.exponentials(Stream.ACCEPT))
 
-    def codelength(self, key, index, proposal, *, rate_bits=None):
+    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
         """``budget_bits``, whatever the index."""
         checked_index(index, self.limit)
         return jnp.full((), self.budget_bits, proposal.dtype)

@@ -53,7 +53,7 @@ class ParallelGPRS(ExactCoder):
 
     n_processes: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range("n_processes", self.n_processes, 1, 4096)
 

@@ -23,7 +23,7 @@ class TreeCoder(Coder):
     split: ClassVar[tree.Split]
     max_steps: ClassVar[int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.split not in ("sample", "dyadic"):
             raise ValueError(f"split must be 'sample' or 'dyadic', got {self.split!r}")
         check_range("max_steps", self.max_steps, 1, (1 << 31) - 1)

@@ -58,7 +58,7 @@ class TrellisCoder:
     extra_bits: int = 0
     lookahead: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 4 <= self.budget <= _MOST_BITS:
             raise ValueError(f"budget must be 4 to {_MOST_BITS} bits, got {self.budget}")
         most = min(self.budget // 2, _MOST_BITS - self.budget)
