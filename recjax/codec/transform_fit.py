@@ -74,7 +74,7 @@ def _still(prior, shape):
     """No moves of the latents of images of this shape."""
     sides = (prior.config.stride << np.arange(prior.config.levels)).tolist()
     return tuple(
-        np.zeros((shape[0], shape[1] // side, shape[2] // side, depth), np.float32)
+        jnp.zeros((shape[0], shape[1] // side, shape[2] // side, depth), jnp.float32)
         for side, depth in zip(sides, prior.config.depths, strict=True)
     )
 
