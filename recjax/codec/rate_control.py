@@ -20,7 +20,7 @@ _NEAR = 0.985
 _AIM = 0.994
 _SLOPE = 0.55
 """How fast the logarithm of a size falls with that of the price, before it is known."""
-_DEAREST = 100.0
+_DEAREST = 99.0
 
 
 def encode_at_rate(

@@ -67,11 +67,11 @@ def moved(
         for own, scale, tail in zip(posteriors, scales, tails):
             mean, std = posterior_of_u(*own, scale[None, None, None], tail[None, None, None])
             kl = kl + (0.5 * (std * std + mean * mean - 1) - jnp.log(std)).sum()
-        return weight * jnp.sum(jnp.square(decoded - images) * inside) + kl
+        return weight * jnp.sum(jnp.where(inside, jnp.square(decoded - images), 0)) + kl
 
     def step(i, moves):
         gradient = jax.grad(nats)(moves, jax.random.fold_in(key, i))
-        size = _STEP * (1 - i / (steps + 1.0))
+        size = _STEP * (1 - jnp.float32(i) / (jnp.float32(steps) + 1))
         return jax.tree.map(lambda x, g: x - size * jnp.clip(g, -_LARGEST_GRADIENT, _LARGEST_GRADIENT), moves, gradient)
 
     return jax.lax.fori_loop(0, steps, step, moves)

@@ -44,11 +44,13 @@ def compress(
 
     import jax
 
-    from recjax.codec import encode_at_rate, encode_batch
+    from recjax.codec import encode_batch
 
     key = None if seed is None else jax.random.key(seed)
     start = time.perf_counter()
     if bpp is not None:
+        from recjax.codec import encode_at_rate
+
         loaded = None if prior is None else chosen_prior(prior)
         result = encode_at_rate(signal, bpp, loaded, effort=effort, key=key)
     else:

@@ -23,7 +23,15 @@ from recjax.codec.quantised import (
 from recjax.errors import FormatError
 
 STEP, SCALE, TAIL = np.array([[0.2, 1.0, 3.0], [1.0, 2.0, 0.5], [0.02, 0.5, 1.0]], np.float32)
-FREQUENCIES = number_frequencies(STEP, SCALE, TAIL)
+
+
+def drawn(count, seed):
+    """Means with the distribution of samples of the prior."""
+    u = np.random.default_rng(seed).normal(size=(count, 3))
+    return (SCALE * np.sinh(TAIL * u) / TAIL).astype(np.float32)
+
+
+FREQUENCIES = number_frequencies(drawn(200_000, 5), STEP, SCALE, TAIL)
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6))
 amounts = st.one_of(st.sampled_from([-LARGEST, 0, LARGEST]), st.integers(-LARGEST, LARGEST))
@@ -45,8 +53,7 @@ def test_numbers_come_back_and_cost_what_is_said(numbers):
 
 def test_long_streams_have_the_length_of_their_code():
     """Near the entropy, where the numbers have the distribution that was meant."""
-    u = np.random.default_rng(0).normal(size=(50, 60, 3))
-    numbers = numbers_of(SCALE * np.sinh(TAIL * u) / TAIL, STEP)
+    numbers = numbers_of(drawn(3000, 0).reshape(50, 60, 3), STEP)
     bits = number_bits(numbers, FREQUENCIES)
     assert 0 <= 8 * len(encoded(numbers)) - bits + 0.01 < 9
     shares = FREQUENCIES / 2**24
@@ -61,8 +68,8 @@ def test_long_streams_have_the_length_of_their_code():
     arrays.arrays(np.float32, 4, elements=st.floats(2**-10, 2**10, width=32)),
     arrays.arrays(np.float32, 4, elements=st.floats(0.03125, 1, width=32)),
 )
-def test_frequencies_add_up_and_follow_the_prior(step, scale, tail):
-    frequencies = number_frequencies(step, scale, tail)
+def test_frequencies_of_no_cells_follow_the_prior(step, scale, tail):
+    frequencies = number_frequencies(np.zeros((0, 4), np.float32), step, scale, tail)
     assert frequencies.dtype == np.int32 and frequencies.shape == (4, 2 * LARGEST + 1)
     assert check_frequencies(frequencies) and (frequencies > 0).all()
     assert (frequencies.sum(1, dtype=np.int64) == 1 << 24).all()
@@ -76,6 +83,20 @@ def test_frequencies_add_up_and_follow_the_prior(step, scale, tail):
         error.max() < 2 * 511 * 32 / 2**24 and (frequencies[shares > 1e-3] > 0.9 * 2**24 * shares[shares > 1e-3]).all()
     )
     np.testing.assert_allclose(frequencies, frequencies[:, ::-1], rtol=1e-3, atol=16)
+
+
+def test_frequencies_follow_the_means_and_their_opposites():
+    """Which are less wide than samples: their numbers take fewer bits than with the prior's frequencies."""
+    mean = 0.3 * drawn(20_000, 6)
+    frequencies = number_frequencies(mean, STEP, SCALE, TAIL)
+    assert check_frequencies(frequencies)
+    numbers = numbers_of(mean, STEP)
+    for number in range(-3, 4):
+        share = (np.mean(numbers == number, axis=0) + np.mean(numbers == -number, axis=0)) / 2
+        np.testing.assert_allclose(frequencies[:, LARGEST + number] / 2**24, share, atol=3e-3)
+    others = numbers_of(0.3 * drawn(20_000, 7), STEP)[None]
+    own, samples = (number_bits(others, table) for table in (frequencies, FREQUENCIES))
+    assert own < 0.85 * samples, (own, samples)
 
 
 def test_what_is_no_table_of_frequencies_is_seen():

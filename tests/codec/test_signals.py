@@ -38,6 +38,12 @@ def test_more_effort_is_more_work():
         assert b.fit_steps > a.fit_steps and b.refine_steps > a.refine_steps and b.extra_bits >= a.extra_bits
 
 
+def test_more_effort_is_more_work_for_transforms():
+    for low, high in zip(range(1, 9), range(2, 10), strict=True):
+        a, b = (effort_of(level, transform=True) for level in (low, high))
+        assert b.fit_steps > a.fit_steps and b.extra_bits >= a.extra_bits
+
+
 @pytest.mark.parametrize("level", [0, 10, -1])
 def test_refuses_efforts_outside_1_to_9(level):
     with pytest.raises(ValueError, match="effort"):

@@ -105,7 +105,8 @@ def test_a_walk_decodes_to_what_its_samples_decode_to():
         """From the second level, in the context of the first one's samples."""
         model = nnx.merge(graph, params)
         top = model.top(1, ROWS, COLUMNS)
-        return descend(model, 1, look(model, images), model.context(1, top, top.coefficients(samples[2])), key)
+        context = model.context(1, top, top.coefficients(samples[2]))
+        return descend(model, 1, look(model, images), context, key, [jnp.zeros((1, 1, 1, 1))] * 2)
 
     again, same = lower(params)
     assert len(again) == 2
