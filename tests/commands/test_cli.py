@@ -273,7 +273,7 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     assert other.startswith("recjax: a.rec: ") and not Path("c.png").exists()
     monkeypatch.setattr("recjax.codec.embedded_priors", lambda: {"mine-2.safetensors": Path("mine-2.safetensors")})
     (facts,) = json.loads(run(capsys, "priors", "--json")[1]).values()
-    assert facts["latents"] == [6, 14] and facts["patch"] == [8, 8, 3] and facts["classes"] == 16
+    assert facts["latents"] == [6, 14] and facts["patch"] == [8, 8, 3] and facts["classes"] == 4
     assert facts["licence"] == "CC0" and facts["training"]["price"] == 1e-3 and facts["kind"] == "transform"
     assert facts["reached"] == {}  # a single step since the last look
     shown = run(capsys, "priors")[1]
