@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 import jax
 
-from recjax.codec.encoding import encode_batch
-from recjax.codec.prior import Prior
+from recjax.codec.encoding import AnyPrior, encode_batch
 from recjax.codec.rate_control import encode_at_rate
 from recjax.modalities import Signal
 
 
 def compress(
     signal: Signal,
-    prior: Prior | None = None,
+    prior: AnyPrior | None = None,
     *,
     bpp: float | None = None,
     effort: int = 5,
@@ -22,21 +21,22 @@ def compress(
 
     Args:
       signal: an image, see :func:`recjax.load`.
-      prior: by default the embedded ``photo-high``, or with ``bpp`` the one whose own rate is nearest.
+      prior: or its name or path, see :func:`recjax.load_prior`; by default the embedded ``photo-high``, or with ``bpp``
+        the one whose own rate is nearest.
       bpp: bits of the file for each pixel, at most and about; see :func:`recjax.codec.encode_at_rate`. By default what
         the image takes at the quality of the prior.
       effort: 1 (fast) to 9 (slow, better).
       key: of the encoder's own noise; the decoder does not need it.
 
     Raises:
-      ValueError: an argument is out of range, or there is no such small file.
+      ValueError: an argument is out of range, or there is no such prior or no such small file.
     """
     return compress_batch([signal], prior, bpp=bpp, effort=effort, key=key)[0]
 
 
 def compress_batch(
     signals: Sequence[Signal],
-    prior: Prior | None = None,
+    prior: AnyPrior | None = None,
     *,
     bpp: float | None = None,
     effort: int = 5,

@@ -7,6 +7,8 @@ For implicit neural representations more candidates (``extra_bits``) cost time a
 import dataclasses
 import math
 
+from recjax.samplers.base import check_range
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Effort:
@@ -65,10 +67,9 @@ def effort_of(level: int, *, transform: bool = False) -> Effort:
       transform: whether the prior is one of a transform.
 
     Raises:
-      ValueError: ``level`` is not 1 to 9.
+      ValueError: ``level`` is not a whole number from 1 to 9.
     """
-    if level not in EFFORTS:
-        raise ValueError(f"effort must be 1 to 9, got {level}")
+    check_range("effort", level, 1, 9)
     if transform:
         steps, extra_bits = _TRANSFORM_STEPS[level], _TRANSFORM_EXTRA_BITS[level]
         return Effort(fit_steps=steps, refine_steps=0, extra_bits=extra_bits)

@@ -1,6 +1,7 @@
 """Signals to ``.rec`` bytes, with an account of the bits."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 
 import jax
@@ -18,6 +19,9 @@ from recjax.codec.transform_encoding import encode_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities import Signal
 from recjax.modalities.image import MAX_SIDE, psnr
+
+AnyPrior = Prior | str | os.PathLike[str]
+"""A prior, or its name or path."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Encoded:
 
 def encode_batch(
     signals: Sequence[Signal],
-    prior: Prior | None = None,
+    prior: AnyPrior | None = None,
     *,
     effort: int | Effort = 5,
     key: jax.Array | None = None,
@@ -53,7 +57,7 @@ def encode_batch(
 
     Args:
       signals: images of any sizes.
-      prior: by default ``photo-high``.
+      prior: or its name or path, see :func:`recjax.load_prior`; by default ``photo-high``.
       effort: 1 (fast) to 9 (slow, better), or explicit settings.
       key: of the encoder's own noise; the decoder does not need it.
       extra_bits: overrides the effort's ``t``.
@@ -61,14 +65,12 @@ def encode_batch(
       progress: called with the fraction done.
 
     Raises:
-      ValueError: a signal is no image, a setting is out of range, or a posterior could not be coded (it was not
-        finite).
+      ValueError: a signal is no image, a setting is out of range, there is no such prior, or a posterior could not be
+        coded (it was not finite).
     """
     if not signals:
         return []
-    prior = load_prior("photo-high") if prior is None else prior
-    if not isinstance(prior, InrPrior | TransformPrior):
-        raise ValueError(f"prior must be a Prior (recjax.load_prior reads one), got {type(prior).__name__}")
+    prior = as_prior("photo-high" if prior is None else prior)
     for signal in signals:
         check_signal(signal)
     effort = effort if isinstance(effort, Effort) else effort_of(effort, transform=isinstance(prior, TransformPrior))
@@ -85,6 +87,14 @@ def encode_batch(
         else:
             coded = encode_inr(signals, prior, effort, key, progress)
     return [_pack(signal, own, prior, effort.extra_bits) for signal, own in zip(signals, coded, strict=True)]
+
+
+def as_prior(prior: AnyPrior) -> InrPrior | TransformPrior:
+    """The prior itself, or that of a name or path. Raises a ValueError if there is none."""
+    prior = load_prior(prior) if isinstance(prior, str | os.PathLike) else prior
+    if not isinstance(prior, InrPrior | TransformPrior):
+        raise ValueError(f"prior must be a Prior, its name or its path, got {type(prior).__name__}")
+    return prior
 
 
 def check_signal(signal: Signal) -> None:

@@ -53,8 +53,9 @@ class InrPrior(Prior):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Blocks of a row of every group, and bits of a patch."""
-        return {"blocks": {group.kind: group.n_blocks for group in self.groups}, "rate_bits": self.rate_bits}
+        """Kind, blocks of a row of every group, and bits of a patch."""
+        blocks = {group.kind: group.n_blocks for group in self.groups}
+        return {"kind": "implicit neural representation", "blocks": blocks, "rate_bits": self.rate_bits}
 
     @property
     def rate_bits(self) -> float:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import jax
 
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.encoding import Encoded, check_signal, encode_batch
+from recjax.codec.encoding import AnyPrior, Encoded, as_prior, check_signal, encode_batch
 from recjax.codec.prior import Prior
-from recjax.codec.prior_files import load_prior
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities import Signal
 
@@ -26,7 +25,7 @@ _DEAREST = 99.0
 def encode_at_rate(
     signal: Signal,
     bpp: float,
-    prior: Prior | None = None,
+    prior: AnyPrior | None = None,
     *,
     effort: int | Effort = 5,
     key: jax.Array | None = None,
@@ -36,7 +35,7 @@ def encode_at_rate(
     Args:
       signal: an image.
       bpp: bits of the file for each pixel, at most.
-      prior: by default that of the embedded ones whose own rate is nearest.
+      prior: or its name or path; by default that of the embedded ones whose own rate is nearest.
       effort: 1 (fast) to 9 (slow, better), of each of up to six tries.
       key: see :func:`recjax.codec.encode_batch`.
 
@@ -45,11 +44,12 @@ def encode_at_rate(
     """
     if not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be positive and finite, got {bpp}")
-    if prior is not None and not isinstance(prior, TransformPrior):
+    priors = [as_prior(own) for own in (QUALITIES if prior is None else (prior,))]
+    if not all(isinstance(own, TransformPrior) for own in priors):
         raise ValueError("only transforms have a rate that can be chosen; that of another prior is its own")
     check_signal(signal)
     limit = math.floor(bpp * signal.values[..., 0].size / 8)
-    own, size = _nearest([load_prior(name) for name in QUALITIES] if prior is None else [prior], signal, limit, key)
+    own, size = _nearest(priors, signal, limit, key)
     log_price, slope, fits, tries = _towards(0.0, size, limit, _SLOPE), _SLOPE, [], []
     for _ in range(_TRIES):
         (result,) = encode_batch([signal], own, effort=effort, key=key, price=math.exp(log_price))

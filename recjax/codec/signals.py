@@ -44,16 +44,11 @@ def make_targets(patches: np.ndarray, weights: np.ndarray | None = None, *, spli
     """Targets from ``uint8[rows, *grid, channels]`` and optional weights ``[rows, *grid]``.
 
     Args:
-      split: the subsets of the grid: ``"random"`` ones, its ``"phases"`` (for networks with positional encodings) or
-        the ``"whole"`` (for transforms).
+      split: the subsets of the grid: ``"random"`` ones, or its ``"phases"`` (for networks with positional encodings).
     """
     rows, channels = len(patches), patches.shape[-1]
     flat = patches.reshape(rows, -1, channels)
-    subsets = {
-        "random": lambda: subsets_of(flat.shape[1]),
-        "phases": lambda: phases_of(patches.shape[1:3]),
-        "whole": lambda: np.arange(flat.shape[1], dtype=np.int32)[None],
-    }[split]()
+    subsets = phases_of(patches.shape[1:3]) if split == "phases" else subsets_of(flat.shape[1])
     values = flat[:, subsets].astype(np.float32) / 255 - 0.5
     weights = np.ones(flat.shape[:2], np.float32) if weights is None else weights.reshape(rows, -1)
     return Targets(

@@ -54,8 +54,8 @@ class TransformPrior(Prior):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Latents of a cell of every level, lowest first, and the classes of activity."""
-        return {"latents": list(self.config.depths), "classes": len(self.thresholds) + 1}
+        """Kind, latents of a cell of every level, lowest first, and the classes of activity."""
+        return {"kind": "transform", "latents": list(self.config.depths), "classes": len(self.thresholds) + 1}
 
 
 def save_transform_prior(

@@ -2,6 +2,7 @@
 
 import json as json_module
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from recjax.modalities.image import n_patches
 
 
 def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
-    """Show what a .rec file holds, bit by bit.
+    """Show what a .rec file holds, bit by bit; of a file whose prior is not at hand, what the header says.
 
     Args:
         rec: the .rec file.
@@ -27,6 +28,8 @@ def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None)
         print(json_module.dumps(facts, indent=2))
     else:
         print("\n".join(f"{name:<16} {value}" for name, value in facts.items()))
+    if not facts["known_prior"]:
+        print(f"recjax: {rec}: the rest takes its prior, which is not embedded (--prior PATH)", file=sys.stderr)
 
 
 def describe(blob: bytes, prior) -> dict[str, Any]:

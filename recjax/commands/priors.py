@@ -1,10 +1,13 @@
 """``recjax priors``."""
 
 import json as json_module
+import math
+from importlib import resources
+from typing import Any
 
 
 def priors(*, json: bool = False) -> None:
-    """List the priors that come with recjax: rate, quality, training data, licence, how each was made.
+    """List the priors that come with recjax: kind, rate, quality, training data, licence, how each was made.
 
     Args:
         json: print JSON.
@@ -18,6 +21,7 @@ def priors(*, json: bool = False) -> None:
             "modality": prior.modality,
             "patch": list(prior.patch_shape),
             **prior.summary,
+            "reached": _reached(prior.metadata["training"]),
             **prior.metadata,
         }
         for name, prior in loaded.items()
@@ -35,3 +39,17 @@ def priors(*, json: bool = False) -> None:
                     if not isinstance(v, list | dict)
                 )
             print(f"  {key:<16} {value}")
+    card = resources.files("recjax") / "priors" / "README.md"
+    print(f"model card: {card}")
+
+
+def _reached(training: dict[str, Any]) -> dict[str, float]:
+    """Bits of KL a pixel and PSNR in the last steps of training, on pieces of the training images."""
+    last, config = training["curve"][-1], training["config"]
+    if "kl_bits" in last:  # of a signal of an implicit neural representation
+        pixels = math.prod([*config.get("scene", ()), *config["network"]["grid"]])
+        return {"kl_bpp": last["kl_bits"] / pixels, "psnr": last["psnr"]}
+    if len(last["bpp"]) < len(config["prices"]):  # fewer steps than prices since the last look
+        return {}
+    which = config["prices"].index(training["price"])
+    return {"kl_bpp": last["bpp"][which], "psnr": last["psnr"][which]}

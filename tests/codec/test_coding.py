@@ -111,9 +111,10 @@ def test_double_precision_elsewhere_changes_no_byte(signals, encoded, prior, eff
     assert [psnr(s.values, i.values) for s, i in zip(signals, images, strict=True)] == [r.psnr for r in encoded]
 
 
-def test_public_verbs_with_an_effort_level(signals, prior):
+def test_public_verbs_with_an_effort_level(signals, prior, prior_path):
     one = compress(signals[1], prior, effort=1)
     assert compress_batch([signals[1]], prior, effort=1) == [one]
+    assert compress(signals[1], str(prior_path), effort=1) == compress(signals[1], prior_path, effort=1) == one
     assert decompress(one, priors=[prior]).values.shape == (13, 21, 3)
     assert recjax.compress is compress and recjax.decompress is decompress
 
@@ -197,6 +198,13 @@ def test_nothing_to_do_is_nothing(prior):
 def test_arrays_that_are_no_image_are_refused(prior, values):
     with pytest.raises(ValueError, match="image must"):
         encode_batch([Signal(values)], prior, effort=1)
+
+
+@pytest.mark.parametrize(("prior", "reason"), [("no-such-prior", "embedded priors: "), (7, "must be a Prior")])
+@pytest.mark.parametrize("bpp", [None, 1.0])
+def test_unknown_priors_are_refused(signals, prior, reason, bpp):
+    with pytest.raises(ValueError, match=reason):
+        compress(signals[1], prior, bpp=bpp)
 
 
 def test_other_modalities_are_refused(prior):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import safetensors.numpy
 
 import recjax
+from recjax import cli
 from recjax.codec import embedded_priors, load_prior
 from recjax.codec.inr_prior import save_prior
 from recjax.codec.partition import block_table
@@ -341,3 +343,22 @@ def test_embedded_priors_state_their_origin(name):
     assert prior.name == name
     for key in ("data", "licence", "command", "training"):
         assert prior.metadata[key], key
+
+
+@pytest.mark.parametrize("name", sorted(embedded_priors()))
+def test_embedded_priors_have_a_model_card_that_says_what_they_say(name):
+    cards = embedded_priors()[name].with_name("README.md").read_text().split("\n## ")
+    (card,) = (card for card in cards if f"`{name}`" in card.splitlines()[0])
+    metadata = load_prior(name).metadata
+    for key in ("data", "licence", "data_sha256"):
+        assert metadata[key] in " ".join(card.split()), key
+
+
+def test_the_list_of_priors_rises_with_quality(capsys):
+    assert cli.main(["priors", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    for family in (["photo-low", "photo-medium", "photo-high", "photo-best"], ["photo-siren-low", "photo-siren-high"]):
+        for low, high in itertools.pairwise(family):
+            assert facts[low]["kind"] == facts[high]["kind"]
+            assert 0 < facts[low]["reached"]["kl_bpp"] < facts[high]["reached"]["kl_bpp"] < 2
+            assert 20 < facts[low]["reached"]["psnr"] < facts[high]["reached"]["psnr"]

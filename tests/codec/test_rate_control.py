@@ -56,6 +56,7 @@ def test_the_same_file_each_time_and_by_every_name(transforms, signal):
     prior = transforms.priors[0]
     blob = encode_at_rate(signal, 0.5, prior, effort=1).blob
     assert blob == recjax.compress(signal, prior, bpp=0.5, effort=1)
+    assert blob == recjax.compress(signal, transforms.outs[0], bpp=0.5, effort=1)
     assert recjax.compress_batch([signal] * 2, prior, bpp=0.5, effort=1) == [blob] * 2
 
 

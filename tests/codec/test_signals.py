@@ -44,7 +44,11 @@ def test_more_effort_is_more_work_for_transforms():
         assert b.fit_steps > a.fit_steps and b.extra_bits >= a.extra_bits
 
 
-@pytest.mark.parametrize("level", [0, 10, -1])
-def test_refuses_efforts_outside_1_to_9(level):
-    with pytest.raises(ValueError, match="effort"):
+@pytest.mark.parametrize("level", [0, 10, -1, True, np.True_, 5.0, "5", None, [5]])
+def test_refuses_efforts_other_than_1_to_9(level):
+    with pytest.raises(ValueError, match="effort must be"):
         effort_of(level)
+
+
+def test_efforts_may_be_integers_of_numpy():
+    assert effort_of(np.uint8(5)) == effort_of(5)

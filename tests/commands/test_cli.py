@@ -52,14 +52,22 @@ def test_info_of_an_unknown_prior_shows_the_header(codec, folder, capsys):
         digest_prefix=digest[:3],
     )
     Path("other.rec").write_bytes(container.pack(header, b"1234", digest))
-    facts = json.loads(run(capsys, "info", "other.rec", "--json")[1])
+    code, out, err = run(capsys, "info", "other.rec", "--json")
+    facts = json.loads(out)
     assert facts["prior"] == "000102" and not facts["known_prior"] and facts["shape"] == [5, 6]
+    assert code == 0 and "other.rec" in err and "--prior" in err
+    assert "known_prior      False" in run(capsys, "info", "other.rec")[1]
+    assert "no prior mine" in refused(capsys, "info", "other.rec", "--prior", "mine")
     assert "no prior 000102" in refused(capsys, "decompress", "other.rec", "a.png")
 
 
 def test_priors(codec, capsys):
-    assert set(json.loads(run(capsys, "priors", "--json")[1])) == set(codec.embedded_priors())
-    assert "licence          none" in run(capsys, "priors")[1]
+    facts = json.loads(run(capsys, "priors", "--json")[1])
+    assert set(facts) == set(codec.embedded_priors())
+    assert facts["photo-low"]["reached"] == {"kl_bpp": 0.5, "psnr": 20.0}
+    shown = run(capsys, "priors")[1]
+    assert "licence          none" in shown and "reached          kl_bpp 0.5, psnr 20" in shown
+    assert Path(shown.splitlines()[-1].removeprefix("model card: ")).read_text().startswith("# ")
 
 
 def test_eval_compares_at_no_larger_size(codec, folder, capsys):
@@ -265,8 +273,9 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     assert other.startswith("recjax: a.rec: ") and not Path("c.png").exists()
     monkeypatch.setattr("recjax.codec.embedded_priors", lambda: {"mine-2.safetensors": Path("mine-2.safetensors")})
     (facts,) = json.loads(run(capsys, "priors", "--json")[1]).values()
-    assert facts["latents"] == [6, 14] and facts["patch"] == [8, 8, 3] and facts["classes"] == 16
-    assert facts["licence"] == "CC0" and facts["training"]["price"] == 1e-3
+    assert facts["latents"] == [6, 14] and facts["patch"] == [8, 8, 3] and facts["classes"] == 4
+    assert facts["licence"] == "CC0" and facts["training"]["price"] == 1e-3 and facts["kind"] == "transform"
+    assert facts["reached"] == {}  # a single step since the last look
     shown = run(capsys, "priors")[1]
     assert "latents          [6, 14]" in shown and "price 0.001, steps_done 61" in shown
 
