@@ -7,7 +7,6 @@ that plain gradient steps of one length suit all latents; Adam would move those 
 the others. Standard deviations stay as guessed: steps on them gained nothing.
 """
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -19,7 +18,6 @@ from recjax.codec.objective import Network
 from recjax.codec.tails import posterior_of_u
 from recjax.inr.analysis import Seen
 from recjax.inr.guess import descend
-from recjax.inr.transform import Context
 
 _STEP = 0.15
 _LARGEST_GRADIENT = 2.0
@@ -28,12 +26,10 @@ Moves = tuple[Float[Array, "n height width depth"], ...]
 """Of the posterior means of every level, lowest first, in standard deviations."""
 
 
-@functools.partial(jax.jit, static_argnames="start")
+@jax.jit
 def moved(
     network: Network,
-    start: int,
     seen: Sequence[Seen],
-    context: Context,
     moves: Moves,
     images: Float[Array, "n height width channels"],
     inside: Bool[Array, "n height width 1"],
@@ -47,9 +43,7 @@ def moved(
 
     Args:
       network: parameters of a transform.
-      start: the highest level that is free.
       seen: what the analysis sees of the images.
-      context: of that level.
       moves: to begin with.
       images: values in [-1/2, 1/2], of whole cells.
       inside: where their errors count.
@@ -59,10 +53,12 @@ def moved(
       steps: their number.
     """
     model = nnx.merge(network.graph, network.params)
-    weight = 1 / (images.shape[-1] * price)
+    levels, (n, height, width, channels) = model.config.levels, images.shape
+    top = model.top(n, height // model.config.cell, width // model.config.cell)
+    weight = 1 / (channels * price)
 
     def nats(moves, key):
-        posteriors, decoded = descend(model, start, seen, context, key, moves)
+        posteriors, decoded = descend(model, levels - 1, seen, top, key, moves)
         kl = jnp.float32(0)
         for own, scale, tail in zip(posteriors, scales, tails):
             mean, std = posterior_of_u(*own, scale[None, None, None], tail[None, None, None])

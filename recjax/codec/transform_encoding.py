@@ -34,7 +34,7 @@ from recjax.modalities import Signal
 from recjax.modalities.image import n_patches
 from recjax.samplers.trellis_coder import TrellisCoder
 
-PIXELS_A_CALL = 1 << 22
+PIXELS_A_CALL = 1 << 21
 _LANES = 64
 _MARGIN = 1.1
 """Bits of the highest level of blocks over its KL: all below depends on its few latents."""

@@ -18,6 +18,9 @@ from recjax.inr.transform import Context
 from recjax.modalities import Signal
 from recjax.modalities.image import n_patches
 
+_STRIP_PIXELS = 1 << 20
+"""Of the images at a time that gradients are taken of, for they need 800 bytes a pixel."""
+
 
 class Fit(NamedTuple):
     """Posteriors of images of one shape, see :func:`recjax.inr.guess.posterior`.
@@ -50,11 +53,35 @@ def fit_transform(signals: Sequence[Signal], prior: TransformPrior, *, steps: in
     moves = _still(prior, images.shape)
     if steps:
         inside = np.stack([_inside(signal.values.shape, images.shape) for signal in signals])
-        moves = moved(
-            network, prior.config.levels - 1, seen, top, moves, values, inside, np.float32(prior.beta * price),
-            prior.scales, prior.tails, key, np.int32(steps),
-        )  # fmt: skip
+        cells, out = images.shape[1] // prior.config.cell, []
+        for low, high, kept in _strips(cells, images[..., 0].size):
+            own = moved(
+                network, *_rows((seen, moves, values, inside), cells, slice(low, high)), np.float32(prior.beta * price),
+                prior.scales, prior.tails, key, np.int32(steps),
+            )  # fmt: skip
+            out.append(_rows(own, high - low, kept))
+        moves = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *out)
     return Fit(network, seen, top, moves)
+
+
+def _strips(cells, pixels):
+    """First and last of the rows of cells of every strip, all of one height, and which of the strip's rows are kept:
+    those next to a cut have another neighbour than in the image."""
+    rows = max(1, _STRIP_PIXELS * cells // pixels)
+    rows = cells if cells <= rows + 2 else rows
+    for start in range(0, cells, rows):
+        low = min(max(start - 1, 0), max(cells - rows - 2, 0))
+        yield low, min(low + rows + 2, cells), slice(start - low, min(start + rows, cells) - low)
+
+
+def _rows(tree, cells, which):
+    """Some rows of cells of arrays with so many."""
+
+    def cut(x):
+        side = x.shape[1] // cells
+        return x[:, which.start * side : which.stop * side]
+
+    return jax.tree.map(cut, tree)
 
 
 def _whole_cells(values, patch):
