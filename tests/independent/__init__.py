@@ -1,6 +1,7 @@
 """A second decoder of .rec files, written from recjax/FORMAT.md, of the standard library and NumPy alone.
 
-It keeps to the words of that page, not to speed, and computes samples and networks in float64.
+It keeps to the words of that page, not to speed, and computes samples and networks in float64. Of files with a right
+checksum it refuses nothing.
 """
 
 from independent.container import File, Prior, parse, read_prior
