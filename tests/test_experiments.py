@@ -16,7 +16,15 @@ from experiments import ablation, autoencoder, cifar10, kodak
 from experiments.exact import exact_samples
 from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
-from recjax.codec import TrainConfig, TransformTraining, decompress_batch, encode_batch, load_prior, train_transform
+from recjax.codec import (
+    TrainConfig,
+    TransformTraining,
+    decompress_batch,
+    encode_batch,
+    load_prior,
+    rate_control,
+    train_transform,
+)
 from recjax.codec.effort import effort_of
 from recjax.inr import SirenConfig
 from recjax.inr.guess import walk
@@ -78,20 +86,25 @@ def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
     assert (tmp_path / "cifar10.png").stat().st_size > 10_000
 
 
-def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys):
+def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rate_control, "QUALITIES", tuple(map(str, transforms)))
     pytest.importorskip("matplotlib")
     images = {"a.png": photo(0, 16, 24), "b.png": photo(1, 24, 16)}
     for name, values in images.items():
         Image.fromarray(values).save(tmp_path / name)
-    kodak.main(kodak.Args(data=tmp_path, priors=tuple(map(str, transforms)), effort=1, out=tmp_path / "out"))
+    args = kodak.Args(data=tmp_path, priors=tuple(map(str, transforms)), bpp=(1.5,), effort=1, out=tmp_path / "out")
+    kodak.main(args)
     results = json.loads((tmp_path / "out" / "kodak.json").read_text())["results"]
     rates = [row["bpp"] for row in results["recjax"]]
     assert rates == sorted(rates) and len(rates) == 2
+    (equal,) = results["equal_sizes"]
+    assert equal["name"] == "1.5 bpp" and all(1.2 < image["bpp"] <= 1.5 for image in equal["images"])
     for row in results["recjax"]:
         assert [image["image"] for image in row["images"]] == list(images)
         assert row["bpp"] == pytest.approx(np.mean([8 * image["bytes"] / (16 * 24) for image in row["images"]]))
         assert row["exact"]["psnr"] > 15
-    assert set(results["comparison"]) == {*results["measured"], *(f"{name} (published)" for name in kodak.PUBLISHED)}
+    others = {*results["measured"], *(f"{name} (published)" for name in kodak.PUBLISHED)}
+    assert all(set(results["comparison"][name]) == others for name in ("one price", "equal sizes"))
     assert "our BD-rate" in capsys.readouterr().out
     assert (tmp_path / "out" / "kodak.png").stat().st_size > 10_000
 

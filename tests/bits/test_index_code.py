@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from independent.entropy import RangeDecoder, index_code
 
 from recjax.bits import range_coder, zipf
 from recjax.errors import FormatError
@@ -75,41 +76,20 @@ def test_bad_indices_are_named(indices, sizes, named):
 
 
 def reference_decode(data, sizes, a):
-    """A second decoder, written from the description in the README, one symbol at a time."""
-    value, low, width, position = int.from_bytes((data + bytes(8))[:8], "big"), 0, 2**64 - 1, 8
-
-    def symbol(cumulative):
-        nonlocal value, low, width, position
-        scale = width >> 24
-        quantile = ((value - low) % 2**64) // scale
-        found = int(np.searchsorted(cumulative, quantile, side="right")) - 1
-        low = (low + scale * int(cumulative[found])) % 2**64
-        width = scale * int(cumulative[found + 1] - cumulative[found])
-        if width < 2**32:
-            low, width = (low << 32) % 2**64, width << 32
-            value = (value << 32) % 2**64 | int.from_bytes((data[position : position + 4] + bytes(4))[:4], "big")
-            position += 4
-        return found
-
-    bins = np.zeros(len(sizes), int)
-    for size in sorted(set(sizes.tolist())):
-        for i in np.flatnonzero(sizes == size):
-            bins[i] = symbol(np.cumsum([0, *zipf.bin_frequencies(size, a)]))
-
-    def uniform(count):
-        return symbol(np.arange(count + 1) * (2**24 // count)) if count > 1 else 0
-
+    """By the decoder of FORMAT.md, one symbol at a time, in the order for indices of several sizes."""
+    decoder, bins = RangeDecoder(data), {}
+    for i in np.argsort(sizes, kind="stable"):
+        ranks, cumulated = index_code(int(sizes[i]), a)
+        bins[int(i)] = ranks[decoder.read(cumulated)]
     out, unfinished = [], []
-    for size, which in zip(sizes.tolist(), bins):
-        edges = zipf.bin_edges(size)
-        count = edges[which + 1] - edges[which]
-        if size > 24 and count > 2**16:
-            unfinished.append(len(out))
-            out.append(edges[which] + 2**16 * uniform(count // 2**16))
+    for i, ranks in sorted(bins.items()):
+        if sizes[i] > 24 and len(ranks) > 2**16:
+            unfinished.append(i)
+            out.append(ranks[0] - 1 + 2**16 * decoder.read_uniform(len(ranks) >> 16))
         else:
-            out.append(edges[which] + uniform(count))
+            out.append(ranks[decoder.read_uniform(len(ranks))] - 1)
     for i in unfinished:
-        out[i] += uniform(2**16)
+        out[i] += decoder.read_uniform(2**16)
     return out
 
 

@@ -24,7 +24,7 @@ def blob(waves, prior, effort):
 
 
 def sealed(body, prior):
-    """With the checksum that belongs to it, as the README's table says."""
+    """With the checksum that belongs to it, as the table in FORMAT.md says."""
     return body + binascii.crc_hqx(body + prior.digest, 0xFFFF).to_bytes(2, "big")
 
 

@@ -135,7 +135,7 @@ def wrapped(x):
         ({"frequencies": lambda x: -x}, "add up"),
         ({"frequencies": lambda x: x[:, :-1].copy()}, "frequencies must be"),
         ({"thresholds": lambda x: x[::-1].copy()}, "increase"),
-        ({"thresholds": lambda x: np.where(np.arange(len(x)) == 4, x[3], x)}, "increase"),
+        ({"thresholds": lambda x: np.where(np.arange(len(x)) == 2, x[1], x)}, "increase"),
         ({"thresholds": lambda x: x[:0]}, "increase"),
         ({"thresholds": lambda x: x[:-1].copy()}, "frequencies must be"),
         ({"thresholds": lambda x: np.arange(64, dtype=np.float32)}, "too many"),
