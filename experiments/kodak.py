@@ -194,7 +194,7 @@ def main(args: Args) -> None:
     images = load_images(args.data, args.limit)
     results = [measure_prior(images, prior, args.effort) for prior in priors]
     equal = [
-        measure(images, f"{bpp:g} bpp", lambda signal, bpp=bpp: encode_at_rate(signal, bpp, effort=args.effort))
+        measure(images, f"{bpp:g} bpp", lambda signal, bpp=bpp: encode_at_rate(signal, bpp, effort=args.effort), priors)
         for bpp in args.bpp
     ]
     if missing := missing_codecs():
