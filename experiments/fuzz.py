@@ -235,14 +235,23 @@ def _parts(rng, prior, shape):
     return Parts(numbers, classes, factors, indices)
 
 
-def sources() -> list[tuple[Prior, bytes]]:
-    """Golden files and small images in the embedded priors."""
-    # in a process of its own, whose memory is not that of decoding
+def golden_files() -> list[tuple[Prior, bytes]]:
+    """Files of earlier releases and their priors."""
+    priors = [load_prior(GOLDEN / f"{name}.safetensors") for name in TRAINED]
+    return [_with_prior(path.read_bytes(), priors) for path in sorted(GOLDEN.glob("*.rec"))]
+
+
+def embedded_files() -> list[tuple[Prior, bytes]]:
+    """An image in every embedded prior."""
+    # encoded in a process of its own, whose memory is not that of decoding
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as encoder:
         blobs = encoder.submit(small_files).result()
-    blobs += [path.read_bytes() for path in sorted(GOLDEN.glob("*.rec"))]
-    priors = [load_prior(name) for name in (*embedded_priors(), *(GOLDEN / f"{name}.safetensors" for name in TRAINED))]
-    return [(next(p for p in priors if p.digest[:3] == parse(blob)[0].digest_prefix), blob) for blob in blobs]
+    priors = [load_prior(name) for name in embedded_priors()]
+    return [_with_prior(blob, priors) for blob in blobs]
+
+
+def _with_prior(blob, priors):
+    return next(prior for prior in priors if prior.digest[:3] == parse(blob)[0].digest_prefix), blob
 
 
 def small_files() -> list[bytes]:
@@ -382,7 +391,7 @@ def main(runs: tuple[str, ...], count: int, seconds: float, seed: int, out: Path
             use = functools.partial(check_prior, out / "mutated.safetensors", rng)
             run(watch, hostile_priors(rng, blobs), use, count, until)
             continue
-        known = sources()
+        known = [*embedded_files(), *golden_files()]
         use = functools.partial(check_image, [prior for prior, _ in known])
         run(watch, hostile_files(rng, known, name == "sealed"), use, count, until)
     return watches

@@ -65,6 +65,17 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Says after Ctrl-C what is lost of a training run: steps are compiled, and none can be saved halfway."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted: the same command goes on from the last checkpoint, at most some 5 minutes back"
+        ) from None
+
+
+@contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float], None] | None]:
     """A bar on stderr that takes the fraction done; None when there is no terminal."""
     if not sys.stderr.isatty():
