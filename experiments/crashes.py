@@ -7,6 +7,7 @@ Every file must be whole or absent, and training that goes on must end with the 
 
 import argparse
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -247,7 +248,7 @@ def replaced_prior(work: Path) -> Iterator[str]:
     """A prior file that changes under its readers; once in place, once by renaming."""
     path, blobs = work / "changing.safetensors", [PRIOR.read_bytes(), OTHER_PRIOR.read_bytes()]
     digests = {load_prior(PRIOR).digest, load_prior(OTHER_PRIOR).digest}
-    for name, write in (("in place", Path.write_bytes), ("by renaming", lambda p, b: write_atomic(p, b, force=True))):
+    for name, write in (("in place", Path.write_bytes), ("by renaming", functools.partial(write_atomic, force=True))):
         path.write_bytes(blobs[0])
         process = PROCESSES.Process(target=_alternate, args=(path, blobs, write))
         process.start()

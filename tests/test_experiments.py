@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+import sys
 from pathlib import Path
 
 import jax
@@ -184,6 +185,7 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     assert json.loads((tmp_path / "ablation.json").read_text())["results"] == rows
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it")
 @pytest.mark.parametrize("name", fuzz.RUNS)
 def test_hostile_files_are_decoded_or_refused(tmp_path, name):
     rng, known = np.random.default_rng(7), fuzz.golden_files()
