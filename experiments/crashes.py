@@ -146,9 +146,11 @@ def _wait(process, folder, rng, duration, job):
     """Until a random moment, or that of writing, or the end."""
     writing, until = rng.random() < 0.5, time.monotonic() + duration * rng.random()
     if job.startswith("train"):
-        while process.poll() is None and not (folder / "run" / "run.json").exists():
-            time.sleep(0.01)
-        until = time.monotonic() + 0.3 * duration * rng.random()
+        # at work: a checkpoint has been made
+        before = _checkpoints(folder)
+        while process.poll() is None and _checkpoints(folder) == before:
+            time.sleep(0.002)
+        until = time.monotonic() + 0.1 * duration * rng.random()
     begin = time.monotonic()
     while process.poll() is None:
         if writing and time.monotonic() - begin < 2 * duration:
@@ -159,6 +161,10 @@ def _wait(process, folder, rng, duration, job):
         elif time.monotonic() > until:
             return
         time.sleep(0.0005 if writing else 0.01)
+
+
+def _checkpoints(folder):
+    return {path.name for path in (folder / "run").glob("*") if path.name.isdigit()}
 
 
 @contextlib.contextmanager
@@ -284,7 +290,7 @@ def _alternate(path: Path, blobs: list[bytes], write: Callable[[Path, bytes], ob
 def ctrl_c(work: Path) -> Iterator[str]:
     folder = prepared(work / "interrupted")
     process = started("train-prior", folder)
-    while not any(path.name.isdigit() for path in (folder / "run").glob("*")):
+    while not _checkpoints(folder):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     process.communicate()

@@ -15,7 +15,7 @@ from flax import nnx
 from PIL import Image
 
 import recjax
-from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak
+from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak, mutations
 from experiments.exact import exact_samples
 from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
@@ -190,10 +190,13 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
 def test_hostile_files_are_decoded_or_refused(tmp_path, name):
     rng, known = np.random.default_rng(7), fuzz.golden_files()
     if name == "priors":
-        watch, files = fuzz.Watch(tmp_path / "kept", ValueError), fuzz.hostile_priors(rng, [SIREN.read_bytes()])
+        watch, files = fuzz.Watch(tmp_path / "kept", ValueError), mutations.hostile_priors(rng, [SIREN.read_bytes()])
         use = functools.partial(fuzz.check_prior, tmp_path / "mutated.safetensors", rng)
     else:
-        watch, files = fuzz.Watch(tmp_path / "kept", FormatError), fuzz.hostile_files(rng, known[:3], name == "sealed")
+        watch, files = (
+            fuzz.Watch(tmp_path / "kept", FormatError),
+            mutations.hostile_files(rng, known[:3], name == "sealed"),
+        )
         use = functools.partial(fuzz.check_image, [prior for prior, _ in known])
     fuzz.run(watch, files, use, 200, math.inf)
     tallies = watch.tallies.values()
