@@ -302,6 +302,8 @@ def ctrl_c(work: Path) -> Iterator[str]:
 
 
 def main(count: int, seed: int) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs, and what they start
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     shares = {"compress": 0.3, "eval": 0.2, "train-prior": 0.3, "train-transform": 0.2}
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as name:

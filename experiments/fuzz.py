@@ -59,7 +59,7 @@ class Watch:
 
     def __init__(self, out: Path, refusal: type[Exception]):
         self.tallies: dict[str, Tally] = collections.defaultdict(Tally)
-        self.out, self.refusal = out, refusal
+        self.out, self.refusal, self.cleared = out, refusal, 0
         signal.signal(signal.SIGALRM, self._hangs)
 
     def __call__(self, kind: str, data: bytes, run: Callable[[bytes], object]) -> None:
@@ -80,8 +80,9 @@ class Watch:
         if seconds > MOST_SECONDS or peak > MOST_BYTES:
             self._keep(kind, data, f"{seconds:.1f} s, {peak / 1e6:.0f} MB")
         tally.seconds, tally.bytes = max(tally.seconds, seconds), max(tally.bytes, peak)
-        if _memory("VmRSS") > 0.7 * MOST_BYTES:
-            jax.clear_caches()  # programs of shapes seen so far
+        if _memory("VmRSS") > max(0.7 * MOST_BYTES, self.cleared + 0.05 * MOST_BYTES):
+            jax.clear_caches()  # programs of shapes seen so far; not all of their memory goes back to the system
+            self.cleared = _memory("VmRSS")
 
     def _keep(self, kind, data, reason):
         self.out.mkdir(parents=True, exist_ok=True)
