@@ -36,6 +36,8 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
 def write_atomic(path: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:
     """Writes ``data`` to a temporary file beside ``path`` and renames it: no reader ever sees a part.
 
+    What is killed in between leaves a hidden file ``.NAME.*.part``, which may be removed.
+
     Args:
         path: the file to be written.
         data: its bytes.

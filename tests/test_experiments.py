@@ -1,7 +1,10 @@
 """The experiments, tiny: they run, and what they report is right."""
 
 import dataclasses
+import functools
 import json
+import math
+import sys
 from pathlib import Path
 
 import jax
@@ -12,7 +15,7 @@ from flax import nnx
 from PIL import Image
 
 import recjax
-from experiments import ablation, autoencoder, cifar10, kodak
+from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak, mutations
 from experiments.exact import exact_samples
 from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
@@ -26,6 +29,7 @@ from recjax.codec import (
     train_transform,
 )
 from recjax.codec.effort import effort_of
+from recjax.errors import FormatError
 from recjax.inr import SirenConfig
 from recjax.inr.guess import walk
 from recjax.inr.transform import TransformConfig
@@ -192,6 +196,31 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     assert rows is not None and [row["setting"] for row in rows] == list(ablation.SETTINGS)
     assert rows[0]["difference"]["mean"] == 0
     assert json.loads((tmp_path / "ablation.json").read_text())["results"] == rows
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it")
+@pytest.mark.parametrize("name", fuzz.RUNS)
+def test_hostile_files_are_decoded_or_refused(tmp_path, name):
+    rng, known = np.random.default_rng(7), fuzz.golden_files()
+    if name == "priors":
+        watch, files = fuzz.Watch(tmp_path / "kept", ValueError), mutations.hostile_priors(rng, [SIREN.read_bytes()])
+        use = functools.partial(fuzz.check_prior, tmp_path / "mutated.safetensors", rng)
+    else:
+        watch, files = (
+            fuzz.Watch(tmp_path / "kept", FormatError),
+            mutations.hostile_files(rng, known[:3], name == "sealed"),
+        )
+        use = functools.partial(fuzz.check_image, [prior for prior, _ in known])
+    fuzz.run(watch, files, use, 200, math.inf)
+    tallies = watch.tallies.values()
+    assert sum(tally.count for tally in tallies) == 200 and not sum(tally.errors for tally in tallies)
+    assert (sum(tally.decoded for tally in tallies) > 10) == (name != "damaged")
+
+
+@pytest.mark.slow
+def test_processes_are_killed_without_harm(tmp_path):
+    line = crashes.kills("compress", 3, np.random.default_rng(0), tmp_path)
+    assert "3 kills: 1 results afterwards, 0 partial" in line
 
 
 @pytest.mark.slow

@@ -52,8 +52,18 @@ class Checkpoints:
         return cast(State, restored), [point for point in curve if point["step"] <= step]
 
     def save(self, step: int, state: Any, curve: list[dict[str, Any]]) -> None:
-        """Keeps the state after ``step`` gradient steps, unless that is what is kept already."""
-        if step != self._manager.latest_step():
-            write_atomic(self.folder / "curve.json", json.dumps(curve).encode(), force=True)
+        """Keeps the state after ``step`` gradient steps, unless that is what is kept already.
+
+        Raises:
+          ValueError: it cannot be written; what was kept before still is.
+        """
+        if step == self._manager.latest_step():
+            return
+        write_atomic(self.folder / "curve.json", json.dumps(curve).encode(), force=True)
+        try:
             self._manager.save(step, args=self._args.StandardSave(state))
             self._manager.wait_until_finished()
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            raise ValueError(
+                f"no checkpoint can be written to {self.folder}: its disk is full, or another run uses it"
+            ) from error

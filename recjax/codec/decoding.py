@@ -1,5 +1,6 @@
 """``.rec`` bytes to signals."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -16,25 +17,29 @@ from recjax.modalities import Signal
 from recjax.modalities.image import MAX_SIDE
 
 
-def decompress(blob: bytes, *, priors: Sequence[Prior] = ()) -> Signal:
+def decompress(blob: bytes, *, priors: Sequence[Prior] = (), max_pixels: int = MAX_SIDE**2) -> Signal:
     """The signal in a ``.rec`` file.
 
     Args:
       blob: the file.
       priors: besides the embedded ones; the file names its prior by digest.
+      max_pixels: larger images are refused. A plain image of any size has a file of some hundred bytes, so that a short
+        file may ask for much work; this bounds it.
 
     Raises:
-      FormatError: the file is damaged, of a newer version, or its prior is not at hand.
+      FormatError: the file is damaged, of a newer version, its prior is not at hand, or its image is too large.
       ValueError: ``blob`` is not bytes.
     """
-    return decompress_batch([blob], priors=priors)[0]
+    return decompress_batch([blob], priors=priors, max_pixels=max_pixels)[0]
 
 
-def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) -> list[Signal]:
+def decompress_batch(
+    blobs: Sequence[bytes], *, priors: Sequence[Prior] = (), max_pixels: int = MAX_SIDE**2
+) -> list[Signal]:
     """:func:`decompress` for many files at once."""
     groups: dict[tuple, list[int]] = {}
     known = [*priors, *map(load_prior, embedded_priors())]
-    parsed = [_open(blob, known) for blob in blobs]
+    parsed = [_open(blob, known, max_pixels) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
         groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)
@@ -51,7 +56,7 @@ def decompress_batch(blobs: Sequence[bytes], *, priors: Sequence[Prior] = ()) ->
     return [signal for signal in out if signal is not None]
 
 
-def _open(blob, known):
+def _open(blob, known, max_pixels):
     if not isinstance(blob, bytes | bytearray | memoryview):
         raise ValueError(f"blob must be the bytes of a .rec file, got {type(blob).__name__}")
     blob = bytes(blob)
@@ -68,6 +73,8 @@ def _open(blob, known):
         raise FormatError(f"a prior for {prior.modality} cannot decode {header.modality.name.lower()}")
     if max(header.shape or (1,)) > MAX_SIDE:
         raise FormatError(f"shape {header.shape} is larger than {MAX_SIDE} x {MAX_SIDE}")
+    if math.prod(header.shape or prior.patch_shape[:2]) > max_pixels:
+        raise FormatError(f"the image has more than {max_pixels} pixels")
     try:
         block_coder(prior, header)
     except ValueError as error:

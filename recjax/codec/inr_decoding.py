@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from recjax.bits.container import Header
 from recjax.bits.range_coder import decode_indices
+from recjax.bits.zipf import bin_bits
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.patches import make_batch, render, table_key
 from recjax.codec.prior import Prior
 from recjax.codec.refine import decode_blocks
+from recjax.errors import FormatError
 from recjax.modalities import Signal
 from recjax.modalities.image import n_patches
 from recjax.samplers.block_coder import BlockCoder
@@ -27,6 +30,19 @@ def block_coder(prior: Prior, header: Header) -> BlockCoder | TrellisCoder:
     return kind(budget=prior.budget, extra_bits=header.extra_bits)
 
 
+def read_indices(prior: InrPrior, header: Header, payload: bytes) -> list[Int[np.ndarray, "blocks"]]:
+    """The indices of every group's blocks in a stream. What it cannot hold is not allocated.
+
+    Raises:
+      FormatError: the stream is damaged.
+    """
+    counts = prior.blocks_in(n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape))
+    bits = header.log2_indices(prior.budget)
+    if sum(counts) * bin_bits(bits, header.exponent).min() > 8 * len(payload) + 64:
+        raise FormatError("the index stream is cut off")
+    return np.split(decode_indices(payload, np.full(sum(counts), bits), header.exponent), np.cumsum(counts)[:-1])
+
+
 def decode_inr(prior: InrPrior, group: Sequence[tuple[Header, bytes]]) -> list[Signal]:
     """The signals in streams of equal version and extra bits."""
     first = group[0][0]
@@ -34,16 +50,11 @@ def decode_inr(prior: InrPrior, group: Sequence[tuple[Header, bytes]]) -> list[S
     shapes = [header.shape or prior.patch_shape[:2] for header, _ in group]
     patches = [n_patches(shape, prior.patch_shape) for shape in shapes]
     # Before the batch: a few damaged bytes must not cost the memory of a large image.
-    indices = [
-        decode_indices(payload, np.full(sum(counts), header.log2_indices(prior.budget)), header.exponent)
-        for (header, payload), counts in zip(group, map(prior.blocks_in, patches), strict=True)
-    ]
+    indices = [read_indices(prior, header, payload) for header, payload in group]
     batch, z = make_batch(prior, patches), []
-    ends = [np.cumsum(prior.blocks_in(image)) for image in patches]
     for g, (own, blocks) in enumerate(zip(prior.groups, batch.blocks, strict=True)):
         rows = np.zeros((len(blocks.slots), own.n_blocks), np.int32)
-        parts = [np.split(index, end)[g] for index, end in zip(indices, ends, strict=True)]
-        rows[: batch.rows[g]] = np.concatenate(parts).reshape(batch.rows[g], -1)
+        rows[: batch.rows[g]] = np.concatenate([parts[g] for parts in indices]).reshape(batch.rows[g], -1)
         z.append(decode_blocks(coder, table_key(prior), batch.arrangement.layouts[g], blocks, jnp.asarray(rows.T)))
     wanted = [(shape, header.gray) for shape, (header, _) in zip(shapes, group, strict=True)]
     return render(prior, batch, tuple(z), wanted)

@@ -1,6 +1,7 @@
 """Priors of implicit neural representations: COMBINER's and RECOMBINER's."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -109,11 +110,17 @@ def parse_inr(header: dict[str, Any], tensors: dict[str, np.ndarray], n_bytes: i
     if not (type(levels) is int and 1 <= levels <= 3 and type(region) is int and 1 <= region <= 1 << 12):
         raise ValueError(f"levels {levels} or region {region} is out of range")
     config = _siren_config(header["network"], n_bytes)
-    graph, params = nnx.split(nnx.eval_shape(lambda: Siren(config)))
+    graph, params = _structure(config)
     params = loaded_params(params, tensors)
     groups = tuple(_group(kind, tensors, config) for kind in kinds(levels))
     priors = tuple(LatentPrior(jnp.zeros(g.n_latents, jnp.float32), jnp.asarray(g.scale)) for g in groups)
     return InrPrior(**common, config=config, network=Network(graph, params, priors), groups=groups, region=region)
+
+
+@functools.lru_cache(maxsize=4)
+def _structure(config):
+    """Graph and shapes of the parameters; finding them takes most of the time of reading a prior."""
+    return nnx.split(nnx.eval_shape(lambda: Siren(config)))
 
 
 _GROUP_DTYPES = {"scale": np.float32, "log_std": np.float32, "order": np.int32, "widths": np.int32}
@@ -151,11 +158,13 @@ def _siren_config(fields, n_bytes):
     }
     sizes = (*grid, *latents, *(fields[key] for key in ("channels", "width", "layers", "features")))
     sizes += tuple(size for value in encoding.values() for size in (value if isinstance(value, tuple) else (value,)))
-    if not all(type(size) is int and 0 <= size <= 1 << 16 for size in sizes) or len(grid) > 4 or fields["layers"] > 64:
+    if not all(type(size) is int and 0 <= size <= 1 << 16 for size in sizes) or fields["layers"] > 64:
         raise ValueError("a size of the network is out of range")
     if not all(isinstance(fields[key], bool) for key in ("reparameterise", "learn_features")):
         raise ValueError("a switch of the network is not true or false")
     config = SirenConfig(**fields | {"grid": grid, "latents": latents, "encoding": EncodingConfig(**encoding)})
+    if len(grid) != 2 or config.channels != 3:
+        raise ValueError(f"images have 2 sides and 3 channels, the network {len(grid)} and {config.channels}")
     dims = config.encoding.layer_dims if config.encoding.depth else ()
     kernels = sum(4 * n_in * n_out * factor**2 for n_in, n_out, factor in dims)
     if 2 * (math.prod(grid) * config.features + kernels) > n_bytes:

@@ -28,9 +28,10 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
     embedded = embedded_priors()
     path = embedded.get(str(name_or_path), Path(name_or_path))
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"prior {path} is larger than {MAX_BYTES >> 20} MiB")
+        if path.is_char_device() or path.is_fifo():  # which may never end
+            raise ValueError(f"prior {path} is not a file")
         blob = path.read_bytes()
     except OSError as error:
         names = ", ".join(embedded) or "none"

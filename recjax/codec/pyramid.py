@@ -113,9 +113,9 @@ def pixels(prior: TransformPrior, grids: Sequence[Float[np.ndarray, "height widt
         stop = min(start + strip, rows)
         spans = [(start * side, stop * side + 2) for side in (1 << np.arange(len(grids)))[::-1].tolist()]
         parts = tuple(grid[None, a:b] for grid, (a, b) in zip(wide, spans, strict=True))
-        out.append(np.asarray(_decoded(prior.network, parts))[0])
-    values = np.concatenate(out)
-    return np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
+        values = np.asarray(_decoded(prior.network, parts))[0]
+        out.append(np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8))
+    return np.concatenate(out)
 
 
 def image_of(

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from recjax.bits.container import Header
-from recjax.bits.range_coder import decode_indices
 from recjax.bits.zipf import codelength_bits
+from recjax.codec.inr_decoding import read_indices
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.prior import Prior
 from recjax.codec.transform_prior import TransformPrior
@@ -28,14 +26,11 @@ def stream_parts(prior: Prior, header: Header, payload: bytes) -> dict[str, dict
 
 def _groups(prior: InrPrior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:
     """Blocks of every group, and code length of their indices."""
-    blocks = prior.blocks_in(n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape))
-    sizes = np.full(sum(blocks), header.log2_indices(prior.budget))
-    lengths = codelength_bits(decode_indices(payload, sizes, header.exponent), sizes, header.exponent)
-    parts = np.split(lengths, np.cumsum(blocks)[:-1])
-    return {
-        group.kind: {"blocks": count, "index_bits": round(float(part.sum()), 2)}
-        for group, count, part in zip(prior.groups, blocks, parts, strict=True)
-    }
+    bits, out = header.log2_indices(prior.budget), {}
+    for group, indices in zip(prior.groups, read_indices(prior, header, payload), strict=True):
+        length = float(codelength_bits(indices, bits, header.exponent).sum())
+        out[group.kind] = {"blocks": len(indices), "index_bits": round(length, 2)}
+    return out
 
 
 def _levels(prior: TransformPrior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Priors of transforms: a network, and what is to be expected of the latents of every level."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def parse_transform(header: dict[str, Any], tensors: dict[str, np.ndarray], n_by
       KeyError, TypeError, ValueError: it is damaged.
     """
     config = _config(header["network"], n_bytes)
-    graph, params = nnx.split(nnx.eval_shape(lambda: Transform(config)))
+    graph, params = _structure(config)
     thresholds, frequencies, class_level = tensors["thresholds"], tensors["frequencies"], header["class_level"]
     n = len(thresholds) + 1
     check_tensor(thresholds, "thresholds", np.float32, (n - 1,))
@@ -135,6 +136,12 @@ def parse_transform(header: dict[str, Any], tensors: dict[str, np.ndarray], n_by
         steps=tuple(steps), numbers=tuple(numbers), thresholds=thresholds, expected=tuple(expected),
         frequencies=frequencies,
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=4)
+def _structure(config):
+    """Graph and shapes of the parameters; finding them takes most of the time of reading a prior."""
+    return nnx.split(nnx.eval_shape(lambda: Transform(config)))
 
 
 def _positive(tensors, name, depth):

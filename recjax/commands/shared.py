@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from recjax.codec import Prior
 
 Quality = Literal["low", "medium", "high", "best"]
+MAX_BYTES = 2**28
+"""No image has a larger ``.rec`` file."""
 
 
 def chosen_prior(prior: str | None, quality: Quality = "high") -> "Prior":
@@ -34,17 +36,20 @@ def read_rec(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a ``.rec`` file.
 
     Raises:
-        ValueError: if there is no such file, or it does not begin like one.
+        ValueError: if there is no such file, it is larger than 256 MiB, or it does not begin like one.
     """
     from recjax.bits.container import parse
 
     path = Path(path)
     try:
-        blob = path.read_bytes()
+        with path.open("rb") as file:
+            blob = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not a .rec file") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(blob) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
     with naming(path):
         parse(blob)
     return blob
@@ -57,6 +62,17 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ValueError as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Says after Ctrl-C what is lost of a training run: steps are compiled, and none can be saved halfway."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted: the same command goes on from the last checkpoint, at most some 5 minutes back"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from recjax import codec
 from recjax.atomic import check_output
 from recjax.codec import TrainConfig
+from recjax.commands.shared import resumable
 
 
 def train_prior(
@@ -52,13 +53,14 @@ def train_prior(
         "licence": licence or "not stated",
         "command": shlex.join(sys.argv),
     }
-    codec.train_prior(
-        config,
-        codec.load_training_images(images, (height, width), patches=signals, seed=config.seed),
-        out,
-        checkpoint_dir=checkpoints,
-        max_minutes=max_minutes,
-        metadata=provenance,
-        force=force,
-        log=lambda line: print(line, flush=True),
-    )
+    with resumable():
+        codec.train_prior(
+            config,
+            codec.load_training_images(images, (height, width), patches=signals, seed=config.seed),
+            out,
+            checkpoint_dir=checkpoints,
+            max_minutes=max_minutes,
+            metadata=provenance,
+            force=force,
+            log=lambda line: print(line, flush=True),
+        )

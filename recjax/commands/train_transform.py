@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from recjax import codec
 from recjax.codec import TransformTraining
+from recjax.commands.shared import resumable
 
 
 def train_transform(
@@ -39,17 +40,18 @@ def train_transform(
     checkpoints = checkpoints or out.with_name(f"{out.name}.checkpoints")
     if not max_minutes > 0:
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")
-    codec.train_transform(
-        config,
-        codec.load_whole_images(images),
-        [out.with_name(f"{out.name}-{i + 1}.safetensors") for i in range(len(config.prices))],
-        checkpoint_dir=checkpoints,
-        max_minutes=max_minutes,
-        metadata={
-            "data": data or images.name,
-            "licence": licence or "not stated",
-            "command": shlex.join(sys.argv),
-        },
-        force=force or (checkpoints / "run.json").exists(),  # then the files are what the interrupted run wrote
-        log=lambda line: print(line, flush=True),
-    )
+    with resumable():
+        codec.train_transform(
+            config,
+            codec.load_whole_images(images),
+            [out.with_name(f"{out.name}-{i + 1}.safetensors") for i in range(len(config.prices))],
+            checkpoint_dir=checkpoints,
+            max_minutes=max_minutes,
+            metadata={
+                "data": data or images.name,
+                "licence": licence or "not stated",
+                "command": shlex.join(sys.argv),
+            },
+            force=force or (checkpoints / "run.json").exists(),  # then the files are what the interrupted run wrote
+            log=lambda line: print(line, flush=True),
+        )

@@ -107,6 +107,21 @@ def test_huge_shapes_in_small_files_cost_little(prior, shape):
     assert peak < 3e8
 
 
+def test_streams_too_short_for_any_indices_are_not_begun(prior, monkeypatch):
+    monkeypatch.setattr("recjax.codec.inr_decoding.decode_indices", None)
+    for exponent in (64, 255):
+        with pytest.raises(FormatError, match="cut off"):
+            decompress(packed(prior, b"\x12\x34", shape=(512, 512), exponent=exponent), priors=[prior])
+
+
+def test_images_larger_than_asked_for_are_refused(blob, prior):
+    assert decompress(blob, priors=[prior], max_pixels=13 * 21).values.shape == (13, 21, 3)
+    with pytest.raises(FormatError, match="more than 272 pixels"):
+        decompress(blob, priors=[prior], max_pixels=272)
+    with pytest.raises(FormatError, match="more than 63 pixels"):
+        decompress(packed(prior, shape=None), priors=[prior], max_pixels=63)
+
+
 def test_unknown_priors_are_named(blob, prior):
     with pytest.raises(FormatError, match=prior.digest[:3].hex()):
         decompress(blob)

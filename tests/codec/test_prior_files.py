@@ -14,12 +14,14 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import nnx
 
 import recjax
 from recjax import cli
 from recjax.codec import embedded_priors, load_prior
 from recjax.codec.inr_prior import save_prior
 from recjax.codec.partition import block_table
+from recjax.inr.siren import Siren
 
 
 def save_again(prior, path):
@@ -335,6 +337,24 @@ def test_unknown_names_say_what_there_is(tmp_path):
         load_prior(tmp_path)
     with pytest.raises(ValueError, match="embedded priors: "):
         load_prior("no-such-prior")
+
+
+def test_files_without_end_are_refused():
+    with pytest.raises(ValueError, match="not a file"):
+        load_prior("/dev/zero")
+
+
+@pytest.mark.parametrize("fields", [{"channels": 1}, {"grid": (64,)}])
+def test_networks_of_other_signals_than_images_are_refused(prior, tmp_path, fields):
+    config = dataclasses.replace(prior.config, **fields, latents=None)
+    config = dataclasses.replace(config, latents=config.layer_sizes)
+    path = tmp_path / "other.safetensors"
+    save_prior(
+        path, config=config, params=nnx.split(Siren(config))[1], groups=prior.groups, region=1, beta=prior.beta,
+        budget=prior.budget, metadata={},
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="2 sides and 3 channels"):
+        load_prior(path)
 
 
 @pytest.mark.parametrize("name", sorted(embedded_priors()))

@@ -204,6 +204,20 @@ def test_outputs_that_cannot_be_written_are_refused_before_training(images, tmp_
     assert lines == [] and (tmp_path / "p").read_bytes() == b"mine"
 
 
+def test_checkpoints_that_cannot_be_written_are_an_error(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "c", "identity")
+    state = {"step": jnp.int32(1)}
+    checkpoints.save(1, state, [])
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints._manager, "save", full)
+    with pytest.raises(ValueError, match="its disk is full"):
+        checkpoints.save(2, state, [])
+    assert Checkpoints(tmp_path / "c", "identity").restore({"step": jnp.int32(0)})[0]["step"] == 1
+
+
 def test_checkpoint_folder_must_be_a_folder(images, tmp_path):
     (tmp_path / "c").write_bytes(b"mine")
     with pytest.raises(ValueError, match="checkpoint"):

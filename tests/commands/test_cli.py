@@ -197,6 +197,10 @@ def test_ctrl_c_is_not_lost_in_callbacks():
             time.sleep(0.05)
 
 
+def test_files_without_end_are_refused(codec, folder, capsys):
+    assert "larger than 256 MiB" in refused(capsys, "decompress", "/dev/zero", "back.png")
+
+
 def test_force_never_replaces_the_input_or_a_device(codec, folder, capsys):
     photo = Path("photo.png").read_bytes()
     Path("link.png").symlink_to("photo.png")

@@ -99,6 +99,15 @@ def test_unknown_prior_is_named(folder, capsys):
     assert "nobody" in capsys.readouterr().err
 
 
+def test_ctrl_c_while_training_says_what_is_lost(folder, capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recjax.codec.train_prior", interrupted)
+    assert cli.main(["train-prior", str(folder / "train"), str(folder / "never.safetensors"), *SIZES.split()]) == 130
+    assert capsys.readouterr().err.startswith("recjax: interrupted: the same command goes on from the last checkpoint")
+
+
 def test_ctrl_c_while_compressing_leaves_no_file(folder):
     before = set(folder.iterdir())
     os.mkfifo(folder / "pipe.png")

@@ -212,6 +212,17 @@ def test_the_order_of_columns_is_uniform_within_the_width_and_frozen():
     np.testing.assert_allclose(sample[0], GOLDEN_SAMPLE, rtol=4e-7)
 
 
+def test_wide_blocks_are_sorted_into_the_same_order(monkeypatch):
+    rng = np.random.default_rng(3)
+    width = jnp.array([0, 1, 65, 99, 100, *rng.integers(0, 101, 40)], jnp.int32)
+    ids = jnp.asarray(rng.integers(0, 2**31, (len(width), 2)), jnp.uint32)
+    sorted_columns, signs = block_coder.signed_columns(KEY, ids, width, 100)
+    monkeypatch.setattr(block_coder, "_FEW", 100)
+    compared, others = block_coder.signed_columns(KEY, ids, width, 100)
+    np.testing.assert_array_equal(sorted_columns, compared)
+    np.testing.assert_array_equal(signs, others)
+
+
 def test_float64():
     with jax.enable_x64(True):
         coder, (ids, mu, sigma, width) = BlockCoder(budget=8), blocks(50, 3)
