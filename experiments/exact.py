@@ -17,7 +17,7 @@ from recjax.codec.inr_encoding import code_signals
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.patches import render
 from recjax.codec.tails import kl_bits, posterior_of_u
-from recjax.codec.transform_fit import fit_transform
+from recjax.codec.transform_fit import Fit, fit_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.inr.guess import descend
 from recjax.modalities import Signal
@@ -49,9 +49,11 @@ def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tu
     """
     if isinstance(prior, TransformPrior):
         keys = jax.random.split(jax.random.key(0), len(signals))
-        images, bits = zip(
-            *(_transformed(signal, prior, effort, key) for signal, key in zip(signals, keys)), strict=True
-        )
+        samples = []
+        for signal, key in zip(signals, keys, strict=True):
+            fit = fit_transform([signal], prior, steps=effort.fit_steps, price=1.0, key=key)
+            samples.append(sample_fit(signal, prior, fit, key))
+        images, bits = zip(*samples, strict=True)
         return list(images), sum(bits)
     assert isinstance(prior, InrPrior)
     batch, z, _, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget))
@@ -59,10 +61,9 @@ def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tu
     return decoded, float(sum(part.sum() for part in kl_bits))
 
 
-def _transformed(signal, prior, effort, key):
+def sample_fit(signal: Signal, prior: TransformPrior, fit: Fit, key: jax.Array) -> tuple[Signal, float]:
     """One image at a sample of its posterior, and the KL of all latents, also of those that files leave out."""
     height, width, _ = signal.values.shape
-    fit = fit_transform([signal], prior, steps=effort.fit_steps, price=1.0, key=key)
     values, bits = _sample(fit, prior.scales, prior.tails, key)
     image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
     return Signal(image, "image", {"gray": False}), float(bits)

@@ -26,7 +26,7 @@ from recjax.codec.pyramid import (
 )
 from recjax.codec.quantised import numbers_of
 from recjax.codec.tails import posterior_of_u
-from recjax.codec.transform_fit import fit_transform
+from recjax.codec.transform_fit import Fit, fit_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.codec.transform_stream import Parts, part_bits, write_stream
 from recjax.inr.guess import descend, posterior
@@ -54,7 +54,7 @@ def encode_transform(
     for lot in _lots(signals, prior):
         own = [signals[i] for i in lot]
         fit = fit_transform(own, prior, steps=effort.fit_steps, price=price, key=key)
-        for i, coded in zip(lot, _encode(own, prior, coder, fit, key), strict=True):
+        for i, coded in zip(lot, code_fit(own, prior, coder, fit, key), strict=True):
             out[i] = coded
         if progress:
             progress(len(out) / len(signals))
@@ -74,7 +74,10 @@ def _lots(signals, prior):
     return [lot for own in lots.values() for lot in own]
 
 
-def _encode(signals, prior, coder, fit, key):
+def code_fit(
+    signals: Sequence[Signal], prior: TransformPrior, coder: TrellisCoder, fit: Fit, key: jax.Array
+) -> list[Coded]:
+    """The streams of signals of one shape, whose posteriors are known."""
     context = fit.top
     grids, numbers = [], []
     for level in reversed(range(prior.class_level + 1, prior.config.levels)):

@@ -92,7 +92,8 @@ def test_run_is_logged_and_stored(transforms, transform_config):
         assert prior.metadata["data"] == "waves" and training["price"] == price and training["steps_done"] == 150
         assert training["config"]["network"]["depth"] == 12 and len(training["curve"]) == 1
         assert prior.config == transform_config.network and prior.beta == price and prior.budget == 8
-        assert prior.patch_shape == (32, 32, 3) and prior.summary == {"latents": [12, 14, 14], "classes": CLASSES}
+        assert prior.patch_shape == (32, 32, 3)
+        assert prior.summary == {"kind": "transform", "latents": [12, 14, 14], "classes": CLASSES}
         assert prior.class_level == 1 and line.startswith(f"{out}: ") and line.endswith(" bpp of KL")
 
 
