@@ -1,0 +1,131 @@
+"""The gap between coders of a transform's posteriors and ideal relative entropy coding, at equal rate.
+
+    python -m experiments.transform_gap --data FOLDER --prior photo-high
+
+As :mod:`experiments.coding_gap`, for transforms: "exact" draws exact samples of the posteriors and counts them at their
+KL divergence, at three prices of a bit, which gives every image a curve; the gap of a coder is what its file lacks to
+the curve at the rate of its stream, classes and all. All coders see the same posteriors of the top level.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+import recjax
+from experiments.coding_gap import SingleBlocks
+from experiments.exact import sample_fit
+from experiments.kodak import load_images
+from recjax.codec import load_prior
+from recjax.codec.effort import effort_of
+from recjax.codec.transform_encoding import code_fit
+from recjax.codec.transform_fit import Fit, fit_transform
+from recjax.codec.transform_prior import TransformPrior
+from recjax.modalities.image import psnr
+from recjax.samplers.block_coder import BlockCoder
+from recjax.samplers.trellis_coder import TrellisCoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """The gap to exact coding with one prior.
+
+    Attributes:
+        data: folder of images.
+        prior: name or file of a transform.
+        effort: 1 to 9, for gradient steps.
+        limit: images.
+        out: folder of the results.
+    """
+
+    data: Path
+    prior: str
+    effort: int = 5
+    limit: int | None = None
+    out: Path = Path("experiments/results")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoneBlocks:
+    """Blocks of a chain that know nothing of each other."""
+
+    coder: BlockCoder
+
+    def table(self, key, d):
+        return self.coder.table(key, d)
+
+    def encode_chains(self, table, key, ids, mu, sigma, width):
+        def one(_, block):
+            return None, BlockCoder.encode(self.coder, table, key, *block)[0]
+
+        return jax.lax.scan(one, None, (ids, mu, sigma, width))[1]
+
+    def decode(self, key, ids, index, previous, width, d):
+        return self.coder.decode(key, ids, index, width, d)
+
+
+def exact_curve(signal: recjax.Signal, prior: TransformPrior, steps: int) -> tuple[list[float], list[float]]:
+    """Bits a pixel and PSNR of exact samples."""
+    bpp, quality, key = [], [], jax.random.key(0)
+    for price in (1.4, 1.0, 0.7):
+        fit = fit_transform([signal], prior, steps=steps, price=price, key=key)
+        decoded, bits = sample_fit(signal, prior, fit, key)
+        bpp.append(bits / signal.values[..., 0].size)
+        quality.append(psnr(signal.values, decoded.values))
+    return bpp, quality
+
+
+def gap(signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder, curve) -> tuple[float, float, float]:
+    """Rate of the stream, PSNR, and what it lacks in dB."""
+    (coded,) = code_fit([signal], prior, coder, fit, jax.random.key(0))
+    bpp, quality = coded.stream_bits / signal.values[..., 0].size, psnr(signal.values, coded.decoded.values)
+    slope = (curve[1][-1] - curve[1][0]) / math.log(curve[0][-1] / curve[0][0])
+    return bpp, quality, curve[1][1] + slope * math.log(bpp / curve[0][1]) - quality
+
+
+def main(args: Args) -> None:
+    prior, steps = load_prior(args.prior), effort_of(args.effort, transform=True).fit_steps
+    assert isinstance(prior, TransformPrior), "this is for transforms"
+    b = prior.budget
+    coders = {
+        "ordered random coding, t = 0": LoneBlocks(SingleBlocks(budget=b)),
+        "best candidate": LoneBlocks(SingleBlocks(budget=b, best=True)),
+        "trellis, t = 0": TrellisCoder(budget=b),
+        "trellis, t = 1": TrellisCoder(budget=b, extra_bits=1),
+    }
+    signals = list(load_images(args.data, args.limit).values())
+    measured = {name: [] for name in coders}
+    for signal in signals:
+        curve = exact_curve(signal, prior, steps)
+        fit = fit_transform([signal], prior, steps=steps, price=1.0, key=jax.random.key(0))
+        for name, coder in coders.items():
+            measured[name].append(gap(signal, prior, fit, coder, curve))
+    rows, first = [], np.mean([own[2] for own in next(iter(measured.values()))])
+    for name, points in measured.items():
+        bpp, quality, gaps = np.array(points).T
+        row = {
+            "variant": name,
+            "bpp": float(bpp.mean()),
+            "psnr": float(quality.mean()),
+            "gap_db": float(gaps.mean()),
+            "gap_standard_error": float(gaps.std(ddof=1) / math.sqrt(len(gaps))) if len(gaps) > 1 else None,
+            "closed": float(1 - gaps.mean() / first),
+        }
+        rows.append(row)
+        print("{variant}: {bpp:.4f} bpp, {psnr:.2f} dB, gap {gap_db:.2f} dB, {closed:.0%} closed".format(**row))
+    document = {
+        "name": "transform_gap",
+        "description": f"{len(signals)} images, effort {args.effort}, prior {prior.name} {prior.digest.hex()[:12]}",
+        "source": "python -m experiments.transform_gap",
+        "results": rows,
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"transform_gap-{prior.name}.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
