@@ -28,6 +28,7 @@ from recjax.codec import Encoded, Prior, decompress, encode_at_rate, encode_batc
 from recjax.codec.effort import effort_of
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities.image import psnr
+from recjax.modalities.image_files import list_images
 
 PUBLISHED = ("COMBINER", "RECOMBINER", "BPG", "VTM", "C3")
 
@@ -59,10 +60,10 @@ def load_images(folder: Path, limit: int | None) -> dict[str, recjax.Signal]:
     Raises:
         ValueError: there are none, or one cannot be read.
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    if not paths[:limit]:
-        raise ValueError(f"{folder} holds no PNG, JPEG or WebP image, or the limit is none")
-    return {path.name: recjax.load(path) for path in paths[:limit]}
+    paths = list_images(folder)[:limit]
+    if not paths:
+        raise ValueError(f"the limit {limit} leaves no image")
+    return {path.name: recjax.load(path) for path in paths}
 
 
 def files(

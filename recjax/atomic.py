@@ -1,8 +1,34 @@
-"""Writing a file so that it appears whole or not at all."""
+"""Reading files that may have no end, and writing them so that they appear whole or not at all."""
 
 import os
 import tempfile
 from pathlib import Path
+
+MAX_BYTES = 1 << 28
+"""No file that is read is larger."""
+
+
+def read_bounded(path: str | os.PathLike[str], what: str) -> bytes:
+    """The bytes of a file, which may be a device or a pipe without end.
+
+    Args:
+        path: the file.
+        what: it should be, for the message about a folder.
+
+    Raises:
+        ValueError: if it cannot be read or is larger than ``MAX_BYTES``.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, not {what}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:

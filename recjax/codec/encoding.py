@@ -103,7 +103,7 @@ def check_signal(signal: Signal) -> None:
         raise ValueError(f"a signal must be a recjax.Signal (recjax.load reads one), got {type(signal).__name__}")
     values = signal.values
     if signal.modality != "image":
-        raise ValueError(f"a prior for image cannot code {signal.modality}")
+        raise ValueError(f"only images can be coded, not {signal.modality}")
     if not isinstance(values, np.ndarray):
         raise ValueError(f"the values of an image must be a NumPy array, got {type(values).__name__}")
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:

@@ -1,7 +1,7 @@
 """Files of a wanted size, by the choice of a prior and of the price of a bit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 
@@ -29,6 +29,7 @@ def encode_at_rate(
     *,
     effort: int | Effort = 5,
     key: jax.Array | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Encoded:
     """The largest file found that is not larger than wanted, of a transform.
 
@@ -38,6 +39,7 @@ def encode_at_rate(
       prior: or its name or path; by default that of the embedded ones whose own rate is nearest.
       effort: 1 (fast) to 9 (slow, better), of each of up to six tries.
       key: see :func:`recjax.codec.encode_batch`.
+      progress: called with the fraction of the tries that may be needed.
 
     Raises:
       ValueError: there is no such small file, or an argument is out of range.
@@ -55,6 +57,8 @@ def encode_at_rate(
         (result,) = encode_batch([signal], own, effort=effort, key=key, price=math.exp(log_price))
         size = len(result.blob)
         tries.append((log_price, size))
+        if progress:
+            progress(len(tries) / _TRIES)
         if size <= limit:
             fits.append(result)
         if _NEAR * limit <= size <= limit:
@@ -66,7 +70,8 @@ def encode_at_rate(
         if log_price == before:
             break
     if not fits:
-        raise ValueError(f"no file of at most {limit} bytes ({bpp:g} bpp): the smallest tried has {min(tries)[1]}")
+        smallest = min(size for _, size in tries)
+        raise ValueError(f"no file of at most {limit} bytes ({bpp:g} bpp): the smallest tried has {smallest}")
     return max(fits, key=lambda result: len(result.blob))
 
 

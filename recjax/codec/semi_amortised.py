@@ -7,6 +7,7 @@ that plain gradient steps of one length suit all latents; Adam would move those 
 the others. Standard deviations stay as guessed: steps on them gained nothing.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -15,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from recjax.codec.objective import Network
-from recjax.codec.tails import posterior_of_u
+from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.inr.analysis import Seen
 from recjax.inr.guess import descend
 
@@ -59,11 +60,10 @@ def moved(
 
     def nats(moves, key):
         posteriors, decoded = descend(model, levels - 1, seen, top, key, moves)
-        kl = jnp.float32(0)
+        bits = jnp.float32(0)
         for own, scale, tail in zip(posteriors, scales, tails):
-            mean, std = posterior_of_u(*own, scale[None, None, None], tail[None, None, None])
-            kl = kl + (0.5 * (std * std + mean * mean - 1) - jnp.log(std)).sum()
-        return weight * jnp.sum(jnp.where(inside, jnp.square(decoded - images), 0)) + kl
+            bits = bits + kl_bits(*posterior_of_u(*own, scale[None, None, None], tail[None, None, None])).sum()
+        return weight * jnp.sum(jnp.where(inside, jnp.square(decoded - images), 0)) + math.log(2) * bits
 
     def step(i, moves):
         gradient = jax.grad(nats)(moves, jax.random.fold_in(key, i))

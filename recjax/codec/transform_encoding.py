@@ -25,7 +25,7 @@ from recjax.codec.pyramid import (
     table_width,
 )
 from recjax.codec.quantised import numbers_of
-from recjax.codec.tails import posterior_of_u
+from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.codec.transform_fit import Fit, fit_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.codec.transform_stream import Parts, part_bits, write_stream
@@ -88,14 +88,13 @@ def code_fit(
         context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     activity = _finite(_activity(fit, prior.class_level, context, prior.scales, prior.tails, key))
     classes = np.searchsorted(prior.thresholds, activity)
-    factors, indices, kl_bits = [[] for _ in signals], [[] for _ in signals], np.zeros(len(signals))
+    factors, indices, spent = [[] for _ in signals], [[] for _ in signals], np.zeros(len(signals))
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(fit, level, context)
         scale, tail = prior.scales[level][None, None, None], prior.tails[level][None, None, None]
-        mean, std = map(_finite, _of_u(guess[0], guess[1], scale, tail))
-        spent = (0.5 * (std * std + mean * mean - 1) - np.log(std)).sum(3) / np.log(2)
+        mean, std, bits = map(_finite, _of_u(guess[0], guess[1], scale, tail))
         for i, own in enumerate(classes):
-            factors[i].append(_factor(prior, level, own, spent[i]))
+            factors[i].append(_factor(prior, level, own, bits[i]))
         blocks = [blocks_of(prior, level, own, factor[-1]) for own, factor in zip(classes, factors, strict=True)]
         posteriors = [
             (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
@@ -106,13 +105,12 @@ def code_fit(
             values = samples(prior, coder, level, blocks[i], index)
             latents.append(grid_of(prior, level, mean.shape[1:3], blocks[i], values))
             indices[i].append(index)
-            m, s = posteriors[i]
-            kl_bits[i] += float((0.5 * (s * s + m * m - 1) - np.log(s)).sum() / np.log(2))
+            spent[i] += float(bits[i].reshape(-1)[blocks[i].latents].sum())
         grids.append(np.stack(latents))
         if level:
             context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     return [
-        _coded(prior, signal, Parts([own[i] for own in numbers], classes[i], factors[i], indices[i]), kl_bits[i],
+        _coded(prior, signal, Parts([own[i] for own in numbers], classes[i], factors[i], indices[i]), spent[i],
                [grid[i] for grid in reversed(grids)])
         for i, signal in enumerate(signals)
     ]  # fmt: skip
@@ -132,13 +130,13 @@ def _factor(prior, level, classes, bits):
     return int(np.clip(round(margin * FACTOR_UNIT * float(bits.sum()) / max(expected, 1.0)), 1, 256))
 
 
-def _coded(prior, signal, parts, kl_bits, grids):
+def _coded(prior, signal, parts, spent, grids):
     bits = part_bits(prior, parts)
     return Coded(
         payload=write_stream(prior, parts),
         exponent=0,
         stream_bits=sum(bits.values()),
-        kl_bits=float(kl_bits) + bits["numbers"] + bits["classes"],
+        kl_bits=float(spent) + bits["numbers"] + bits["classes"],
         decoded=image_of(prior, grids, signal.values.shape, bool(signal.meta.get("gray"))),
     )
 
@@ -157,7 +155,11 @@ def _posterior(fit, level, context):
     return posterior(model, level, fit.seen[level], context, fit.moves[level])
 
 
-_of_u = jax.jit(posterior_of_u)
+@jax.jit
+def _of_u(mean, log_std, scale, tail):
+    """Mean, standard deviation and KL of what is coded."""
+    own = posterior_of_u(mean, log_std, scale, tail)
+    return *own, kl_bits(*own)
 
 
 def _code(prior, coder, level, blocks, posteriors):

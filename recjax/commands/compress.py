@@ -52,7 +52,8 @@ def compress(
         from recjax.codec import encode_at_rate
 
         loaded = None if prior is None else chosen_prior(prior)
-        result = encode_at_rate(signal, bpp, loaded, effort=effort, key=key)
+        with progress_bar("compress") as progress:
+            result = encode_at_rate(signal, bpp, loaded, effort=effort, key=key, progress=progress)
     else:
         loaded = chosen_prior(prior, quality or "high")
         with progress_bar("compress") as progress:

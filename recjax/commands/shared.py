@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from recjax.atomic import read_bounded
+
 if TYPE_CHECKING:
     from recjax.codec import Prior
 
 Quality = Literal["low", "medium", "high", "best"]
-MAX_BYTES = 2**28
-"""No image has a larger ``.rec`` file."""
 
 
 def chosen_prior(prior: str | None, quality: Quality = "high") -> "Prior":
@@ -40,16 +40,7 @@ def read_rec(path: str | os.PathLike[str]) -> bytes:
     """
     from recjax.bits.container import parse
 
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            blob = file.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder, not a .rec file") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(blob) > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    blob = read_bounded(path, "a .rec file")
     with naming(path):
         parse(blob)
     return blob

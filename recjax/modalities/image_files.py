@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recjax.atomic import check_output, write_atomic
+from recjax.atomic import check_output, read_bounded, write_atomic
 from recjax.modalities.colour import to_srgb
 from recjax.modalities.image import MAX_SIDE
 from recjax.modalities.signal import Signal
 
-_MAX_BYTES = 2**28
 _READ = ("PNG", "JPEG", "WEBP")
 _WRITE = {
     ".png": {"format": "PNG"},
@@ -109,17 +108,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder, not an image") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    data = read_bounded(path, "an image")
     if not data:
         raise ValueError(f"{path} is empty")
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"{path} is larger than {_MAX_BYTES >> 20} MiB")
     return data
 
 
