@@ -19,6 +19,7 @@ BASE = {"errors", "atomic", "randomness", "words"}
 ARROWS = {
     "errors": set(),
     "atomic": set(),
+    "results": {"atomic"},
     "words": set(),
     "randomness": {"words"},
     "distributions": {"randomness", "words"},
@@ -30,7 +31,7 @@ ARROWS = {
     "parallel": set(),
     "codec": BASE | {"distributions", "samplers", "bits", "inr", "modalities", "parallel"},
     "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec"},
-    "commands": BASE | {"bits", "modalities", "codec", "bench"},
+    "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
     "cli": {"commands"},
 }
 

@@ -1,0 +1,4 @@
+"""Figures of the thesis and its papers: each a module with ``figure(full, point) -> Results``.
+
+python -m experiments.figures [NAMES ...] [--full]
+"""
