@@ -229,14 +229,6 @@ def _decoded(folder, made_by, decoder):
     return dict(np.load(path)) if path.exists() else {}
 
 
-def _priors(folder):
-    return [recjax.load_prior(path) for path in sorted((folder / "priors").glob("*.safetensors"))]
-
-
-def _archive(folder, made_by, decoder):
-    return folder / f"{made_by} by {decoder}.npz"
-
-
 if __name__ == "__main__":
     if sys.argv[1] in ("encode", "decode"):
         task, folder, environment, settings = sys.argv[1:]
