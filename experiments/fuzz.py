@@ -11,8 +11,10 @@ import argparse
 import binascii
 import collections
 import concurrent.futures
+import ctypes
 import dataclasses
 import functools
+import gc
 import itertools
 import multiprocessing
 import signal
@@ -81,7 +83,9 @@ class Watch:
             self._keep(kind, data, f"{seconds:.1f} s, {peak / 1e6:.0f} MB")
         tally.seconds, tally.bytes = max(tally.seconds, seconds), max(tally.bytes, peak)
         if _memory("VmRSS") > max(0.7 * MOST_BYTES, self.cleared + 0.05 * MOST_BYTES):
-            jax.clear_caches()  # programs of shapes seen so far; not all of their memory goes back to the system
+            jax.clear_caches()  # programs of shapes seen so far
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)  # so that their memory goes back to the system
             self.cleared = _memory("VmRSS")
 
     def _keep(self, kind, data, reason):
