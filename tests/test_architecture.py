@@ -13,7 +13,7 @@ from recjax.distributions.base import Distribution
 from recjax.samplers.base import Coder
 
 ROOT = Path(recjax.__file__).parent
-BASE = {"errors", "atomic", "randomness", "words"}
+BASE = {"errors", "atomic", "randomness", "words", "sizes"}
 
 # part -> the parts it may import (and itself)
 ARROWS = {
@@ -21,11 +21,12 @@ ARROWS = {
     "atomic": set(),
     "results": {"atomic"},
     "words": set(),
+    "sizes": set(),
     "randomness": {"words"},
     "distributions": {"randomness", "words"},
     "limits": {"distributions"},
     "bits": {"errors"},
-    "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits"},
+    "samplers": {"errors", "distributions", "limits", "randomness", "words", "sizes", "bits"},
     "inr": set(),
     "modalities": {"errors", "atomic"},
     "parallel": set(),

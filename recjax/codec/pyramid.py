@@ -18,10 +18,11 @@ from recjax.inr.transform import Context, bordered
 from recjax.modalities import Signal
 from recjax.modalities.image import to_gray
 from recjax.samplers.trellis_coder import TrellisCoder
+from recjax.sizes import round_up
 
 _WORDS = 1 << 16
 _GROUP = 256  # blocks that are decoded at a time
-_WIDTH_STEP = 64  # widths of tables are multiples, so that few are compiled
+_WIDTH_STEP = 64
 _STRIP_PIXELS = 1 << 20
 
 
@@ -59,7 +60,7 @@ def _chunk(key, level, start):
 
 
 def table_width(blocks: Sequence[Blocks]) -> int:
-    """Columns of the candidates of these blocks."""
+    """Columns of the candidates of these blocks: a multiple, so that few are compiled."""
     return -(-max([1, *(int(own.widths.max(initial=0)) for own in blocks)]) // _WIDTH_STEP) * _WIDTH_STEP
 
 
@@ -78,7 +79,7 @@ def samples(
     prior: TransformPrior, coder: TrellisCoder, level: int, blocks: Blocks, index: Int[np.ndarray, "blocks"]
 ) -> Float[np.ndarray, "coded"]:
     """What is coded of a level, N(0, 1) under the prior, in the order of its blocks."""
-    count, width = len(blocks.widths), table_width([blocks])
+    count, width = len(blocks.widths), round_up(int(blocks.widths.max(initial=1)), _WIDTH_STEP)
     length = chain_length(count)
     previous = np.where(np.arange(count) % length, np.roll(index, 1), 0)
     padding = -count % _GROUP
@@ -103,19 +104,33 @@ def grid_of(
 
 
 def pixels(prior: TransformPrior, grids: Sequence[Float[np.ndarray, "height width depth"]]) -> np.ndarray:
-    """The image with these latents, lowest level first, ``uint8[rows, columns, channels]``; strip by strip."""
+    """The image with these latents, lowest level first, ``uint8[rows, columns, channels]``; strip by strip.
+
+    Images and strips are filled up with cells beyond the edge, which hold nothing, to one of few sizes.
+    """
     cell = prior.config.cell
     rows, columns = grids[-1].shape[:2]
-    strip = max(1, _STRIP_PIXELS // (cell * cell * columns))
-    wide = [np.pad(grid, ((1, 1), (1, 1), (0, 0))) for grid in grids]
+    across = round_up(columns, 2)
+    strip = max(1, _STRIP_PIXELS // (cell * cell * across))
     out = []
     for start in range(0, rows, strip):
         stop = min(start + strip, rows)
-        spans = [(start * side, stop * side + 2) for side in (1 << np.arange(len(grids)))[::-1].tolist()]
-        parts = tuple(grid[None, a:b] for grid, (a, b) in zip(wide, spans, strict=True))
-        values = np.asarray(_decoded(prior.network, parts))[0]
+        down = min(round_up(stop - start, 2), strip)
+        parts = tuple(
+            _window(grid, start * side, down * side + 2, across * side + 2)
+            for grid, side in zip(grids, (1 << np.arange(len(grids)))[::-1].tolist(), strict=True)
+        )
+        values = np.asarray(_decoded(prior.network, parts))[0, : (stop - start) * cell, : columns * cell]
         out.append(np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8))
     return np.concatenate(out)
+
+
+def _window(grid, start, height, width):
+    """Rows from the one before ``start`` and columns from the one before the first, 0 beyond the edges."""
+    rows = grid[max(start - 1, 0) : start - 1 + height]
+    above = int(start == 0)
+    beyond = ((above, height - above - len(rows)), (1, width - 1 - grid.shape[1]), (0, 0))
+    return np.pad(rows, beyond)[None]
 
 
 def image_of(

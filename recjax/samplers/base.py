@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from recjax.distributions.pair import check_pair, check_pairs
+from recjax.sizes import round_up
 
 
 class Status(enum.IntEnum):
@@ -97,7 +98,7 @@ class Coder(abc.ABC):
             return jax.vmap(self.search)(keys, targets, proposal)
         # few different sizes, so that few programs are compiled; the last example is searched for once more
         (n,) = batch
-        places = np.minimum(np.arange(_round_up(n)), n - 1)
+        places = np.minimum(np.arange(round_up(n, 64)), n - 1)
         filled = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
         return jax.tree.map(lambda x: x[:n], self.search_lanes(*filled))
 
@@ -124,18 +125,6 @@ class Coder(abc.ABC):
         Args:
             rate_bits: the expected divergence of targets from the proposal that the code is tuned for.
         """
-
-
-def _round_up(n: int) -> int:
-    """The next of 64, 96, 128, 192, 256, ...
-
-    >>> [_round_up(n) for n in (1, 64, 65, 97)]
-    [64, 64, 96, 128]
-    """
-    size = 64
-    while size < n:
-        size = size * 4 // 3 if size % 3 == 0 else size * 3 // 2
-    return size
 
 
 def check_range(name: str, value: Any, low: int, high: int) -> None:

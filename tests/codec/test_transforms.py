@@ -271,16 +271,21 @@ def test_wrong_arguments_are_refused(transforms, transform_config, tmp_path):
 
 
 def test_large_images_are_decoded_in_strips(transforms, monkeypatch):
-    """Which have the pixels of the whole; the last strip is lower."""
+    """Which have the pixels of the whole, and one size."""
     prior, rng, calls = transforms.priors[1], np.random.default_rng(6), []
     sides = zip((4, 2, 1), prior.config.depths, strict=True)
-    grids = [rng.normal(size=(5 * side, 3 * side, depth)).astype(np.float32) for side, depth in sides]
-    whole = pyramid.pixels(prior, grids)
+    grids = [rng.normal(size=(5 * side, 5 * side, depth)).astype(np.float32) for side, depth in sides]
     decoded = pyramid._decoded
-    monkeypatch.setattr(pyramid, "_decoded", lambda *args: calls.append(args) or decoded(*args))
-    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 2 * 3 * 32 * 32 + 1)
+    monkeypatch.setattr(pyramid, "_decoded", lambda *args: calls.append(args[1][0].shape[1:3]) or decoded(*args))
+    padded = pyramid.pixels(prior, grids)
+    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 2 * 6 * 32 * 32 + 1)
     strips = pyramid.pixels(prior, grids)
-    assert [latents[0].shape[1] for _, latents in calls] == [10, 10, 6]
-    assert strips.shape == whole.shape == (160, 96, 3) and whole.std() > 10
-    difference = np.abs(strips.astype(int) - whole)
-    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+    monkeypatch.setattr(pyramid, "round_up", lambda n, least: n)
+    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 1 << 20)
+    whole = pyramid.pixels(prior, grids)
+    assert calls == [(26, 26), (10, 26), (10, 26), (10, 26), (22, 22)]
+    assert whole.shape == (160, 160, 3) and whole.std() > 10
+    for image in (padded, strips):
+        assert image.shape == whole.shape
+        difference = np.abs(image.astype(int) - whole)
+        assert difference.max() <= 1 and (difference > 0).mean() < 0.01
