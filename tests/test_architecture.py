@@ -20,6 +20,9 @@ ARROWS = {
     "errors": set(),
     "atomic": set(),
     "results": {"atomic"},
+    "overlay": {"results"},
+    "drawing": {"overlay", "results"},
+    "rate_curves": {"results"},
     "words": set(),
     "randomness": {"words"},
     "distributions": {"randomness", "words"},
@@ -31,7 +34,7 @@ ARROWS = {
     "parallel": set(),
     "codec": BASE | {"distributions", "samplers", "bits", "inr", "modalities", "parallel"},
     "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec"},
-    "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
+    "commands": BASE | {"bits", "modalities", "codec", "bench", "results", "overlay", "drawing", "rate_curves"},
     "cli": {"commands"},
 }
 
@@ -45,6 +48,8 @@ CONFINED = {
     "PIL": {"modalities", "commands"},
     "tyro": {"cli", "commands"},
     "rich": {"cli", "commands"},
+    "matplotlib": {"drawing"},
+    "scipy": {"rate_curves"},
 }
 EVERYWHERE = {"jax", "jaxlib", "numpy", "jaxtyping", "chex", "recjax", *sys.stdlib_module_names}
 

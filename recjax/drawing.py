@@ -1,0 +1,117 @@
+"""Pictures of results."""
+
+import io
+import itertools
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recjax.overlay import overlay
+from recjax.results import Axis, Curve, Panel, Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".pdf", ".svg")
+"""Suffixes of pictures."""
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")  # Okabe and Ito
+_GREYS = ("#5a6675", "#8f7a63", "#6f8f6f", "#8f6f8c", "#7fa0ad", "#a0a0a0")
+_INKS = ("#000000", "#8c564b", "#5254a3", "#637939", "#843c39")
+_MARKERS = "osD^vP<>X"
+_MANY = 6
+"""More curves have their legend beside the panel."""
+
+
+def draw(results: Sequence[Results]) -> "Figure":
+    """All panels in one picture, those of equal title and axes over each other (`recjax.overlay`).
+
+    Measured curves are solid with filled markers and a band, published ones grey, dashed and hollow, and theory is
+    dotted.
+
+    Raises:
+        ValueError: there is no curve to draw.
+        ImportError: Matplotlib, of the extra ``plots``, is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [panel for panel in overlay(results) if panel.curves]
+    if not panels:
+        raise ValueError(f"{', '.join(each.name for each in results)}: there is no curve to draw")
+    columns = math.ceil(math.sqrt(len(panels)))
+    rows = math.ceil(len(panels) / columns)
+    width = 8.6 if max(len(panel.curves) for panel in panels) > _MANY else 6.0
+    figure = Figure(figsize=(width * columns, 4.6 * rows + 0.4), dpi=120, layout="constrained")
+    for place, panel in enumerate(panels, start=1):
+        _draw_panel(figure.add_subplot(rows, columns, place), panel)
+    about = "; ".join(dict.fromkeys(each.description or each.name for each in results))
+    figure.suptitle(textwrap.shorten(textwrap.fill(about, int(14 * width * columns)), 1000), fontsize=9)
+    return figure
+
+
+def picture(figure: "Figure", suffix: str) -> bytes:
+    """A picture as the bytes of a file, the same for the same numbers and release of Matplotlib.
+
+    Args:
+        figure: what `draw` gave.
+        suffix: one of `FORMATS`.
+    """
+    import matplotlib
+
+    undated: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "recjax"}):
+        figure.savefig(buffer, format=suffix[1:], metadata=undated.get(suffix))
+    return buffer.getvalue()
+
+
+def legend_name(curve: Curve) -> str:
+    """What a legend or a table calls a curve."""
+    return f"{curve.label} (published)" if curve.kind == "published" else curve.label
+
+
+def _draw_panel(axes: "Axes", panel: Panel) -> None:
+    for side, axis in (("x", panel.x), ("y", panel.y)):
+        _set_scale(axes, side, axis)
+    numbers = {kind: itertools.count() for kind in ("measured", "published", "theory")}
+    for curve in panel.curves:
+        _draw_curve(axes, curve, next(numbers[curve.kind]))
+    axes.set(xlabel=panel.x.label, ylabel=panel.y.label, title=panel.title)
+    axes.grid(alpha=0.3)
+    bands = ", ".join(dict.fromkeys(curve.band for curve in panel.curves if curve.low and curve.band))
+    beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if len(panel.curves) > _MANY else {}
+    axes.legend(fontsize=8, title=f"bands: {bands}" if bands else None, title_fontsize=8, **beside)
+
+
+def _draw_curve(axes: "Axes", curve: Curve, number: int) -> None:
+    colours = {"measured": _COLOURS, "published": _GREYS, "theory": _INKS}[curve.kind]
+    colour, marker = colours[number % len(colours)], _MARKERS[number % len(_MARKERS)]
+    style: dict[str, Any] = {
+        "measured": {"ls": "-", "lw": 1.5, "marker": marker, "ms": 5},
+        "published": {"ls": "--", "lw": 1, "marker": marker, "ms": 5, "mfc": "none"},
+        "theory": {"ls": ":", "lw": 1.2, "marker": "x" if len(curve.x) == 1 else ""},
+    }[curve.kind]
+    if len(curve.x) > 40:  # markers would hide the line
+        style |= {"marker": ""}
+    axes.plot(curve.x, curve.y, color=colour, label=legend_name(curve), zorder=3, **style)
+    if len(curve.low) > 1:
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
+    elif curve.low:
+        axes.vlines(curve.x, curve.low, curve.high, color=colour, lw=1)
+
+
+def _set_scale(axes: "Axes", side: str, axis: Axis) -> None:
+    from matplotlib import ticker
+
+    if axis.scale == "linear":
+        return
+    base = {"log": 10, "log2": 2}[axis.scale]
+    # what is not positive has no place on this axis
+    getattr(axes, f"set_{side}scale")("log", base=base, nonpositive="mask")
+    own = getattr(axes, f"{side}axis")
+    steps = (1.0, 2.0, 5.0) if base == 10 else (1.0,)
+    own.set_major_locator(ticker.LogLocator(base, steps))
+    own.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    own.set_minor_formatter(ticker.NullFormatter())
