@@ -46,8 +46,8 @@ def draw(results: Sequence[Results]) -> "Figure":
     figure = Figure(figsize=(width * columns, 4.6 * rows + 0.4), dpi=120, layout="constrained")
     for place, panel in enumerate(panels, start=1):
         _draw_panel(figure.add_subplot(rows, columns, place), panel)
-    about = "; ".join(dict.fromkeys(each.description or each.name for each in results))
-    figure.suptitle(textwrap.shorten(textwrap.fill(about, int(14 * width * columns)), 1000), fontsize=9)
+    about = results[0].description if len(results) == 1 else ", ".join(each.name for each in results)
+    figure.suptitle(textwrap.fill(about, int(14 * width * columns)), fontsize=9)
     return figure
 
 
@@ -73,11 +73,12 @@ def legend_name(curve: Curve) -> str:
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
-    for side, axis in (("x", panel.x), ("y", panel.y)):
-        _set_scale(axes, side, axis)
     numbers = {kind: itertools.count() for kind in ("measured", "published", "theory")}
     for curve in panel.curves:
         _draw_curve(axes, curve, next(numbers[curve.kind]))
+    limits = _x_limits(panel)
+    _set_scale(axes, "x", panel.x, limits)
+    _set_scale(axes, "y", panel.y, _y_limits(panel, limits))
     axes.set(xlabel=panel.x.label, ylabel=panel.y.label, title=panel.title)
     axes.grid(alpha=0.3)
     bands = ", ".join(dict.fromkeys(curve.band for curve in panel.curves if curve.low and curve.band))
@@ -93,6 +94,8 @@ def _draw_curve(axes: "Axes", curve: Curve, number: int) -> None:
         "published": {"ls": "--", "lw": 1, "marker": marker, "ms": 5, "mfc": "none"},
         "theory": {"ls": ":", "lw": 1.2, "marker": "x" if len(curve.x) == 1 else ""},
     }[curve.kind]
+    if len(curve.x) == 1:
+        style |= {"ls": ""}
     if len(curve.x) > 40:  # markers would hide the line
         style |= {"marker": ""}
     axes.plot(curve.x, curve.y, color=colour, label=legend_name(curve), zorder=3, **style)
@@ -102,16 +105,55 @@ def _draw_curve(axes: "Axes", curve: Curve, number: int) -> None:
         axes.vlines(curve.x, curve.low, curve.high, color=colour, lw=1)
 
 
-def _set_scale(axes: "Axes", side: str, axis: Axis) -> None:
+def _x_limits(panel: Panel) -> tuple[float, float] | None:
+    """Where the measured points are, and what others have near them: curves may go on far beyond."""
+    points = [_on_axis(curve.x, panel.x) for curve in panel.curves]
+    own = [x for curve, xs in zip(panel.curves, points, strict=True) if curve.kind == "measured" for x in xs]
+    every = [x for xs in points for x in xs]
+    if not every:
+        return None
+    low, high = min(every), max(every)
+    if own:
+        reach = 0.2 * (high - low)
+        low, high = max(low, min(own) - reach), min(high, max(own) + reach)
+    return _with_margin(low, high, panel.x)
+
+
+def _y_limits(panel: Panel, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Of all points between the limits of x, with their bands."""
+    low, high = limits or (-math.inf, math.inf)
+    inside = [
+        y
+        for curve in panel.curves
+        for values in (curve.y, curve.low, curve.high)
+        for y in _on_axis([y for x, y in zip(curve.x, values, strict=False) if low <= x <= high], panel.y)
+    ]
+    return _with_margin(min(inside), max(inside), panel.y) if inside else None
+
+
+def _on_axis(values: Sequence[float], axis: Axis) -> list[float]:
+    """Positions on the axis; what is not positive has none on a logarithmic one."""
+    return list(values) if axis.scale == "linear" else [math.log(value) for value in values if value > 0]
+
+
+def _with_margin(low: float, high: float, axis: Axis) -> tuple[float, float]:
+    margin = 0.05 * (high - low) or 0.05
+    low, high = low - margin, high + margin
+    return (low, high) if axis.scale == "linear" else (math.exp(low), math.exp(high))
+
+
+def _set_scale(axes: "Axes", side: str, axis: Axis, limits: tuple[float, float] | None) -> None:
     from matplotlib import ticker
 
-    if axis.scale == "linear":
-        return
-    base = {"log": 10, "log2": 2}[axis.scale]
-    # what is not positive has no place on this axis
-    getattr(axes, f"set_{side}scale")("log", base=base, nonpositive="mask")
-    own = getattr(axes, f"{side}axis")
-    steps = (1.0, 2.0, 5.0) if base == 10 else (1.0,)
-    own.set_major_locator(ticker.LogLocator(base, steps))
-    own.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    own.set_minor_formatter(ticker.NullFormatter())
+    if axis.scale != "linear":
+        base = {"log": 10, "log2": 2}[axis.scale]
+        getattr(axes, f"set_{side}scale")("log", base=base, nonpositive="mask")
+        own = getattr(axes, f"{side}axis")
+        if limits and limits[1] < 4 * limits[0]:  # two powers of the base at most
+            own.set_major_locator(ticker.MaxNLocator(6))
+        else:
+            own.set_major_locator(ticker.LogLocator(base, (1.0, 2.0, 5.0) if base == 10 else (1.0,)))
+        own.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        own.set_minor_formatter(ticker.NullFormatter())
+    if limits:
+        getattr(axes, f"set_{side}lim")(limits)

@@ -33,7 +33,7 @@ ARROWS = {
     "modalities": {"errors", "atomic"},
     "parallel": set(),
     "codec": BASE | {"distributions", "samplers", "bits", "inr", "modalities", "parallel"},
-    "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec"},
+    "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec", "results"},
     "commands": BASE | {"bits", "modalities", "codec", "bench", "results", "overlay", "drawing", "rate_curves"},
     "cli": {"commands"},
 }
