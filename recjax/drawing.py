@@ -145,15 +145,16 @@ def _with_margin(low: float, high: float, axis: Axis) -> tuple[float, float]:
 def _set_scale(axes: "Axes", side: str, axis: Axis, limits: tuple[float, float] | None) -> None:
     from matplotlib import ticker
 
+    if limits is None:  # no point has a place
+        return
     if axis.scale != "linear":
         base = {"log": 10, "log2": 2}[axis.scale]
         getattr(axes, f"set_{side}scale")("log", base=base, nonpositive="mask")
         own = getattr(axes, f"{side}axis")
-        if limits and limits[1] < 4 * limits[0]:  # two powers of the base at most
+        if limits[1] < 4 * limits[0]:  # two powers of the base at most
             own.set_major_locator(ticker.MaxNLocator(6))
         else:
             own.set_major_locator(ticker.LogLocator(base, (1.0, 2.0, 5.0) if base == 10 else (1.0,)))
         own.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
         own.set_minor_formatter(ticker.NullFormatter())
-    if limits:
-        getattr(axes, f"set_{side}lim")(limits)
+    getattr(axes, f"set_{side}lim")(limits)

@@ -28,6 +28,7 @@ _CODECS = {
     "jpeg": [{"format": "JPEG", "optimize": True, "subsampling": sampling} for sampling in (0, 2)],
     "webp": [{"format": "WEBP", "method": 6}],
 }
+_NAMES = {"jpeg": "JPEG", "webp": "WebP"}
 
 
 def eval(
@@ -76,7 +77,7 @@ def eval(
     print(_line({"image": "mean", **means}))
     for codec in _CODECS:
         if missing := sum(row[f"{codec}_psnr"] is None for row in rows):
-            print(f"{codec.upper()} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)")
+            print(f"{_NAMES[codec]} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)")
     if json is not None:
         save_results(to_results(rows, means, title or folder.resolve().name, loaded.name, effort), json, force=force)
 
@@ -85,19 +86,26 @@ def to_results(rows: list[dict[str, Any]], means: dict[str, Any], title: str, pr
     """What was measured as a results file: a point of ours, and one of each codec that has files for all images.
 
     The curve is named after the family of the prior, whose name ends with the rate, so that `recjax plot` makes one
-    curve of several files.
+    curve of several files. The PSNR of images that are equal, which is infinite, is null in the details and no point.
     """
-    errors = [statistics.stdev([row["psnr"] for row in rows]) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0]
-    family = prior.rpartition("-")[0] or prior
-    ours = Curve.with_errors(f"recjax {family}, effort {effort}", [means["bpp"]], [means["psnr"]], errors)
-    others = []
+    curves, family = [], prior.rpartition("-")[0] or prior
+    if math.isfinite(means["psnr"]):
+        error = statistics.stdev([row["psnr"] for row in rows]) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
+        label = f"recjax {family}, effort {effort}"
+        curves.append(Curve.with_errors(label, [means["bpp"]], [means["psnr"]], [error]))
     for codec in _CODECS:
-        if all(row[f"{codec}_psnr"] is not None for row in rows):
+        quality = [row[f"{codec}_psnr"] for row in rows]
+        if None not in quality and all(map(math.isfinite, quality)):
             rate = statistics.fmean(row["bpp"] * row[f"{codec}_bytes"] / row["bytes"] for row in rows)
-            others.append(Curve(f"{codec.upper()} of at most equal size", (rate,), (means[f"{codec}_psnr"],)))
+            curves.append(Curve(f"{_NAMES[codec]} of at most equal size", (rate,), (statistics.fmean(quality),)))
     description = f"{len(rows)} images, effort {effort}; JPEG and WebP: best file not larger than ours"
-    panel = Panel(title, RATE, PSNR, (ours, *others))
-    return Results(f"{title} {prior}", description, "recjax eval", (panel,), {"mean": means, "images": rows})
+    details = {"mean": _nulls(means), "images": [_nulls(row) for row in rows]}
+    panel = Panel(title, RATE, PSNR, tuple(curves))
+    return Results(f"{title} {prior}", description, "recjax eval", (panel,), details)
+
+
+def _nulls(row):
+    return {name: None if value == math.inf else value for name, value in row.items()}
 
 
 class Rival(NamedTuple):

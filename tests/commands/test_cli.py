@@ -1,6 +1,7 @@
 """The command line in process, on a miniature codec."""
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -88,8 +89,18 @@ def test_eval_compares_at_no_larger_size(codec, folder, capsys):
     (panel,) = report.panels
     ours, webp = panel.curves[0], panel.curves[-1]
     assert panel.title == "set" and ours.label == "recjax photo, effort 5" and ours.band == "standard error"
-    assert (ours.x, ours.y) == ((means["bpp"],), (means["psnr"],)) and webp.label.startswith("WEBP")
+    assert (ours.x, ours.y) == ((means["bpp"],), (means["psnr"],)) and webp.label.startswith("WebP")
     assert webp.x[0] == pytest.approx(np.mean([row["webp_bytes"] / (64 * 2048 / 8) for row in rows]))
+
+
+def test_eval_of_equal_images_has_no_point_at_infinity():
+    from recjax.commands.eval import to_results
+
+    row = {"bytes": 10, "bpp": 0.5, "psnr": 30.0, "jpeg_bytes": 9, "jpeg_psnr": math.inf, "webp_bytes": None}
+    rows = [{**row, "webp_psnr": None}, {**row, "webp_psnr": None}]
+    results = to_results(rows, rows[0], "set", "mine", 5)
+    (curve,) = results.panels[0].curves
+    assert curve.label == "recjax mine, effort 5" and results.details["images"][0]["jpeg_psnr"] is None
 
 
 def test_best_at_size_finds_the_largest_that_fits():
