@@ -114,7 +114,7 @@ def _x_limits(panel: Panel) -> tuple[float, float] | None:
         return None
     low, high = min(every), max(every)
     if own:
-        reach = 0.2 * (high - low)
+        reach = 0.1 * (high - low)
         low, high = max(low, min(own) - reach), min(high, max(own) + reach)
     return _with_margin(low, high, panel.x)
 
@@ -155,6 +155,18 @@ def _set_scale(axes: "Axes", side: str, axis: Axis, limits: tuple[float, float] 
             own.set_major_locator(ticker.MaxNLocator(6))
         else:
             own.set_major_locator(ticker.LogLocator(base, (1.0, 2.0, 5.0) if base == 10 else (1.0,)))
-        own.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        own.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
         own.set_minor_formatter(ticker.NullFormatter())
     getattr(axes, f"set_{side}lim")(limits)
+
+
+def _number(value: float) -> str:
+    r"""As a label of a tick.
+
+    >>> _number(0.05), _number(2e6)
+    ('0.05', '$2\\times10^{6}$')
+    """
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    digits, power = f"{value:e}".split("e")
+    return rf"${float(digits):g}\times10^{{{int(power)}}}$"

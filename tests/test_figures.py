@@ -108,5 +108,19 @@ def test_a_value_that_is_not_finite_is_not_kept(tmp_path):
 
 
 def test_every_figure_of_the_package_is_found():
-    names = figures.figure_names()
-    assert "points" not in names and "__main__" not in names
+    assert "vae" in figures.figure_names() and not {"points", "__main__"} & set(figures.figure_names())
+
+
+@pytest.mark.slow
+@pytest.mark.standard_promotion
+def test_latents_of_a_vae_cost_their_divergence_and_a_few_bits():
+    from experiments.figures import vae
+
+    found = vae.measure(2, 300)
+    kl = sum(row["kl"] for row in found["coded"]["GRCS"]["blocks"])
+    assert found["kl"] == pytest.approx(kl, rel=1e-5)
+    for name, own in found["coded"].items():
+        assert found["kl"] < own["written"] < found["kl"] + 2 * 4, name
+        # exact samples have the likelihood of the posterior's: what is lost is what was written beyond the divergence
+        lost = (own["written"] - found["kl"]) / vae.PIXELS
+        assert own["length"] - found["nelbo"] == pytest.approx(lost, abs=0.03), name
