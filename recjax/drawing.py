@@ -23,6 +23,8 @@ _INKS = ("#000000", "#8c564b", "#5254a3", "#637939", "#843c39")
 _MARKERS = "osD^vP<>X"
 _MANY = 6
 """More curves have their legend beside the panel."""
+_LARGEST = 1e100
+"""Larger numbers, and their inverses on a logarithmic axis, are beyond Matplotlib's arithmetic."""
 
 
 def draw(results: Sequence[Results]) -> "Figure":
@@ -32,7 +34,7 @@ def draw(results: Sequence[Results]) -> "Figure":
     dotted.
 
     Raises:
-        ValueError: there is no curve to draw.
+        ValueError: there is no curve to draw, or a number is beyond 1e100.
         ImportError: Matplotlib, of the extra ``plots``, is not installed.
     """
     from matplotlib.figure import Figure
@@ -40,6 +42,9 @@ def draw(results: Sequence[Results]) -> "Figure":
     panels = [panel for panel in overlay(results) if panel.curves]
     if not panels:
         raise ValueError(f"{', '.join(each.name for each in results)}: there is no curve to draw")
+    for curve in itertools.chain.from_iterable(panel.curves for panel in panels):
+        if max(map(abs, (*curve.x, *curve.y, *curve.low, *curve.high)), default=0) > _LARGEST:
+            raise ValueError(f"{curve.label} has a number beyond {_LARGEST:g}")
     columns = math.ceil(math.sqrt(len(panels)))
     rows = math.ceil(len(panels) / columns)
     width = 8.6 if max(len(panel.curves) for panel in panels) > _MANY else 6.0
@@ -133,11 +138,11 @@ def _y_limits(panel: Panel, limits: tuple[float, float] | None) -> tuple[float, 
 
 def _on_axis(values: Sequence[float], axis: Axis) -> list[float]:
     """Positions on the axis; what is not positive has none on a logarithmic one."""
-    return list(values) if axis.scale == "linear" else [math.log(value) for value in values if value > 0]
+    return list(values) if axis.scale == "linear" else [math.log(value) for value in values if value > 1 / _LARGEST]
 
 
 def _with_margin(low: float, high: float, axis: Axis) -> tuple[float, float]:
-    margin = 0.05 * (high - low) or 0.05
+    margin = 0.05 * (high - low) or 0.05 * max(abs(low), 1)
     low, high = low - margin, high + margin
     return (low, high) if axis.scale == "linear" else (math.exp(low), math.exp(high))
 

@@ -78,6 +78,19 @@ def test_numbers_without_a_place_on_a_logarithmic_axis_are_left_out():
         assert picture(draw([results("a", curve)]), ".png").startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", ["linear", "log", "log2"])
+@pytest.mark.parametrize("values", [(1e100, 1e-100), (-1e100, 1e100), (5e-324, 1.0), (1e90, 1e90), (0.0, 0.0)])
+def test_extreme_numbers_are_drawn(scale, values):
+    panel = Panel("", Axis("x", scale), Axis("y", scale), (Curve("extreme", values, values),))
+    assert picture(draw([Results("a", "", "", (panel,))]), ".png").startswith(b"\x89PNG")
+
+
+def test_numbers_beyond_drawing_are_refused():
+    with pytest.raises(ValueError, match="huge has a number beyond"):
+        draw([results("a", Curve("huge", (1.0,), (-1e101,)))])
+
+
 def test_every_panel_has_a_place():
     panels = tuple(Panel(str(i), Axis("x", "log2"), Axis("y", "log"), (OURS,)) for i in range(5))
     figure = draw([Results("a", "about a", "", panels)])
