@@ -49,8 +49,10 @@ def draw(results: Sequence[Results]) -> "Figure":
     rows = math.ceil(len(panels) / columns)
     width = 8.6 if max(len(panel.curves) for panel in panels) > _MANY else 6.0
     figure = Figure(figsize=(width * columns, 4.6 * rows + 0.4), dpi=120, layout="constrained")
+    # a label looks alike in all panels
+    numbers: dict[str, dict[str, int]] = {"measured": {}, "published": {}, "theory": {}}
     for place, panel in enumerate(panels, start=1):
-        _draw_panel(figure.add_subplot(rows, columns, place), panel)
+        _draw_panel(figure.add_subplot(rows, columns, place), panel, numbers)
     about = results[0].description if len(results) == 1 else ", ".join(each.name for each in results)
     figure.suptitle(textwrap.fill(about, int(14 * width * columns)), fontsize=9)
     return figure
@@ -77,10 +79,10 @@ def legend_name(curve: Curve) -> str:
     return f"{curve.label} (published)" if curve.kind == "published" else curve.label
 
 
-def _draw_panel(axes: "Axes", panel: Panel) -> None:
-    numbers = {kind: itertools.count() for kind in ("measured", "published", "theory")}
+def _draw_panel(axes: "Axes", panel: Panel, numbers: dict[str, dict[str, int]]) -> None:
     for curve in panel.curves:
-        _draw_curve(axes, curve, next(numbers[curve.kind]))
+        own = numbers[curve.kind]
+        _draw_curve(axes, curve, own.setdefault(curve.label, len(own)))
     limits = _x_limits(panel)
     _set_scale(axes, "x", panel.x, limits)
     _set_scale(axes, "y", panel.y, _y_limits(panel, limits))

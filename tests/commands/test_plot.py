@@ -98,6 +98,14 @@ def test_every_panel_has_a_place():
     assert figure.get_suptitle() == "about a"
 
 
+def test_a_label_looks_alike_in_all_panels():
+    other = Curve("other", (1.0, 2.0), (30.0, 31.0))
+    figure = draw([results("a", other, OURS), results("b", OURS, title="Other")])
+    first, second = (axes.get_lines()[-1] for axes in figure.axes)
+    assert first.get_label() == second.get_label() == "ours"
+    assert (first.get_color(), first.get_marker()) == (second.get_color(), second.get_marker())
+
+
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
 def test_equal_numbers_make_equal_files(suffix):
     first, again = (picture(draw([results("a", OURS)]), suffix) for _ in range(2))
