@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type bench matrix
+.PHONY: help setup demo test lint type bench figures matrix
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,3 +44,6 @@ runs/matrix/%/.installed: pyproject.toml
 
 bench: $(STAMP) ## measure the block coder against NumPy
 	$(BIN)/recjax bench blocks
+
+figures: $(STAMP) ## compute and draw the figures, a few minutes each; at full scale with FULL=1
+	$(BIN)/python -m experiments.figures $(if $(FULL),--full)

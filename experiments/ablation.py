@@ -29,8 +29,8 @@ import tyro
 import recjax
 from experiments.cifar10 import mean_and_error, n_pixels
 from experiments.coding_gap import repartitioned
+from experiments.outputs import save
 from experiments.published import load_curve
-from experiments.rate_curves import Curve, psnr_at
 from recjax.codec import Prior, TrainConfig, decompress_batch, encode_batch, load_prior, train_prior
 from recjax.codec.effort import effort_of
 from recjax.codec.inr_prior import save_prior
@@ -40,6 +40,8 @@ from recjax.codec.training_run import write_trained
 from recjax.inr.siren import SirenConfig
 from recjax.inr.upsampler import EncodingConfig
 from recjax.modalities.image import psnr
+from recjax.rate_curves import psnr_at
+from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +193,7 @@ def summary(name: str, results: dict[str, dict], rate: float) -> dict:
     base = results[setting.base]["psnr"]
     row["difference"] = mean_and_error([a - b for a, b in zip(own["psnr"], base, strict=True)])
     there = [
-        curve and psnr_at(Curve(*load_curve("cifar10", curve)), rate)
+        curve and psnr_at(load_curve("cifar10", curve), rate)
         for curve in (setting.published, SETTINGS[setting.base].published)
     ]
     row["published_difference"] = there[0] - there[1] if all(there) else None
@@ -205,6 +207,30 @@ def line(row: dict) -> str:
         f"{row['difference']['mean']:>+8.2f} +- {row['difference']['standard_error']:.2f}"
         f"{'n/a' if published is None else f'{published:+.2f}':>11}  {row['base']}"
     )
+
+
+def to_results(rows: list[dict], description: str) -> Results:
+    """The rows of the table as a results file."""
+    ours, published, differences = [], [], []
+    for row in rows:
+        name, there = row["setting"], SETTINGS[row["setting"]].published
+        ours.append(_point(name, row["index_bpp"], row["psnr"]))
+        if there:
+            published.append(load_curve("cifar10", there))
+        if name != row["base"] and row["published_difference"] is not None:
+            differences.append(_point(f"{name}, to {row['base']}", row["published_difference"], row["difference"]))
+    ends = tuple(sorted(bound(curve.x[0] for curve in differences) for bound in (min, max)))
+    equal = Curve("as published", ends, ends, kind="theory")
+    axes = Axis("published difference (dB)"), Axis("difference here (dB)")
+    panels = (
+        Panel("CIFAR-10: ablation", RATE, PSNR, (*ours, *published)),
+        Panel("CIFAR-10: what a part is worth", *axes, (*differences, equal)),
+    )
+    return Results("ablation", description, "python -m experiments.ablation", panels, {"settings": rows})
+
+
+def _point(name: str, x: float, y: dict[str, float]) -> Curve:
+    return Curve.with_errors(name, [x], [y["mean"]], [y["standard_error"]])
 
 
 def main(args: Args) -> list[dict] | None:
@@ -226,15 +252,11 @@ def main(args: Args) -> list[dict] | None:
     rows = [summary(name, results, args.rate) for name in SETTINGS]
     print(f"{'':<29}{'index':>7}{'file':>7}{'PSNR, dB':>16}{'difference':>16}{'published':>11}  to")
     print("\n".join(map(line, rows)))
-    document = {
-        "name": "ablation",
-        "description": f"{len(signals)} CIFAR-10 test images, effort {args.effort}, {args.train} training images, "
-        f"{args.rounds} rounds of {args.batch}; published differences at {args.rate} bits per pixel",
-        "source": "python -m experiments.ablation",
-        "results": rows,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "ablation.json").write_text(json.dumps(document, indent=1) + "\n")
+    description = (
+        f"{len(signals)} CIFAR-10 test images, effort {args.effort}, {args.train} training images, "
+        f"{args.rounds} rounds of {args.batch}; published differences at {args.rate} bits per pixel"
+    )
+    save(to_results(rows, description), args.out)
     return rows
 
 

@@ -56,15 +56,19 @@ def loss(model, patches, key, price):
     return jnp.mean(error + price * bits), (error.mean() / SIDE**2, bits.mean())
 
 
-def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[str, float]:
-    """Trains, codes the held-out patches, prints and returns rates in bits a patch and the PSNR in dB."""
-    with Image.open(cbook.get_sample_data("grace_hopper.jpg")) as photo:  # ships inside matplotlib
+def photo_patches() -> tuple[np.ndarray, np.ndarray]:
+    """Gray patches in [-1, 1] of a photograph inside Matplotlib: [n, 64] to learn from, and held-out ones."""
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg")) as photo:
         pixels = np.asarray(photo.convert("L"), np.float32) / 127.5 - 1
     rows, columns = (side // SIDE for side in pixels.shape)
     grid = pixels[: rows * SIDE, : columns * SIDE].reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2)
     patches = grid.reshape(-1, SIDE * SIDE)
-    held_out, patches = patches[::8], np.delete(patches, np.s_[::8], axis=0)
+    return np.delete(patches, np.s_[::8], axis=0), patches[::8]
 
+
+def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[str, float]:
+    """Trains, codes the held-out patches, prints and returns rates in bits a patch and the PSNR in dB."""
+    patches, held_out = photo_patches()
     model = nnx.state(module := Autoencoder(latents, nnx.Rngs(seed)), nnx.Param)
     graph = nnx.graphdef(module)
     optimiser = optax.adam(optax.cosine_decay_schedule(3e-3, steps))

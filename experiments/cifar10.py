@@ -11,7 +11,6 @@ optimal"), for a transform the posteriors that its analysis guesses.
 """
 
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -21,12 +20,14 @@ import tyro
 
 import recjax
 from experiments.exact import exact_samples
+from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
 from recjax.codec.effort import Effort, effort_of
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities.image import psnr
+from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,34 +99,32 @@ def learning_curve(prior: Prior) -> tuple[list[float], list[float], list[float]]
     return steps, [p["psnr"][at] for p in curve], [p["bpp"][at] for p in curve]
 
 
-def plot(priors: list[Prior], results: list[dict], out: Path) -> None:
-    """PSNR and rate against training steps, and the measured points beside the published curves."""
-    import matplotlib.pyplot as plt
+def curve_of(label: str, points: list[tuple[float, dict[str, float]]]) -> Curve:
+    """Rates, and PSNR with its standard error."""
+    bpp, quality = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+    return Curve.with_errors(label, bpp, [q["mean"] for q in quality], [q["standard_error"] for q in quality])
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), constrained_layout=True)
-    rate = left.twinx()
-    for prior in priors:
-        steps, quality, bpp = learning_curve(prior)
-        left.plot(steps, quality, color="tab:blue")
-        rate.plot(steps, bpp, color="tab:orange", lw=1)
-    left.set(xlabel="gradient steps", title="Training")
-    left.set_ylabel("training PSNR of the mean squared error [dB]", color="tab:blue")
-    rate.set_ylabel("KL [bits per pixel]", color="tab:orange")
-    for name in ("COMBINER", "RECOMBINER", "COIN++", "BPG"):
-        right.plot(*load_curve("cifar10", name), "o-", ms=3, lw=1, label=f"{name} (published)")
-    points = [
-        (r["files"]["index_bpp"], r["files"]["psnr"]["mean"], r["files"]["psnr"]["standard_error"]) for r in results
+
+def to_results(priors: list[Prior], measured: list[dict], description: str) -> Results:
+    """What `measure` gave for every prior as a results file, with the course of their training."""
+    ours = [
+        curve_of("recjax, index bits of files", [(r["files"]["index_bpp"], r["files"]["psnr"]) for r in measured]),
+        curve_of("recjax, files", [(r["files"]["file_bpp"], r["files"]["psnr"]) for r in measured]),
+        curve_of("recjax, exact samples at their KL", [(r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in measured]),
     ]
-    bpp, quality, error = zip(*sorted(points), strict=True)
-    right.errorbar(bpp, quality, error, fmt="ks-", ms=4, capsize=3, label="recjax, index bits of files")
-    right.plot(
-        [r["exact"]["kl_bpp"] for r in results], [r["exact"]["psnr"]["mean"] for r in results], "k*",
-        label="recjax, exact samples (at KL)",
-    )  # fmt: skip
-    right.set(xlabel="bits per pixel", ylabel="mean PSNR [dB]", title="CIFAR-10", xlim=(0, 3), ylim=(22, 36))
-    right.legend(fontsize=8)
-    right.grid(alpha=0.3)
-    figure.savefig(out / "cifar10.png", dpi=120)
+    published = [load_curve("cifar10", name) for name in ("COMBINER", "RECOMBINER", "COIN++", "BPG")]
+    quality, rates = [], []
+    for prior in priors:
+        steps, psnrs, bpp = map(tuple, learning_curve(prior))
+        quality.append(Curve(prior.name, steps, psnrs))
+        rates.append(Curve(prior.name, steps, bpp))
+    progress = Axis("gradient steps")
+    panels = (
+        Panel("CIFAR-10", RATE, PSNR, (*ours, *published)),
+        Panel("CIFAR-10: training", progress, Axis("training PSNR of the mean squared error (dB)"), tuple(quality)),
+        Panel("CIFAR-10: training", progress, Axis("KL (bits per pixel)"), tuple(rates)),
+    )
+    return Results("cifar10", description, "python -m experiments.cifar10", panels, {"priors": measured})
 
 
 def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
@@ -157,15 +156,8 @@ def main(args: Args) -> None:
     images = np.load(args.data / "test_150.npz")["images"][: args.limit]
     signals = [recjax.Signal(image, "image", {"gray": False}) for image in images]
     results = [measure(signals, prior, args.effort) for prior in priors]
-    args.out.mkdir(parents=True, exist_ok=True)
-    document = {
-        "name": "cifar10",
-        "description": f"{len(signals)} test images, effort {args.effort}",
-        "source": "python -m experiments.cifar10",
-        "results": results,
-    }
-    (args.out / "cifar10.json").write_text(json.dumps(document, indent=1) + "\n")
-    plot(priors, results, args.out)
+    description = f"{len(signals)} test images, effort {args.effort}"
+    save(to_results(priors, results, description), args.out, ".png")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ to the curve at the rate of its index stream. All coders see the same images and
 """
 
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ import tyro
 
 import recjax
 from experiments.exact import ExactSampler
+from experiments.outputs import save
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.codec import Prior, load_prior
 from recjax.codec.effort import Effort, effort_of
@@ -27,6 +27,7 @@ from recjax.codec.inr_encoding import code_signals
 from recjax.codec.partition import partition
 from recjax.codec.patches import render
 from recjax.modalities.image import psnr
+from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results
 from recjax.samplers.block_coder import BlockCoder
 from recjax.samplers.trellis_coder import TrellisCoder
 
@@ -99,6 +100,25 @@ def measure(signals: list[recjax.Signal], prior: Prior, effort: Effort, coder: A
     }
 
 
+def gap_panels(title: str, rows: list[dict], rate: str) -> tuple[Panel, Panel]:
+    """Of coders, each a point: PSNR, and what it lacks to exact samples, at the rate under this key."""
+    quality = [Curve(row["variant"], (row[rate],), (row["psnr"],)) for row in rows]
+    gaps = [
+        Curve.with_errors(row["variant"], [row[rate]], [row["gap_db"]], [row["gap_standard_error"] or 0.0])
+        for row in rows
+    ]
+    return Panel(title, RATE, PSNR, tuple(quality)), Panel(title, RATE, Axis("gap to exact samples (dB)"), tuple(gaps))
+
+
+def to_results(exact: list[dict], rows: list[dict], description: str) -> Results:
+    """Points of exact samples and the rows of coders as a results file."""
+    quality, gaps = gap_panels("CIFAR-10: coders of one SIREN", rows, "index_bpp")
+    ideal = Curve("exact samples at their KL", tuple(e["bpp"] for e in exact), tuple(e["psnr"] for e in exact))
+    panels = (dataclasses.replace(quality, curves=(ideal, *quality.curves)), gaps)
+    details = {"exact": exact, "coders": rows}
+    return Results("coding_gap", description, "python -m experiments.coding_gap", panels, details)
+
+
 def main(args: Args) -> None:
     prior, effort = load_prior(args.prior), effort_of(args.effort)
     images = np.load(args.data / "test_150.npz")["images"][: args.limit]
@@ -143,14 +163,8 @@ def main(args: Args) -> None:
             flush=True,
         )
     points = [{"bpp": e["bpp"], "psnr": float(e["psnr"].mean())} for e in exact]
-    document = {
-        "name": "coding_gap",
-        "description": f"{len(signals)} CIFAR-10 test images, effort {args.effort}, prior {prior.digest.hex()[:12]}",
-        "source": "python -m experiments.coding_gap",
-        "results": {"exact": points, "coders": rows},
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "coding_gap.json").write_text(json.dumps(document, indent=1) + "\n")
+    description = f"{len(signals)} CIFAR-10 test images, effort {args.effort}, prior {prior.digest.hex()[:12]}"
+    save(to_results(points, rows, description), args.out)
 
 
 if __name__ == "__main__":

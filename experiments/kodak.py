@@ -10,25 +10,27 @@ all images (that of JPEG 2000 is the size).
 """
 
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
 
 import recjax
 from experiments.exact import exact_samples
+from experiments.outputs import save
 from experiments.published import load_curve
-from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
 from recjax.codec import Encoded, Prior, decompress, encode_at_rate, encode_batch, load_prior
 from recjax.codec.effort import effort_of
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities.image import psnr
 from recjax.modalities.image_files import list_images
+from recjax.rate_curves import bd_rate, psnr_at
+from recjax.results import PSNR, RATE, Curve, Panel, Results
 
 PUBLISHED = ("COMBINER", "RECOMBINER", "BPG", "VTM", "C3")
 
@@ -139,16 +141,48 @@ def measure_prior(images: dict[str, recjax.Signal], prior: Prior, effort: int) -
     return result
 
 
-def curve_of(results: list[dict]) -> Curve:
-    points = sorted((result["bpp"], result["psnr"]) for result in results)
-    return Curve([bpp for bpp, _ in points], [psnr for _, psnr in points])
+def curve_of(label: str, results: list[dict]) -> Curve:
+    """Means of files."""
+    bpp, quality = zip(*sorted((result["bpp"], result["psnr"]) for result in results), strict=True)
+    return Curve(label, bpp, quality)
+
+
+def own_curves(measured: dict[str, Any]) -> list[Curve]:
+    """Ours: the files at one price of a bit, those of equal size, and exact samples at their KL."""
+    curves = [
+        curve_of(f"recjax, {name} for all images", measured[key])
+        for key, name in (("recjax", "one price"), ("equal_sizes", "equal sizes"))
+        if measured[key]
+    ]
+    exact = sorted((r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in measured["recjax"] if "exact" in r)
+    if exact:
+        bpp, quality = zip(*exact, strict=True)
+        curves.append(Curve("recjax, exact samples at their KL", bpp, quality))
+    return curves
+
+
+def to_results(measured: dict[str, Any], description: str) -> Results:
+    """What was measured as a results file.
+
+    Args:
+        measured: ``recjax`` and ``equal_sizes``, what `measure_prior` and `measure` gave for every prior and size;
+            ``measured``, name and "(measured)" -> ``bpp`` and ``psnr`` of another codec; ``comparison``.
+        description: how.
+    """
+    others = [
+        Curve(name.removesuffix(" (measured)"), tuple(curve["bpp"]), tuple(curve["psnr"]))
+        for name, curve in measured["measured"].items()
+    ]
+    published = [load_curve("kodak", name) for name in PUBLISHED]
+    panel = Panel("Kodak", RATE, PSNR, (*own_curves(measured), *others, *published))
+    return Results("kodak", description, "python -m experiments.kodak", (panel,), measured)
 
 
 def compare(ours: Curve, others: dict[str, Curve]) -> dict[str, dict]:
     """For every codec PSNR at our rates, and the rate that we need more, in percent."""
     return {
-        name: {"psnr_at_our_rates": [psnr_at(curve, bpp) for bpp in ours.bpp], "bd_rate_percent": bd_rate(ours, curve)}
-        for name, curve in others.items()
+        name: {"psnr_at_our_rates": [psnr_at(other, bpp) for bpp in ours.x], "bd_rate_percent": bd_rate(ours, other)}
+        for name, other in others.items()
     }
 
 
@@ -159,35 +193,11 @@ def print_table(title: str, ours: Curve, comparison: dict[str, dict]) -> None:
         cells = "".join(f"{'n/a' if value is None else f'{value:.2f}':>10}" for value in values)
         print(f"{name:<24}{cells}{last:>12}")
 
-    print(f"{title:<24}{''.join(f'{bpp:>6.3f} bpp' for bpp in ours.bpp)}{'our BD-rate':>12}")
-    line("recjax", ours.psnr, "")
+    print(f"{title:<24}{''.join(f'{bpp:>6.3f} bpp' for bpp in ours.x)}{'our BD-rate':>12}")
+    line("recjax", ours.y, "")
     for name, row in comparison.items():
         bd = row["bd_rate_percent"]
         line(name, row["psnr_at_our_rates"], "n/a" if bd is None else f"{bd:+.1f} %")
-
-
-def plot(results: list[dict], equal: list[dict], others: tuple[dict[str, Curve], dict[str, Curve]], out: Path) -> None:
-    """PSNR against rate on a logarithmic axis; the others are measured and published."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 6), constrained_layout=True)
-    for curves, style in zip(others, ("s-", "o--"), strict=True):
-        for name, curve in curves.items():
-            axes.plot(*curve, style, ms=3, lw=1, label=name)
-    for own, style, label in ((results, "ko-", "one price"), (equal, "k^--", "equal sizes")):
-        if own:
-            axes.plot(*curve_of(own), style, ms=5, label=f"recjax, files, {label} for all images")
-    ideal = sorted((r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in results if "exact" in r)
-    if ideal:
-        axes.plot(*zip(*ideal, strict=True), "k*", label="recjax, exact samples (at KL)")
-    ticks = (0.05, 0.1, 0.2, 0.5, 1, 2)
-    axes.set(xscale="log", xlim=(0.05, 2.5), ylim=(22, 41), xlabel="bits per pixel", ylabel="mean PSNR [dB]")
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xticks([], minor=True)
-    axes.set_title(f"{len(results[0]['images'])} images of Kodak; the other codecs: -- published, - measured")
-    axes.legend(fontsize=8, loc="lower right")
-    axes.grid(alpha=0.3)
-    figure.savefig(out / "kodak.png", dpi=120)
 
 
 def main(args: Args) -> None:
@@ -200,27 +210,21 @@ def main(args: Args) -> None:
     ]
     if missing := missing_codecs():
         print(f"not measured, because this Pillow lacks them: {', '.join(missing)}")
-    measured = {f"{name} (measured)": curve for name, curve in measured_curves(list(images.values())).items()}
-    published = {f"{name} (published)": Curve(*load_curve("kodak", name)) for name in PUBLISHED}
+    measured = {f"{curve.label} (measured)": curve for curve in measured_curves(list(images.values()))}
+    published = {f"{name} (published)": load_curve("kodak", name) for name in PUBLISHED}
     comparison = {}
     for own, name in ((results, "one price"), (equal, "equal sizes")):
         if own:
-            comparison[name] = compare(curve_of(own), measured | published)
-            print_table(name, curve_of(own), comparison[name])
-    args.out.mkdir(parents=True, exist_ok=True)
-    document = {
-        "name": "kodak",
-        "description": f"{len(images)} images, effort {args.effort}; published curves are for all 24 of Kodak",
-        "source": "python -m experiments.kodak",
-        "results": {
-            "recjax": results,
-            "equal_sizes": equal,
-            "measured": {name: curve._asdict() for name, curve in measured.items()},
-            "comparison": comparison,
-        },
+            comparison[name] = compare(curve_of(name, own), measured | published)
+            print_table(name, curve_of(name, own), comparison[name])
+    found = {
+        "recjax": results,
+        "equal_sizes": equal,
+        "measured": {name: {"bpp": curve.x, "psnr": curve.y} for name, curve in measured.items()},
+        "comparison": comparison,
     }
-    (args.out / "kodak.json").write_text(json.dumps(document, indent=1) + "\n")
-    plot(results, equal, (measured, published), args.out)
+    description = f"{len(images)} images, effort {args.effort}; published curves are for all 24 of Kodak"
+    save(to_results(found, description), args.out, ".png")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from experiments.rate_curves import Curve
 from recjax.modalities import Signal
 from recjax.modalities.image import psnr
+from recjax.results import Curve
 
 _COMMON: dict[str, tuple[str, dict[str, Any]]] = {
     "JPEG 2000": (
@@ -33,13 +33,13 @@ def missing_codecs() -> list[str]:
     return [name for name, (feature, _) in _COMMON.items() if not features.check(feature)]
 
 
-def measured_curves(signals: Sequence[Signal]) -> dict[str, Curve]:
+def measured_curves(signals: Sequence[Signal]) -> list[Curve]:
     """For each codec mean rate and mean PSNR of real files, all images at the same setting."""
-    curves = {}
+    curves = []
     for name, (_, common) in _COMMON.items():
         if name not in missing_codecs():
-            points = [_point(signals, common | setting) for setting in _SETTINGS[name]]
-            curves[name] = Curve([bpp for bpp, _ in points], [quality for _, quality in points])
+            rates, quality = zip(*(_point(signals, common | setting) for setting in _SETTINGS[name]), strict=True)
+            curves.append(Curve(name, rates, quality))
     return curves
 
 

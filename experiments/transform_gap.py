@@ -8,7 +8,6 @@ the curve at the rate of its stream, classes and all. All coders see the same po
 """
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -17,15 +16,17 @@ import numpy as np
 import tyro
 
 import recjax
-from experiments.coding_gap import SingleBlocks
+from experiments.coding_gap import SingleBlocks, gap_panels
 from experiments.exact import sample_fit
 from experiments.kodak import load_images
+from experiments.outputs import save
 from recjax.codec import load_prior
 from recjax.codec.effort import effort_of
 from recjax.codec.transform_encoding import code_fit
 from recjax.codec.transform_fit import Fit, fit_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.modalities.image import psnr
+from recjax.results import Results
 from recjax.samplers.block_coder import BlockCoder
 from recjax.samplers.trellis_coder import TrellisCoder
 
@@ -87,6 +88,12 @@ def gap(signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder, curve) ->
     return bpp, quality, curve[1][1] + slope * math.log(bpp / curve[0][1]) - quality
 
 
+def to_results(rows: list[dict], prior: str, description: str) -> Results:
+    """The rows of coders with a prior of this name as a results file."""
+    panels = gap_panels(f"coders of {prior}", rows, "bpp")
+    return Results("transform_gap", description, "python -m experiments.transform_gap", panels, {"coders": rows})
+
+
 def main(args: Args) -> None:
     prior, steps = load_prior(args.prior), effort_of(args.effort, transform=True).fit_steps
     assert isinstance(prior, TransformPrior), "this is for transforms"
@@ -117,14 +124,8 @@ def main(args: Args) -> None:
         }
         rows.append(row)
         print("{variant}: {bpp:.4f} bpp, {psnr:.2f} dB, gap {gap_db:.2f} dB, {closed:.0%} closed".format(**row))
-    document = {
-        "name": "transform_gap",
-        "description": f"{len(signals)} images, effort {args.effort}, prior {prior.name} {prior.digest.hex()[:12]}",
-        "source": "python -m experiments.transform_gap",
-        "results": rows,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"transform_gap-{prior.name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    description = f"{len(signals)} images, effort {args.effort}, prior {prior.name} {prior.digest.hex()[:12]}"
+    save(to_results(rows, prior.name, description), args.out, name=f"transform_gap-{prior.name}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ VERBS = {
     "train-transform": "learn a transform prior for several rates from images",
     "eval": "rate and PSNR of a folder of images, beside JPEG and WebP",
     "bench": "speed of the coders beside NumPy",
+    "plot": "pictures of results files over each other, and BD-rates",
 }
 
 

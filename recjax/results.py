@@ -106,14 +106,14 @@ def to_json(results: Results) -> dict[str, Any]:
     return {**about, "results": {"panels": panels, **results.details}}
 
 
-def save_results(results: Results, path: str | os.PathLike[str]) -> None:
+def save_results(results: Results, path: str | os.PathLike[str], *, force: bool = True) -> None:
     """Writes a results file, whole or not at all.
 
     Raises:
-        ValueError: a number is not finite, or the path cannot be written.
+        ValueError: a number is not finite, or the path cannot be written, or exists and ``force`` is off.
     """
     text = json.dumps(to_json(results), indent=1, allow_nan=False)
-    write_atomic(path, text.encode() + b"\n", force=True)
+    write_atomic(path, text.encode() + b"\n", force=force)
 
 
 def load_results(path: str | os.PathLike[str]) -> Results:
@@ -127,11 +127,11 @@ def load_results(path: str | os.PathLike[str]) -> Results:
         held = json.loads(data)
         results = dict(held["results"])
         panels = tuple(_panel(panel) for panel in results.pop("panels"))
-        about = [str(held[key]) for key in ("name", "description", "source")]
+        name, description, source = (str(held[key]) for key in ("name", "description", "source"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is no results file: {reason}") from None
-    return Results(*about, panels, results)
+    return Results(name, description, source, panels, results)
 
 
 def _panel(held):

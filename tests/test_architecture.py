@@ -20,6 +20,9 @@ ARROWS = {
     "errors": set(),
     "atomic": set(),
     "results": {"atomic"},
+    "overlay": {"results"},
+    "drawing": {"overlay", "results"},
+    "rate_curves": {"results"},
     "words": set(),
     "sizes": set(),
     "randomness": {"words"},
@@ -31,8 +34,8 @@ ARROWS = {
     "modalities": {"errors", "atomic"},
     "parallel": set(),
     "codec": BASE | {"distributions", "samplers", "bits", "inr", "modalities", "parallel"},
-    "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec"},
-    "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
+    "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec", "results"},
+    "commands": BASE | {"bits", "modalities", "codec", "bench", "results", "overlay", "drawing", "rate_curves"},
     "cli": {"commands"},
 }
 
@@ -46,6 +49,8 @@ CONFINED = {
     "PIL": {"modalities", "commands"},
     "tyro": {"cli", "commands"},
     "rich": {"cli", "commands"},
+    "matplotlib": {"drawing"},
+    "scipy": {"rate_curves"},
 }
 EVERYWHERE = {"jax", "jaxlib", "numpy", "jaxtyping", "chex", "recjax", *sys.stdlib_module_names}
 

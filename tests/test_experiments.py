@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from PIL import Image
 import recjax
 from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak, mutations
 from experiments.exact import exact_samples
-from experiments.rate_curves import Curve, bd_rate, psnr_at
 from experiments.rivals import measured_curves, missing_codecs
 from recjax.codec import (
     TrainConfig,
@@ -34,6 +32,7 @@ from recjax.inr import SirenConfig
 from recjax.inr.guess import walk
 from recjax.inr.transform import TransformConfig
 from recjax.modalities.image import psnr
+from recjax.results import load_results
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -82,7 +81,7 @@ def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
     pytest.importorskip("matplotlib")
     np.savez(tmp_path / "test_150.npz", images=np.stack([photo(i, 8, 8) for i in range(3)]))
     cifar10.main(cifar10.Args(data=tmp_path, priors=(SIREN, *transforms), effort=1, limit=2, out=tmp_path))
-    siren, *others = json.loads((tmp_path / "cifar10.json").read_text())["results"]
+    siren, *others = load_results(tmp_path / "cifar10.json").details["priors"]
     assert "exact_without_refinement" in siren and not any("exact_without_refinement" in row for row in others)
     for row in (siren, *others):
         assert row["files"]["file_bpp"] * 64 / 8 >= row["files"]["header_bytes"] == 10
@@ -98,7 +97,7 @@ def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkey
         Image.fromarray(values).save(tmp_path / name)
     args = kodak.Args(data=tmp_path, priors=tuple(map(str, transforms)), bpp=(1.5,), effort=1, out=tmp_path / "out")
     kodak.main(args)
-    results = json.loads((tmp_path / "out" / "kodak.json").read_text())["results"]
+    results = load_results(tmp_path / "out" / "kodak.json").details
     rates = [row["bpp"] for row in results["recjax"]]
     assert rates == sorted(rates) and len(rates) == 2
     (equal,) = results["equal_sizes"]
@@ -123,22 +122,9 @@ def test_rivals_spend_bytes_for_quality():
     values = np.clip(photo(0, 96, 128) + noise, 0, 255).astype(np.uint8)
     curves = measured_curves([recjax.Signal(values, "image", {"gray": False})])
     assert len(curves) + len(missing_codecs()) == 3
-    for curve in curves.values():
-        assert (np.diff(curve.bpp) >= 0).all() and curve.bpp[-1] > 2 * curve.bpp[0]
-        assert curve.psnr[-1] > curve.psnr[0] + 2
-
-
-def test_rate_curves():
-    anchor = Curve([0.1, 0.3, 0.9, 2.0], [25.0, 30.0, 34.0, 40.0])
-    dearer = Curve([1.25 * bpp for bpp in anchor.bpp], anchor.psnr)
-    assert bd_rate(anchor, anchor) == 0 and bd_rate(dearer, anchor) == pytest.approx(25)
-    assert bd_rate(anchor, dearer) == pytest.approx(-20)
-    shuffled = Curve([2.0, 0.3, 0.1, 0.9], [40.0, 30.0, 25.0, 34.0])
-    assert bd_rate(dearer, shuffled) == pytest.approx(25)
-    assert psnr_at(anchor, 0.3) == 30 and psnr_at(anchor, 0.3 * 3**0.5) == pytest.approx(32)
-    assert psnr_at(anchor, 0.09) is None and psnr_at(anchor, 2.1) is None
-    assert bd_rate(Curve([1.0], [30.0]), anchor) is None
-    assert bd_rate(Curve([1.0, 2.0], [50.0, 60.0]), anchor) is None
+    for curve in curves:
+        assert (np.diff(curve.x) >= 0).all() and curve.x[-1] > 2 * curve.x[0]
+        assert curve.y[-1] > curve.y[0] + 2
 
 
 def test_a_prior_without_learning(tmp_path):
@@ -195,7 +181,7 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     rows = ablation.main(dataclasses.replace(args, max_minutes=60))
     assert rows is not None and [row["setting"] for row in rows] == list(ablation.SETTINGS)
     assert rows[0]["difference"]["mean"] == 0
-    assert json.loads((tmp_path / "ablation.json").read_text())["results"] == rows
+    assert load_results(tmp_path / "ablation.json").details["settings"] == rows
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it")

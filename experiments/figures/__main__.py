@@ -3,12 +3,16 @@
     python -m experiments.figures                 # all, each within a few minutes
     python -m experiments.figures gprs --full     # one, at full scale
 
-What is done is kept, so that an interrupted run goes on where it was.
+Beside NAME.json, in the form of `recjax.results`, are written NAME.csv with one row a point, NAME.png and NAME.pdf.
+What is done is kept in .parts/, so that an interrupted run goes on where it was.
 """
 
+import csv
 import dataclasses
 import hashlib
 import importlib
+import io
+import itertools
 import pkgutil
 import sys
 import time
@@ -18,7 +22,9 @@ import tyro
 
 import experiments.figures
 from experiments.figures.points import Points
-from recjax.results import Results, save_results
+from experiments.outputs import save
+from recjax.atomic import write_atomic
+from recjax.results import Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,19 @@ def run(name: str, args: Args) -> Results:
     return module.figure(args.full, Points(parts / f"{name}-{'full' if args.full else 'quick'}-{code}.json"))
 
 
+def to_csv(results: Results) -> str:
+    """A row for every point: panel, curve, kind, x, y, and the ends of the band, which may be empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("panel", "curve", "kind", "x", "y", "low", "high"))
+    for panel in results.panels:
+        name = panel.title or f"{panel.y.label} against {panel.x.label}"
+        for curve in panel.curves:
+            for numbers in itertools.zip_longest(curve.x, curve.y, curve.low, curve.high):
+                writer.writerow((name, curve.label, curve.kind, *numbers))
+    return text.getvalue()
+
+
 def main(args: Args) -> None:
     known = figure_names()
     unknown = sorted(set(args.names) - set(known))
@@ -59,7 +78,8 @@ def main(args: Args) -> None:
     for name in args.names or known:
         start = time.perf_counter()
         results = run(name, args)
-        save_results(results, args.out / f"{name}.json")
+        save(results, args.out, ".png", ".pdf", name=name)
+        write_atomic(args.out / f"{name}.csv", to_csv(results).encode(), force=True)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -68,3 +88,5 @@ if __name__ == "__main__":
         main(tyro.cli(Args))
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")

@@ -14,6 +14,9 @@ class Points:
     Args:
         path: where values are kept, as JSON; it has to change with the code that computes them.
 
+    Raises:
+        ValueError: what is kept is damaged.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = Points(Path(folder) / "figure.json")("KL 2", lambda: 0.5)
@@ -24,7 +27,10 @@ class Points:
 
     def __init__(self, path: Path):
         self._path = path
-        self._values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            self._values: dict[str, Any] = dict(json.loads(path.read_text())) if path.exists() else {}
+        except (ValueError, TypeError, RecursionError):
+            raise ValueError(f"{path} is damaged: remove it, and its points are computed again") from None
 
     def __call__(self, name: str, compute: Callable[[], Any]) -> Any:
         """The value under ``name`` [of JSON's types], computed if there is none yet."""

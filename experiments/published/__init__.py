@@ -1,14 +1,16 @@
-"""Points from papers, kept as data with their source, to be drawn beside ours."""
+"""Points from papers, kept as results files with their source, to be drawn beside ours."""
 
-import json
 from pathlib import Path
 
+from recjax.results import Curve, load_results
 
-def load_curve(dataset: str, method: str) -> tuple[list[float], list[float]]:
+
+def load_curve(dataset: str, method: str) -> Curve:
     """Rates (bits per pixel) and PSNR (dB) of a published curve.
 
-    >>> load_curve("cifar10", "COMBINER")[0][0]
+    >>> load_curve("cifar10", "COMBINER").x[0]
     0.9062
     """
-    results = json.loads((Path(__file__).parent / f"{dataset}.json").read_text())["results"]
-    return results[method]["bpp"], results[method]["psnr"]
+    panels = load_results(Path(__file__).parent / f"{dataset}.json").panels
+    (curve,) = (curve for panel in panels for curve in panel.curves if curve.label == method)
+    return curve

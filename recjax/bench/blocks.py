@@ -7,7 +7,6 @@ fast the machine multiplies matrices. All run in turn, several times over; media
 
 import concurrent.futures
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ import numpy as np
 
 from recjax.bench.report import check_arguments, write_report
 from recjax.bench.timing import Contestant, core_count, interleaved, timed
+from recjax.results import Axis, Curve, Panel, Results
 from recjax.samplers.block_coder import BlockCoder
 
 BUDGET, WIDTH, BLOCKS = 16, 25, 1024
@@ -22,7 +22,7 @@ CANDIDATES, COLUMNS = 2**BUDGET, 2 * WIDTH + 1
 _FLOP = 2 * CANDIDATES * COLUMNS  # of one block's product
 
 
-def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> dict[str, Any]:
+def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> Results:
     """Measures, prints a table and returns the results.
 
     Args:
@@ -55,26 +55,29 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         row["of_the_fastest_product"] = row["gflops"] * 1e9 / rate[fastest]
         row["of_the_largest_square_product"] = row["gflops"] * 1e9 / rate["JAX 2048 x 2048 x 2048"]
         rows.append(row)
-    report = {
-        "name": "recjax bench blocks",
-        "description": f"blocks of {WIDTH} weights, 2^{BUDGET} candidates, {cores} core{'s' * (cores > 1)}, "
-        f"{jax.default_backend()}, jax {jax.__version__}, numpy {np.__version__}",
-        "results": {
-            "blocks": rows,
-            "products_gflops": {name: value / 1e9 for name, value in rate.items()},
-            "compile_seconds": compile_seconds,
-            "speedup_over_best_numpy": min(row["microseconds_a_block"] for row in rows[1:3])
-            / rows[0]["microseconds_a_block"],
-        },
+    description = (
+        f"blocks of {WIDTH} weights, 2^{BUDGET} candidates, {cores} core{'s' * (cores > 1)}, "
+        f"{jax.default_backend()}, jax {jax.__version__}, numpy {np.__version__}"
+    )
+    details = {
+        "blocks": rows,
+        "products_gflops": {name: value / 1e9 for name, value in rate.items()},
+        "compile_seconds": compile_seconds,
+        "speedup_over_best_numpy": min(row["microseconds_a_block"] for row in rows[1:3])
+        / rows[0]["microseconds_a_block"],
     }
+    axes = Axis("time (microseconds a block)", "log"), Axis("speed (GFLOP/s)", "log")
+    curves = [Curve(row["contestant"], (row["microseconds_a_block"],), (row["gflops"],)) for row in rows]
+    panels = (Panel("coding of blocks", *axes, tuple(curves)),)
+    report = Results("bench blocks", description, "recjax bench blocks", panels, details)
     _print(report, fastest)
     write_report(report, json_path, force)
     return report
 
 
-def _print(report: dict[str, Any], fastest: str) -> None:
-    results = report["results"]
-    print(report["description"])
+def _print(report: Results, fastest: str) -> None:
+    results = report.details
+    print(report.description)
     print(f"\n{'':<52}{'us/block':>10}{'GFLOP/s':>9}{'of fastest':>11}{'of square':>10}{'ratio':>8}")
     first = results["blocks"][0]["microseconds_a_block"]
     for row in results["blocks"]:

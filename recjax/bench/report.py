@@ -1,10 +1,9 @@
 """What the benchmarks share: their arguments, and the file they write."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-from recjax.atomic import check_output, write_atomic
+from recjax.atomic import check_output
+from recjax.results import Results, save_results
 
 
 def check_arguments(json_path: str | Path | None, seconds: float, force: bool) -> None:
@@ -15,7 +14,7 @@ def check_arguments(json_path: str | Path | None, seconds: float, force: bool) -
         check_output(json_path, force=force)
 
 
-def write_report(report: dict[str, Any], json_path: str | Path | None, force: bool) -> None:
+def write_report(report: Results, json_path: str | Path | None, force: bool) -> None:
     """Writes the results, if a file is asked for."""
     if json_path is not None:
-        write_atomic(json_path, (json.dumps(report, indent=2) + "\n").encode(), force=force)
+        save_results(report, json_path, force=force)

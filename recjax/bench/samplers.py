@@ -14,6 +14,7 @@ import recjax
 from recjax.bench import numba_loops, numpy_loops
 from recjax.bench.report import check_arguments, write_report
 from recjax.bench.timing import Contestant, core_count, interleaved, timed
+from recjax.results import Axis, Curve, Panel, Results
 
 CODERS = (
     ("RejectionSampler", {}, "rejection", 8),
@@ -35,7 +36,7 @@ LARGEST = 1 << 17
 """The most samples a run."""
 
 
-def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> dict[str, Any]:
+def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> Results:
     """Measures, prints a table and returns the results.
 
     Args:
@@ -60,9 +61,22 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         rows.append(_measure(coder, bits, rivals, seconds / len(cells)))
         _print(rows[-1])
     print(f"\nglobal coders need 2^D_inf steps: above {min(c[3] for c in CODERS)} bits they are left out")
-    report = {"name": "recjax bench samplers", "description": description, "results": rows}
+    report = to_results(rows, description)
     write_report(report, json_path, force)
     return report
+
+
+def to_results(rows: list[dict[str, Any]], description: str) -> Results:
+    """A panel for recjax and for each rival, a curve for each coder."""
+    panels = []
+    for rival, title in (("recjax", "recjax"), ("numpy", "loops in NumPy"), ("numba", "loops compiled by Numba")):
+        points: dict[str, list[tuple[float, float]]] = {}
+        for row in rows:
+            if rival in row:
+                points.setdefault(row["coder"], []).append((row["bits"], row[rival]))
+        curves = [Curve(coder, tuple(kl for kl, _ in own), tuple(y for _, y in own)) for coder, own in points.items()]
+        panels.append(Panel(title, Axis("KL (bits)", "log2"), Axis("samples a second", "log"), tuple(curves)))
+    return Results("bench samplers", description, "recjax bench samplers", tuple(panels), {"coders": rows})
 
 
 def _print(row: dict[str, Any]) -> None:

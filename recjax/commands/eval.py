@@ -1,7 +1,7 @@
 """``recjax eval``."""
 
 import io
-import json as json_module
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -13,12 +13,13 @@ from jaxtyping import UInt8
 from PIL import Image
 from tyro.conf import Positional
 
-from recjax.atomic import check_output, write_atomic
+from recjax.atomic import check_output
 from recjax.commands.compress import check_effort
 from recjax.commands.shared import Quality, chosen_prior, progress_bar
 from recjax.modalities import Signal
 from recjax.modalities.image import psnr
 from recjax.modalities.image_files import list_images, load
+from recjax.results import PSNR, RATE, Curve, Panel, Results, save_results
 
 BATCH_PIXELS = 2**19
 """Images are compressed together up to this many pixels."""
@@ -27,6 +28,7 @@ _CODECS = {
     "jpeg": [{"format": "JPEG", "optimize": True, "subsampling": sampling} for sampling in (0, 2)],
     "webp": [{"format": "WEBP", "method": 6}],
 }
+_NAMES = {"jpeg": "JPEG", "webp": "WebP"}
 
 
 def eval(
@@ -37,6 +39,7 @@ def eval(
     effort: int = 5,
     limit: int | None = None,
     json: Path | None = None,
+    title: str | None = None,
     force: bool = False,
 ) -> None:
     """Measure rate and PSNR of every image in a folder, beside JPEG and WebP of at most equal size.
@@ -47,7 +50,8 @@ def eval(
         quality: which of the embedded priors.
         effort: 1 (fast) to 9 (slow, better).
         limit: only the first so many images, by name.
-        json: also write the results to this file.
+        json: also write the results to this file, for recjax plot.
+        title: of the plot, by default the folder's name; recjax plot draws files of one title over each other.
         force: replace the file of --json if it exists.
     """
     check_effort(effort)
@@ -73,14 +77,35 @@ def eval(
     print(_line({"image": "mean", **means}))
     for codec in _CODECS:
         if missing := sum(row[f"{codec}_psnr"] is None for row in rows):
-            print(f"{codec.upper()} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)")
+            print(f"{_NAMES[codec]} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)")
     if json is not None:
-        report = {
-            "name": f"recjax {loaded.name}",
-            "description": f"{len(rows)} images, effort {effort}; JPEG and WebP: best file not larger than ours",
-            "results": {"mean": means, "images": rows},
-        }
-        write_atomic(json, (json_module.dumps(report, indent=2) + "\n").encode(), force=force)
+        save_results(to_results(rows, means, title or folder.resolve().name, loaded.name, effort), json, force=force)
+
+
+def to_results(rows: list[dict[str, Any]], means: dict[str, Any], title: str, prior: str, effort: int) -> Results:
+    """What was measured as a results file: a point of ours, and one of each codec that has files for all images.
+
+    The curve is named after the family of the prior, whose name ends with the rate, so that `recjax plot` makes one
+    curve of several files. The PSNR of images that are equal, which is infinite, is null in the details and no point.
+    """
+    curves, family = [], prior.rpartition("-")[0] or prior
+    if math.isfinite(means["psnr"]):
+        error = statistics.stdev([row["psnr"] for row in rows]) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
+        label = f"recjax {family}, effort {effort}"
+        curves.append(Curve.with_errors(label, [means["bpp"]], [means["psnr"]], [error]))
+    for codec in _CODECS:
+        quality = [row[f"{codec}_psnr"] for row in rows]
+        if None not in quality and all(map(math.isfinite, quality)):
+            rate = statistics.fmean(row["bpp"] * row[f"{codec}_bytes"] / row["bytes"] for row in rows)
+            curves.append(Curve(f"{_NAMES[codec]} of at most equal size", (rate,), (statistics.fmean(quality),)))
+    description = f"{len(rows)} images, effort {effort}; JPEG and WebP: best file not larger than ours"
+    details = {"mean": _nulls(means), "images": [_nulls(row) for row in rows]}
+    panel = Panel(title, RATE, PSNR, tuple(curves))
+    return Results(f"{title} {prior}", description, "recjax eval", (panel,), details)
+
+
+def _nulls(row):
+    return {name: None if value == math.inf else value for name, value in row.items()}
 
 
 class Rival(NamedTuple):

@@ -1,11 +1,10 @@
 """The benchmark of the block coder, on a small problem: its rivals search correctly, its report is complete."""
 
-import json
-
 import numpy as np
 import pytest
 
 from recjax.bench import blocks
+from recjax.results import load_results
 
 
 @pytest.fixture
@@ -32,8 +31,8 @@ def test_numpy_finds_the_best_candidates(small, cores):
 def test_reports_every_contestant(small, tmp_path, capsys):
     path = tmp_path / "blocks.json"
     report = blocks.main(path, seconds=0.01)
-    assert json.loads(path.read_text()) == report
-    results = report["results"]
+    assert load_results(path) == report
+    results = report.details
     assert len(results["blocks"]) == 4 and len(results["products_gflops"]) == 12
     printed = capsys.readouterr().out
     for row in results["blocks"]:

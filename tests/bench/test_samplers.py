@@ -1,7 +1,6 @@
 """The benchmark of the exact coders: its rivals sample correctly, its report is complete."""
 
 import functools
-import json
 
 import jax
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 import recjax
 from recjax.bench import numba_loops, numpy_loops, samplers
+from recjax.results import load_results
 
 
 @functools.cache
@@ -42,10 +42,10 @@ def test_reports_every_contestant(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(samplers, "LARGEST", 64)
     path = tmp_path / "samplers.json"
     report = samplers.main(path, seconds=0.01)
-    assert json.loads(path.read_text()) == report
-    names = [row["coder"].split(",")[0] for row in report["results"]]
+    assert load_results(path) == report
+    names = [row["coder"].split(",")[0] for row in report.details["coders"]]
     assert sorted(names) == ["BranchAndBoundGPRS", "BranchAndBoundGPRS", "GPRS"]  # GPRS at 1 bit only
-    assert all(row["recjax"] > 0 and row["numpy"] > 0 for row in report["results"])
+    assert all(row["recjax"] > 0 and row["numpy"] > 0 for row in report.details["coders"])
     assert "left out" in capsys.readouterr().out
     with pytest.raises(ValueError, match="exists"):
         samplers.main(path, seconds=0.01)

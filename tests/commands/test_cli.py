@@ -1,6 +1,7 @@
 """The command line in process, on a miniature codec."""
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import recjax
 from recjax import cli
 from recjax.bits import container
 from recjax.modalities import image as im
+from recjax.results import load_results
 
 
 def test_round_trip(codec, folder, capsys):
@@ -77,14 +79,28 @@ def test_eval_compares_at_no_larger_size(codec, folder, capsys):
         recjax.save(recjax.Signal(np.broadcast_to(ramp[:, None, None], (64, 2048, 3)).copy()), f"set/{seed}.png")
     code, out, err = run(capsys, "eval", "set", "--limit", 2, "--json", "report.json")
     assert code == 0 and err == "" and out.splitlines()[-1].startswith("mean")
-    report = json.loads(Path("report.json").read_text())
-    assert set(report) == {"name", "description", "results"}
-    rows = report["results"]["images"]
+    report = load_results("report.json")
+    rows, means = report.details["images"], report.details["mean"]
     assert [row["image"] for row in rows] == ["0.png", "1.png"]
     for row in rows:
         assert row["webp_bytes"] <= row["bytes"] and row["psnr"] > 20
         assert row["jpeg_bytes"] is None or row["jpeg_bytes"] <= row["bytes"]
-    assert report["results"]["mean"]["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows]))
+    assert means["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows]))
+    (panel,) = report.panels
+    ours, webp = panel.curves[0], panel.curves[-1]
+    assert panel.title == "set" and ours.label == "recjax photo, effort 5" and ours.band == "standard error"
+    assert (ours.x, ours.y) == ((means["bpp"],), (means["psnr"],)) and webp.label.startswith("WebP")
+    assert webp.x[0] == pytest.approx(np.mean([row["webp_bytes"] / (64 * 2048 / 8) for row in rows]))
+
+
+def test_eval_of_equal_images_has_no_point_at_infinity():
+    from recjax.commands.eval import to_results
+
+    row = {"bytes": 10, "bpp": 0.5, "psnr": 30.0, "jpeg_bytes": 9, "jpeg_psnr": math.inf, "webp_bytes": None}
+    rows = [{**row, "webp_psnr": None}, {**row, "webp_psnr": None}]
+    results = to_results(rows, rows[0], "set", "mine", 5)
+    (curve,) = results.panels[0].curves
+    assert curve.label == "recjax mine, effort 5" and results.details["images"][0]["jpeg_psnr"] is None
 
 
 def test_best_at_size_finds_the_largest_that_fits():

@@ -1,0 +1,61 @@
+"""``recjax plot``."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from recjax.atomic import check_output, write_atomic
+from recjax.drawing import FORMATS, draw, legend_name, picture
+from recjax.overlay import overlay
+from recjax.rate_curves import bd_rate
+from recjax.results import Panel, load_results
+
+
+def plot(files: Positional[tuple[Path, ...]], *, out: Path | None = None, force: bool = False) -> None:
+    """Draw results files over each other; of curves of PSNR against rate, also print the BD-rates.
+
+    Panels of equal title and axes become one. Measured curves are solid, published ones dashed and grey, theory is
+    dotted. Where curves of one label have a single point in each file, as those of recjax eval with several priors, the
+    points become one curve; else the files' names tell equal labels apart.
+
+    Args:
+        files: results files, as of recjax eval --json, recjax bench --json and the experiments.
+        out: the picture to write, .png, .pdf or .svg; by default the name of the first file with .png.
+        force: replace the picture if it exists.
+    """
+    if not files:
+        raise ValueError("there is nothing to plot: name at least one results file")
+    out = out or files[0].with_suffix(".png")
+    if out.suffix not in FORMATS:
+        raise ValueError(f"output {out}: a picture ends with {', '.join(FORMATS)}")
+    results = [load_results(path) for path in files]
+    check_output(out, force=force)
+    stems = [path.stem for path in files]
+    names = stems if len(set(stems)) == len(files) else map(str, files)
+    results = [dataclasses.replace(each, name=name) for each, name in zip(results, names, strict=True)]
+    try:
+        data, table = picture(draw(results), out.suffix), bd_rate_table(overlay(results))
+    except ImportError as error:
+        raise ValueError(f"plots take {error.name}: pip install 'recjax[plots]'") from None
+    write_atomic(out, data, force=force)
+    print("\n".join([*table, str(out)]))
+
+
+def bd_rate_table(panels: Sequence[Panel]) -> list[str]:
+    """Lines that say, for every panel of PSNR against rate, what each curve needs more than the first measured one."""
+    lines = []
+    for panel in panels:
+        if "bits per pixel" not in panel.x.label or "PSNR" not in panel.y.label:
+            continue
+        curves = [curve for curve in panel.curves if len(curve.x) > 1 and curve.kind != "theory"]
+        anchor = next((curve for curve in curves if curve.kind == "measured"), None)
+        if anchor is None or len(curves) < 2:
+            continue
+        lines.append(f"{panel.title or 'rate and PSNR'}: rate at equal PSNR (BD-rate) against {legend_name(anchor)}")
+        for curve in curves:
+            if curve is not anchor:
+                bd = bd_rate(curve, anchor)
+                lines.append(f"  {legend_name(curve):<48}{'n/a' if bd is None else f'{bd:+.1f} %':>10}")
+    return lines
