@@ -7,13 +7,18 @@ Beside NAME.json, in the form of `recjax.results`, are written NAME.csv with one
 What is done is kept in .parts/, so that an interrupted run goes on where it was.
 """
 
+import concurrent.futures
 import csv
 import dataclasses
+import functools
 import hashlib
 import importlib
 import io
 import itertools
+import multiprocessing
+import os
 import pkgutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +26,7 @@ from pathlib import Path
 import tyro
 
 import experiments.figures
+import recjax
 from experiments.figures.points import Points
 from experiments.outputs import save
 from recjax.atomic import write_atomic
@@ -35,11 +41,13 @@ class Args:
         names: of the figures, all by default.
         full: whether to run at full scale.
         out: folder of the results.
+        jobs: figures at a time.
     """
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     full: bool = False
     out: Path = Path("experiments/results/figures")
+    jobs: int = os.cpu_count() or 1
 
 
 def figure_names() -> list[str]:
@@ -51,7 +59,8 @@ def figure_names() -> list[str]:
 def run(name: str, args: Args) -> Results:
     """One figure, from what earlier runs of the same code have left."""
     module = importlib.import_module(f"experiments.figures.{name}")
-    code = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()[:12]
+    sources = [Path(str(module.__file__)), *sorted(Path(recjax.__file__).parent.rglob("*.py"))]
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     parts = args.out / ".parts"
     parts.mkdir(parents=True, exist_ok=True)
     return module.figure(args.full, Points(parts / f"{name}-{'full' if args.full else 'quick'}-{code}.json"))
@@ -75,12 +84,25 @@ def main(args: Args) -> None:
     unknown = sorted(set(args.names) - set(known))
     if unknown:
         raise ValueError(f"there is no figure {', '.join(unknown)}; there are {', '.join(known)}")
-    for name in args.names or known:
-        start = time.perf_counter()
-        results = run(name, args)
-        save(results, args.out, ".png", ".pdf", name=name)
-        write_atomic(args.out / f"{name}.csv", to_csv(results).encode(), force=True)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    if args.jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {args.jobs}")
+    names = args.names or tuple(known)
+    if min(args.jobs, len(names)) == 1:
+        for name in names:
+            make(args, name)
+        return
+    spawned, stop = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)
+    with concurrent.futures.ProcessPoolExecutor(args.jobs, spawned, signal.signal, stop) as pool:
+        list(pool.map(functools.partial(make, args), names))
+
+
+def make(args: Args, name: str) -> None:
+    """One figure's files."""
+    start = time.perf_counter()
+    results = run(name, args)
+    save(results, args.out, ".png", ".pdf", name=name)
+    write_atomic(args.out / f"{name}.csv", to_csv(results).encode(), force=True)
+    print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
@@ -88,5 +110,5 @@ if __name__ == "__main__":
         main(tyro.cli(Args))
     except ValueError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
+    except (KeyboardInterrupt, concurrent.futures.BrokenExecutor):
+        sys.exit("stopped: the same command goes on from here")
