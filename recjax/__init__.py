@@ -12,6 +12,8 @@ _PUBLIC = {
     "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
     "distributions": (
         "Categorical",
+        "Channel",
+        "FiniteChannel",
         "Laplace",
         "Normal",
         "Pair",
@@ -49,6 +51,7 @@ _PUBLIC = {
         "OrderedRandomCoder",
         "ParallelGPRS",
         "RejectionSampler",
+        "RingToss",
         "Status",
     ),
 }
@@ -61,6 +64,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import decompress_batch as decompress_batch
     from recjax.codec import load_prior as load_prior
     from recjax.distributions import Categorical as Categorical
+    from recjax.distributions import Channel as Channel
+    from recjax.distributions import FiniteChannel as FiniteChannel
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
     from recjax.distributions import Pair as Pair
@@ -96,6 +101,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import ParallelGPRS as ParallelGPRS
     from recjax.samplers import RejectionSampler as RejectionSampler
+    from recjax.samplers import RingToss as RingToss
     from recjax.samplers import Status as Status
 
 

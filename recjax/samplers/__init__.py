@@ -15,3 +15,4 @@ from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCo
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
+from recjax.samplers.ring_toss import RingToss as RingToss

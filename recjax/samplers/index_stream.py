@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +11,20 @@ from jaxtyping import Array, UInt32
 
 from recjax.bits import heap_path, range_coder, stream, zipf
 from recjax.errors import FormatError
-from recjax.samplers import interval, tree
+from recjax.samplers import interval, ring_toss_stream, tree
 from recjax.samplers.base import Coder
 from recjax.samplers.codelength import budget_exponent, depth_rate
 from recjax.samplers.global_coder import ExactCoder, GlobalCoder
 from recjax.samplers.minimal_random import MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS
+from recjax.samplers.ring_toss import RingToss
 from recjax.samplers.tree_coder import TreeCoder
 
 
-def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, rate_bits: float) -> bytes:
+def write_indices(
+    coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, rate_bits: float, proposal: Any = None
+) -> bytes:
     """The indices of ``coder`` as bytes: the sum of their ``codelength`` and a few bits for all of them together.
 
     The exponent of ordered random coding is rounded to 1/64, and its code binned as in `recjax.bits.zipf`: the sum is
@@ -31,6 +35,7 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
         keys: the keys of the samples, known to the reader.
         index: the indices, in a batch.
         rate_bits: the divergence in bits that the code is tuned for, known to the reader.
+        proposal: that of all samples, known to the reader; needed by coders whose code hangs on it (`RingToss`).
 
     Raises:
         ValueError: the coder's indices have no such code, an index is out of range, or there is not one for every key.
@@ -43,6 +48,9 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     >>> bool((read_indices(coder, data, keys, rate_bits=2.0) == index).all())
     True
     """
+    if isinstance(coder, RingToss):
+        index = _checked(index, (len(keys),), coder.limit).astype(np.int64)
+        return ring_toss_stream.write(index, keys, proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         _number_code(coder, rate_bits)  # refuses what has no code
         assert isinstance(coder, GlobalCoder)
@@ -66,13 +74,17 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     return heap_path.encode_paths(depths, branches, frequencies, _exponent(rate_bits))
 
 
-def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float) -> UInt32[np.ndarray, "n ..."]:
-    """The indices that `write_indices` wrote with the same coder, keys and rate.
+def read_indices(
+    coder: Coder, data: bytes, keys: Array, *, rate_bits: float, proposal: Any = None
+) -> UInt32[np.ndarray, "n ..."]:
+    """The indices that `write_indices` wrote with the same coder, keys, rate and proposal.
 
     Raises:
         FormatError: if no such indices have the code ``data``.
         ValueError: as `write_indices`.
     """
+    if isinstance(coder, RingToss):
+        return ring_toss_stream.read(data, coder, keys, proposal, rate_bits).astype(np.uint32)
     if not isinstance(coder, TreeCoder):
         return _read_numbers(coder, data, len(keys), rate_bits).astype(np.uint32)
     state = {"nodes": _roots(keys), "cut": None}
