@@ -11,4 +11,5 @@ from recjax.distributions.pair import pair_of as pair_of
 from recjax.distributions.pair import register_pair as register_pair
 from recjax.distributions.triangular import Triangular as Triangular
 from recjax.distributions.uniform import Uniform as Uniform
+from recjax.distributions.uniform_in_normal import UniformInNormalPair as UniformInNormalPair
 from recjax.distributions.uniform_mixture import UniformMixture as UniformMixture

@@ -6,16 +6,17 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from recjax.distributions.base import Distribution, Violations, concrete, family, raise_first
 from recjax.distributions.pair import Pair, pair_of, register_pair, violations
+from recjax.distributions.stand_in import StandIn
 
 _SLACK = 1e-4  # nats by which rounding may lift a ratio over the bound
 
 
-class Channel(Distribution):
+class Channel(StandIn):
     """A proposal P that comes with a law of the inputs x and one bound M on all density ratios r_x = dP_{y|x} / dP.
 
     As a proposal for coders it is P, except that the largest density ratio of every target counts as M.
@@ -25,7 +26,6 @@ class Channel(Distribution):
         log_max: ln M.
     """
 
-    proposal: Distribution
     log_max: Float[Array, ""]
 
     total: ClassVar[int] = 1 << 24
@@ -34,29 +34,6 @@ class Channel(Distribution):
     @abc.abstractmethod
     def acceptance(self, y: Float[Array, "*event"], gap: Float[Array, ""]) -> Int[Array, ""]:
         """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap] as a whole number out of ``total``."""
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return self.proposal.event_shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.proposal.dtype
-
-    def violations(self) -> Violations:
-        return self.proposal.violations()
-
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
-        return self.proposal.log_prob(x)
-
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
-        return self.proposal.cdf(x)
-
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
-        return self.proposal.icdf(u)
-
-    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
-        return self.proposal.sample_from_bits(bits)
 
 
 @family

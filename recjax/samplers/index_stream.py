@@ -7,14 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt32
+from jaxtyping import Array
 
 from recjax.bits import heap_path, range_coder, stream, zipf
 from recjax.errors import FormatError
-from recjax.samplers import interval, ring_toss_stream, tree
+from recjax.samplers import dithered_stream, hybrid_stream, interval, ring_toss_stream, tree
 from recjax.samplers.base import Coder
 from recjax.samplers.codelength import budget_exponent, depth_rate
+from recjax.samplers.dithered import DitheredQuantizer
 from recjax.samplers.global_coder import ExactCoder, GlobalCoder
+from recjax.samplers.hybrid import HybridCoder
 from recjax.samplers.minimal_random import MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS
@@ -23,7 +25,7 @@ from recjax.samplers.tree_coder import TreeCoder
 
 
 def write_indices(
-    coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, rate_bits: float, proposal: Any = None
+    coder: Coder, keys: Array, index: Any, *, rate_bits: float, proposal: Any = None
 ) -> bytes:
     """The indices of ``coder`` as bytes: the sum of their ``codelength`` and a few bits for all of them together.
 
@@ -33,9 +35,9 @@ def write_indices(
     Args:
         coder: any coder of this package, but for budgets of 0 bits, which need no file.
         keys: the keys of the samples, known to the reader.
-        index: the indices, in a batch.
+        index: the indices, in a batch: uint32 [n] or [n, 4], or what else the coder sends.
         rate_bits: the divergence in bits that the code is tuned for, known to the reader.
-        proposal: that of all samples, known to the reader; needed by coders whose code hangs on it (`RingToss`).
+        proposal: that of all samples, known to the reader; needed by `RingToss`, `HybridCoder` and `DitheredQuantizer`.
 
     Raises:
         ValueError: the coder's indices have no such code, an index is out of range, or there is not one for every key.
@@ -51,6 +53,10 @@ def write_indices(
     if isinstance(coder, RingToss):
         index = _checked(index, (len(keys),), coder.limit).astype(np.int64)
         return ring_toss_stream.write(index, keys, proposal, rate_bits)
+    if isinstance(coder, DitheredQuantizer):
+        return dithered_stream.write(coder, index, keys, proposal)
+    if isinstance(coder, HybridCoder):
+        return hybrid_stream.write(coder, index, proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         _number_code(coder, rate_bits)  # refuses what has no code
         assert isinstance(coder, GlobalCoder)
@@ -76,7 +82,7 @@ def write_indices(
 
 def read_indices(
     coder: Coder, data: bytes, keys: Array, *, rate_bits: float, proposal: Any = None
-) -> UInt32[np.ndarray, "n ..."]:
+) -> Any:
     """The indices that `write_indices` wrote with the same coder, keys, rate and proposal.
 
     Raises:
@@ -85,6 +91,10 @@ def read_indices(
     """
     if isinstance(coder, RingToss):
         return ring_toss_stream.read(data, coder, keys, proposal, rate_bits).astype(np.uint32)
+    if isinstance(coder, DitheredQuantizer):
+        return dithered_stream.read(data, coder, keys, proposal)
+    if isinstance(coder, HybridCoder):
+        return hybrid_stream.read(data, coder, len(keys), proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         return _read_numbers(coder, data, len(keys), rate_bits).astype(np.uint32)
     state = {"nodes": _roots(keys), "cut": None}
