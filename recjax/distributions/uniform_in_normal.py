@@ -18,7 +18,9 @@ class UniformInNormalPair(Pair):
 
     def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         inside = (x >= self.target.low) & (x <= self.target.high)
-        return self.proposal._sum(jnp.where(inside, self._log_ratios(jnp.square(self.proposal._standardise(x))), -jnp.inf))
+        return self.proposal._sum(
+            jnp.where(inside, self._log_ratios(jnp.square(self.proposal._standardise(x))), -jnp.inf)
+        )
 
     def log_ratio_max(self) -> Float[Array, ""]:
         a, b = self._ends()

@@ -32,9 +32,9 @@ class DitheredQuantizer(Coder):
     ``steps`` is 1.
 
     Given U, the receiver expects of the points (k + U) step what the density of the proposal says of them: index K
-    takes -log2 of the share of its point in their sum. As the mean of that sum times the step is 1 over U, the mean bits
-    are at most D_KL of the target from the proposal, without any overhead; and where the proposal is the law of the
-    samples, H[K|U] = I.
+    takes -log2 of the share of its point in their sum. Over U that sum times the step has the mean 1, so that the mean
+    bits are at most D_KL of the target from the proposal, without any overhead; and where the proposal is the law of
+    the samples, H[K|U] = I.
 
     Args:
         step: the length of the targets, positive.

@@ -24,9 +24,7 @@ from recjax.samplers.ring_toss import RingToss
 from recjax.samplers.tree_coder import TreeCoder
 
 
-def write_indices(
-    coder: Coder, keys: Array, index: Any, *, rate_bits: float, proposal: Any = None
-) -> bytes:
+def write_indices(coder: Coder, keys: Array, index: Any, *, rate_bits: float, proposal: Any = None) -> bytes:
     """The indices of ``coder`` as bytes: the sum of their ``codelength`` and a few bits for all of them together.
 
     The exponent of ordered random coding is rounded to 1/64, and its code binned as in `recjax.bits.zipf`: the sum is
@@ -80,9 +78,7 @@ def write_indices(
     return heap_path.encode_paths(depths, branches, frequencies, _exponent(rate_bits))
 
 
-def read_indices(
-    coder: Coder, data: bytes, keys: Array, *, rate_bits: float, proposal: Any = None
-) -> Any:
+def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float, proposal: Any = None) -> Any:
     """The indices that `write_indices` wrote with the same coder, keys, rate and proposal.
 
     Raises:

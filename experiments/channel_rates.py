@@ -1,0 +1,39 @@
+"""Rates of coders on channels with finitely many inputs, from files that are read again."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recjax import FiniteChannel, RingToss
+from recjax.samplers import Coder, read_indices, write_indices
+
+
+def measure(coder: Coder, channel: FiniteChannel, count: int, rate_bits: float, seed: int = 0) -> dict[str, float]:
+    """Codes ``count`` outputs of inputs drawn from the channel's law into one file.
+
+    Returns:
+        Bits of the file an output (``rate``), its standard error (``error``), and mean ``steps``.
+    """
+    shares = np.asarray(channel.shares)
+    inputs = np.random.default_rng(seed).choice(shares.size, count, p=shares / shares.sum())
+    keys = jax.random.split(jax.random.key(seed), count)
+    targets = jax.tree.map(lambda x: x[inputs], channel.targets)
+    proposal: Any = channel if isinstance(coder, RingToss) else channel.proposal
+    code = coder.encode_batch(keys, targets, proposal)
+    data = write_indices(coder, keys, code.index, rate_bits=rate_bits, proposal=proposal)
+    assert np.array_equal(read_indices(coder, data, keys, rate_bits=rate_bits, proposal=proposal), code.index)
+
+    @jax.jit
+    def lengths(keys, index):
+        return jax.vmap(lambda key, i: coder.codelength(key, i, proposal, rate_bits=jnp.float32(rate_bits)))(
+            keys, index
+        )
+
+    bits = np.asarray(lengths(keys, code.index), float)
+    return {
+        "rate": 8 * len(data) / count,
+        "error": float(bits.std(ddof=1) / np.sqrt(count)),
+        "steps": float(np.mean(code.steps)),
+    }
