@@ -19,7 +19,7 @@ from recjax.results import Axis, Curve, Panel, Results
 
 FLIP, ERASE = 0.11, 0.5
 SHRINK = 0.5  # standard deviation of the posterior of the Gaussian channel: a bit each use
-LENGTHS = (*range(1, 10), *(int(n) for n in np.geomspace(10, 1e6, 21)))
+LENGTHS = (*range(1, 10), *(int(n) for n in np.geomspace(10, 1e5, 17)))
 
 
 def symmetric_redundancy(n: int, flip: float = FLIP) -> float:
