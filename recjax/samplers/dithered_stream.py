@@ -20,8 +20,10 @@ _MOST = 1 << 12  # points of a table
 _ROWS = 1 << 11  # tables at a time
 
 
-def write(coder: DitheredQuantizer, index: Int[np.ndarray, "n ..."], keys: Array, proposal: Any) -> bytes:
-    """The indices of a batch as bytes.
+def write(
+    coder: DitheredQuantizer, index: Int[np.ndarray, "n ..."], keys: Array, proposal: Any, rate_bits: float
+) -> bytes:
+    """The indices of a batch as bytes; the rate is not used.
 
     Raises:
         ValueError: an index is beyond what its table holds, as no target within the proposal's reach has.
@@ -40,7 +42,9 @@ def write(coder: DitheredQuantizer, index: Int[np.ndarray, "n ..."], keys: Array
     return stream.shortest(encoder)
 
 
-def read(data: bytes, coder: DitheredQuantizer, keys: Array, proposal: Any) -> Int[np.ndarray, "n ..."]:
+def read(
+    coder: DitheredQuantizer, data: bytes, keys: Array, proposal: Any, rate_bits: float
+) -> Int[np.ndarray, "n ..."]:
     """The indices that `write` wrote.
 
     Raises:
@@ -55,7 +59,7 @@ def read(data: bytes, coder: DitheredQuantizer, keys: Array, proposal: Any) -> I
     except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
     index = (first + place).astype(np.int32).reshape(len(keys), *proposal.event_shape)
-    if np.any(place >= count) or write(coder, index, keys, proposal) != data:
+    if np.any(place >= count) or write(coder, index, keys, proposal, rate_bits) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
     return index
 

@@ -48,13 +48,8 @@ def write_indices(coder: Coder, keys: Array, index: Any, *, rate_bits: float, pr
     >>> bool((read_indices(coder, data, keys, rate_bits=2.0) == index).all())
     True
     """
-    if isinstance(coder, RingToss):
-        index = _checked(index, (len(keys),), coder.limit).astype(np.int64)
-        return ring_toss_stream.write(index, keys, proposal, rate_bits)
-    if isinstance(coder, DitheredQuantizer):
-        return dithered_stream.write(coder, index, keys, proposal)
-    if isinstance(coder, HybridCoder):
-        return hybrid_stream.write(coder, index, proposal, rate_bits)
+    if own := _own_stream(coder, proposal):
+        return own.write(coder, index, keys, proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         _number_code(coder, rate_bits)  # refuses what has no code
         assert isinstance(coder, GlobalCoder)
@@ -85,12 +80,8 @@ def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float, pr
         FormatError: if no such indices have the code ``data``.
         ValueError: as `write_indices`.
     """
-    if isinstance(coder, RingToss):
-        return ring_toss_stream.read(data, coder, keys, proposal, rate_bits).astype(np.uint32)
-    if isinstance(coder, DitheredQuantizer):
-        return dithered_stream.read(data, coder, keys, proposal)
-    if isinstance(coder, HybridCoder):
-        return hybrid_stream.read(data, coder, len(keys), proposal, rate_bits)
+    if own := _own_stream(coder, proposal):
+        return own.read(coder, data, keys, proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         return _read_numbers(coder, data, len(keys), rate_bits).astype(np.uint32)
     state = {"nodes": _roots(keys), "cut": None}
@@ -109,6 +100,15 @@ def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float, pr
     row, level = np.nonzero(branches & (places < 128))
     bits[row, places[row, level]] = 1
     return np.packbits(bits, axis=1).view(">u4").astype(np.uint32)
+
+
+def _own_stream(coder, proposal):
+    """The module that writes the indices of a coder whose code hangs on the proposal, or None."""
+    streams = {DitheredQuantizer: dithered_stream, HybridCoder: hybrid_stream, RingToss: ring_toss_stream}
+    own = next((streams[kind] for kind in streams if isinstance(coder, kind)), None)
+    if own and proposal is None:
+        raise ValueError(f"proposal is needed: the code of a {type(coder).__name__} hangs on it")
+    return own
 
 
 def _checked(index, shape, limit):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, UInt32
 
 from recjax.bits import range_coder, stream, zipf
 from recjax.distributions.channel import Channel
@@ -25,8 +25,14 @@ _LANES = 2048  # samples at a time
 _FLAGGED = 1 << 13  # out of 2^24: flags cost 0.0007 bits a sample
 
 
-def write(index: Int[np.ndarray, "n"], keys: Array, channel: Channel, rate_bits: float) -> bytes:
+def write(coder: RingToss, index: Int[np.ndarray, "n"], keys: Array, channel: Channel, rate_bits: float) -> bytes:
     """The indices as bytes; the rate tunes the code of those that are flagged."""
+    index = np.asarray(index)
+    if index.shape != (len(keys),) or not np.issubdtype(index.dtype, np.integer):
+        raise ValueError(f"index must hold whole numbers, as many as keys, got {list(index.shape)}")
+    if np.any(index < 0) or np.any(index >= coder.limit):
+        raise ValueError(f"index must be from 0 to {coder.limit - 1}")
+    index = index.astype(np.int64)
     left, doubtful, rounds = np.arange(len(index)), np.zeros(len(index), bool), []
     for start in range(0, int(index.max(initial=-1)) + 1, _ROUNDS):
         left = left[index[left] >= start]
@@ -46,7 +52,7 @@ def write(index: Int[np.ndarray, "n"], keys: Array, channel: Channel, rate_bits:
     return stream.shortest(encoder)
 
 
-def read(data: bytes, coder: RingToss, keys: Array, channel: Channel, rate_bits: float) -> Int[np.ndarray, "n"]:
+def read(coder: RingToss, data: bytes, keys: Array, channel: Channel, rate_bits: float) -> UInt32[np.ndarray, "n"]:
     """The indices that `write` wrote.
 
     Raises:
@@ -67,9 +73,9 @@ def read(data: bytes, coder: RingToss, keys: Array, channel: Channel, rate_bits:
             left, start = left[going], start + _ROUNDS
     except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
-    if np.any(index >= coder.limit) or write(index, keys, channel, rate_bits) != data:
+    if np.any(index >= coder.limit) or write(coder, index, keys, channel, rate_bits) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
-    return index
+    return index.astype(np.uint32)
 
 
 def _zeta(flags: Bool[np.ndarray, "n"], rate_bits: float):
