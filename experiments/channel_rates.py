@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recjax import FiniteChannel, RingToss
+from recjax import Channel, RingToss
 from recjax.samplers import Coder, read_indices, write_indices
 
 
-def measure(coder: Coder, channel: FiniteChannel, count: int, rate_bits: float, seed: int = 0) -> dict[str, float]:
+def measure(coder: Coder, channel: Channel, count: int, rate_bits: float, seed: int = 0) -> dict[str, float]:
     """Codes ``count`` outputs of inputs drawn from the channel's law into one file.
 
     Returns:

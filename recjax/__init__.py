@@ -13,7 +13,6 @@ _PUBLIC = {
     "distributions": (
         "Categorical",
         "Channel",
-        "FiniteChannel",
         "Laplace",
         "Normal",
         "Pair",
@@ -72,7 +71,6 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import load_prior as load_prior
     from recjax.distributions import Categorical as Categorical
     from recjax.distributions import Channel as Channel
-    from recjax.distributions import FiniteChannel as FiniteChannel
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
     from recjax.distributions import Pair as Pair

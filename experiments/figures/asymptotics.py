@@ -59,13 +59,13 @@ def _gaps(n, shifts):
     return jax.lax.map(gap, shifts)
 
 
-def blocks(single: np.ndarray, n: int) -> recjax.FiniteChannel:
+def blocks(single: np.ndarray, n: int) -> recjax.Channel:
     """n uses of a channel with equally likely inputs and P[y | x] = ``single``, as one use of a larger one."""
     law = functools.reduce(np.kron, [single] * n)
     with np.errstate(divide="ignore"):
         rows, marginal = np.log(law), np.log(law.mean(0))
     shares = np.ones(len(law), int)
-    return recjax.FiniteChannel(
+    return recjax.Channel(
         shares, recjax.Categorical(rows.astype(np.float32)), recjax.Categorical(marginal.astype(np.float32))
     )
 

@@ -17,13 +17,11 @@ CODERS = {
 }
 
 
-def noisy(noise: float) -> recjax.FiniteChannel:
+def noisy(noise: float) -> recjax.Channel:
     """Equally likely inputs on a grid of variance 1, and a normal proposal that is wider than the outputs."""
     grid = np.linspace(-1, 1, INPUTS, dtype=np.float32)
     targets = recjax.Normal(grid / grid.std(), np.full(INPUTS, noise, np.float32))
-    return recjax.FiniteChannel(
-        np.ones(INPUTS, int), targets, recjax.Normal(0.0, SPREAD * float(np.sqrt(1 + noise * noise)))
-    )
+    return recjax.Channel(np.ones(INPUTS, int), targets, recjax.Normal(0.0, SPREAD * float(np.sqrt(1 + noise * noise))))
 
 
 def limits(noise: float) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from recjax.distributions.base import Distribution as Distribution
 from recjax.distributions.categorical import Categorical as Categorical
 from recjax.distributions.channel import Channel as Channel
-from recjax.distributions.channel import FiniteChannel as FiniteChannel
 from recjax.distributions.laplace import Laplace as Laplace
 from recjax.distributions.normal import Normal as Normal
 from recjax.distributions.pair import Pair as Pair

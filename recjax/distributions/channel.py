@@ -1,6 +1,5 @@
 """Channels as proposals: what a receiver knows who knows the law of the inputs, and of the outputs of each."""
 
-import abc
 from typing import Any, ClassVar
 
 import jax
@@ -16,29 +15,12 @@ from recjax.distributions.stand_in import StandIn
 _SLACK = 1e-4  # nats by which rounding may lift a ratio over the bound
 
 
-class Channel(StandIn):
-    """A proposal P that comes with a law of the inputs x and one bound M on all density ratios r_x = dP_{y|x} / dP.
-
-    As a proposal for coders it is P, except that the largest density ratio of every target counts as M.
-
-    Attributes:
-        proposal: P; any law that dominates all outputs.
-        log_max: ln M.
-    """
-
-    log_max: Float[Array, ""]
-
-    total: ClassVar[int] = 1 << 24
-    """The unit of ``acceptance`` is 1 / total."""
-
-    @abc.abstractmethod
-    def acceptance(self, y: Float[Array, "*event"], gap: Float[Array, ""]) -> Int[Array, ""]:
-        """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap] as a whole number out of ``total``."""
-
-
 @family
-class FiniteChannel(Channel):
-    """A channel with finitely many inputs, each with a whole number of equal shares of the probability.
+class Channel(StandIn):
+    """A proposal P with finitely many inputs x, the law of each one's outputs, and one bound M on their ratios.
+
+    As a proposal for coders it is P, except that the largest density ratio of every target counts as M, which bounds
+    r_x = dP_{y|x} / dP for all inputs. Each input has a whole number of equal shares of the probability.
 
     Args:
         shares: the probabilities of the inputs, as positive integers [n] up to a common factor.
@@ -52,7 +34,7 @@ class FiniteChannel(Channel):
 
     >>> import recjax
     >>> inputs = recjax.Normal(jnp.array([-1.0, 0.0, 1.0]), jnp.full(3, 0.5))
-    >>> channel = FiniteChannel([1, 2, 1], inputs, recjax.Normal(0.0, 1.0))
+    >>> channel = Channel([1, 2, 1], inputs, recjax.Normal(0.0, 1.0))
     >>> int(channel.acceptance(jnp.float32(0.9), jnp.float32(0.5))), channel.total  # only the input 1
     (4194304, 16777216)
     """
@@ -61,6 +43,9 @@ class FiniteChannel(Channel):
     targets: Any
     proposal: Distribution
     log_max: Float[Array, ""]
+
+    total: ClassVar[int] = 1 << 24
+    """The sum of all shares, once they are scaled."""
 
     def __init__(
         self, shares: ArrayLike, targets: Any, proposal: Distribution, max_ratio_bits: ArrayLike | None = None
@@ -95,6 +80,7 @@ class FiniteChannel(Channel):
         return jax.vmap(lambda target: pair_of(target, self.proposal).log_ratio(y))(self.targets)
 
     def acceptance(self, y: Float[Array, "*event"], gap: Float[Array, ""]) -> Int[Array, ""]:
+        """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap] as a whole number out of ``total``."""
         return jnp.sum(jnp.where(gap > self.log_max - self.log_ratios(y), self.shares, 0))
 
 

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recjax.distributions import Categorical, FiniteChannel
+from recjax.distributions import Categorical, Channel
 
 _LOG2_E = math.log2(math.e)
 _NODES = 1 << 15  # quantiles of the proposal at which outputs are looked at
 _SLAB = 1 << 9
 
 
-def mutual_information_bits(channel: FiniteChannel) -> Float[Array, ""]:
+def mutual_information_bits(channel: Channel) -> Float[Array, ""]:
     """I(x; y) in bits, for scalar outputs: a sum over categories, or over 2^15 quantiles of the proposal.
 
     Raises:
@@ -22,7 +22,7 @@ def mutual_information_bits(channel: FiniteChannel) -> Float[Array, ""]:
 
     >>> import recjax
     >>> flips = recjax.Categorical(jnp.log(jnp.array([[0.89, 0.11], [0.11, 0.89]])))
-    >>> channel = FiniteChannel([1, 1], flips, recjax.Categorical(jnp.zeros(2)))
+    >>> channel = Channel([1, 1], flips, recjax.Categorical(jnp.zeros(2)))
     >>> round(float(mutual_information_bits(channel)), 3)
     0.5
     """
@@ -30,7 +30,7 @@ def mutual_information_bits(channel: FiniteChannel) -> Float[Array, ""]:
     return _mean(_information, channel)
 
 
-def functional_information_bits(channel: FiniteChannel) -> Float[Array, ""]:
+def functional_information_bits(channel: Channel) -> Float[Array, ""]:
     """F = E_y[D_CS(P_{x|y} || P_x)] in bits, for scalar outputs, as ``mutual_information_bits``.
 
     No code has H[y|z] < F, whatever the shared randomness z (Flamich, *Data Compression with Relative Entropy Coding*,
@@ -41,7 +41,7 @@ def functional_information_bits(channel: FiniteChannel) -> Float[Array, ""]:
 
     >>> import recjax
     >>> flips = recjax.Categorical(jnp.log(jnp.array([[0.89, 0.11], [0.11, 0.89]])))
-    >>> channel = FiniteChannel([1, 1], flips, recjax.Categorical(jnp.zeros(2)))
+    >>> channel = Channel([1, 1], flips, recjax.Categorical(jnp.zeros(2)))
     >>> round(float(functional_information_bits(channel)), 4)  # levels 1.78 and 0.22, widths 1/2 and 1
     0.78
     """

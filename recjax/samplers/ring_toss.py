@@ -35,7 +35,7 @@ class RingToss(RejectionSampler):
 
     >>> import jax, recjax
     >>> inputs = recjax.Normal(jnp.array([-1.0, 0.0, 1.0]), jnp.full(3, 0.5))
-    >>> channel = recjax.FiniteChannel([1, 2, 1], inputs, recjax.Normal(0.0, 1.0))
+    >>> channel = recjax.Channel([1, 2, 1], inputs, recjax.Normal(0.0, 1.0))
     >>> coder, key = recjax.RingToss(), jax.random.key(7)
     >>> code = coder.encode(key, recjax.Normal(1.0, 0.5), channel)
     >>> bool(coder.decode(key, code.index, channel) == code.sample)

@@ -13,7 +13,7 @@ NOISE, INPUTS, SHARES = 0.4, np.array([-1.0, 0.2, 1.1]), np.array([1, 2, 5])
 
 def channel(**options):
     targets = recjax.Normal(np.float32(INPUTS), np.full(3, NOISE, np.float32))
-    return recjax.FiniteChannel(SHARES, targets, recjax.Normal(0.0, 1.5), **options)
+    return recjax.Channel(SHARES, targets, recjax.Normal(0.0, 1.5), **options)
 
 
 def test_information_against_quadrature():
@@ -38,7 +38,7 @@ def test_information_against_quadrature():
 
 def test_functional_information_of_a_singular_channel_is_the_information():
     erasing = recjax.Categorical(jnp.log(jnp.array([[0.7, 0.3, 0.0], [0.0, 0.3, 0.7]])))
-    law = recjax.FiniteChannel([1, 1], erasing, recjax.Categorical(jnp.zeros(3)))
+    law = recjax.Channel([1, 1], erasing, recjax.Categorical(jnp.zeros(3)))
     for bits in (recjax.functional_information_bits, recjax.mutual_information_bits):
         np.testing.assert_allclose(bits(law), 0.7, rtol=1e-5)
 
@@ -47,7 +47,7 @@ def test_functional_information_of_a_singular_channel_is_the_information():
 def test_outputs_that_are_vectors_are_refused(bits):
     targets = recjax.Normal(np.zeros((2, 3)), np.full((2, 3), 0.5))
     with pytest.raises(ValueError, match="scalars"):
-        bits(recjax.FiniteChannel([1, 1], targets, recjax.Normal(np.zeros(3), 1.0)))
+        bits(recjax.Channel([1, 1], targets, recjax.Normal(np.zeros(3), 1.0)))
 
 
 def test_acceptance_is_the_share_of_inputs_with_a_ratio_above_the_level():
@@ -61,7 +61,7 @@ def test_acceptance_is_the_share_of_inputs_with_a_ratio_above_the_level():
 
 
 def test_shares_that_do_not_divide_the_total():
-    law = recjax.FiniteChannel([1, 1, 1], recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0))
+    law = recjax.Channel([1, 1, 1], recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0))
     assert int(law.shares.sum()) == law.total and int(law.shares.max() - law.shares.min()) <= 1
 
 
@@ -75,19 +75,19 @@ def test_the_bound_may_be_larger_but_not_smaller():
 @pytest.mark.parametrize("shares", [[], [1, 0, 1], [1, -1, 1], [1.0, 1.0, 1.0], [[1, 1, 1]], [1, 1, 1 << 24]])
 def test_bad_shares_are_refused(shares):
     with pytest.raises(ValueError, match="shares"):
-        recjax.FiniteChannel(shares, recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0))
+        recjax.Channel(shares, recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0))
 
 
 def test_what_does_not_fit_is_refused():
     targets, proposal = recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0)
     with pytest.raises(ValueError, match="targets: their shape"):
-        recjax.FiniteChannel([1, 1], targets, proposal)
+        recjax.Channel([1, 1], targets, proposal)
     with pytest.raises(ValueError, match="targets: their shape"):
-        recjax.FiniteChannel([1, 1, 1], targets, recjax.Normal(np.zeros(2), 1.0))
+        recjax.Channel([1, 1, 1], targets, recjax.Normal(np.zeros(2), 1.0))
     with pytest.raises(ValueError, match="unbounded"):
-        recjax.FiniteChannel([1, 1, 1], targets, recjax.Normal(0.0, 0.4))
+        recjax.Channel([1, 1, 1], targets, recjax.Normal(0.0, 0.4))
     with pytest.raises(ValueError, match="not be a channel"):
-        recjax.FiniteChannel([1, 1, 1], targets, channel())
+        recjax.Channel([1, 1, 1], targets, channel())
 
 
 def test_uniform_targets_over_normal_proposals():

@@ -18,7 +18,7 @@ import recjax
 from recjax import Status
 from recjax.samplers import read_indices, ring_toss, write_indices
 
-N = 10_000
+N = 5000
 GRID = np.linspace(-1.5, 1.5, 8).astype(np.float32)
 SHARES = np.array([1, 2, 3, 4, 4, 3, 2, 1])
 STEP = 0.5
@@ -27,7 +27,7 @@ STEP = 0.5
 @functools.cache
 def channel(dtype=np.float32, **options):
     targets = recjax.Normal(GRID.astype(dtype), np.full(8, 0.25, dtype))
-    return recjax.FiniteChannel(SHARES, targets, recjax.Normal(dtype(0), dtype(1.3)), **options)
+    return recjax.Channel(SHARES, targets, recjax.Normal(dtype(0), dtype(1.3)), **options)
 
 
 def normals(dtype, scale=0.25):
