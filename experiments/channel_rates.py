@@ -1,5 +1,6 @@
 """Rates of coders on channels with finitely many inputs, from files that are read again."""
 
+import functools
 from typing import Any
 
 import jax
@@ -21,19 +22,26 @@ def measure(coder: Coder, channel: Channel, count: int, rate_bits: float, seed: 
     keys = jax.random.split(jax.random.key(seed), count)
     targets = jax.tree.map(lambda x: x[inputs], channel.targets)
     proposal: Any = channel if isinstance(coder, RingToss) else channel.proposal
-    code = coder.encode_batch(keys, targets, proposal)
+    # one program for channels of one size, and one copy of the channel for all lanes
+    code = _encoder(coder)(keys, targets, proposal)
     data = write_indices(coder, keys, code.index, rate_bits=rate_bits, proposal=proposal)
     assert np.array_equal(read_indices(coder, data, keys, rate_bits=rate_bits, proposal=proposal), code.index)
-
-    @jax.jit
-    def lengths(keys, index):
-        return jax.vmap(lambda key, i: coder.codelength(key, i, proposal, rate_bits=jnp.float32(rate_bits)))(
-            keys, index
-        )
-
-    bits = np.asarray(lengths(keys, code.index), float)
+    bits = np.asarray(_lengths(coder)(keys, code.index, proposal, jnp.float32(rate_bits)), float)
     return {
         "rate": 8 * len(data) / count,
         "error": float(bits.std(ddof=1) / np.sqrt(count)),
         "steps": float(np.mean(code.steps)),
     }
+
+
+@functools.cache
+def _encoder(coder):
+    return jax.jit(jax.vmap(coder.encode, (0, 0, None)))
+
+
+@functools.cache
+def _lengths(coder):
+    def length(key, index, proposal, rate):
+        return coder.codelength(key, index, proposal, rate_bits=rate)
+
+    return jax.jit(jax.vmap(length, (0, 0, None, None)))

@@ -78,6 +78,10 @@ def erasing() -> np.ndarray:
     return np.array([[1 - ERASE, ERASE, 0], [0, ERASE, 1 - ERASE]])
 
 
+def rate_of(single: np.ndarray, n: int, count: int, rate_bits: float) -> dict[str, float]:
+    return measure(recjax.RingToss(), blocks(single, n), count, rate_bits)
+
+
 def slope(lengths, values) -> float:
     """Of a line through values against log2 n."""
     return float(np.polyfit(np.log2(lengths), values, 1)[0])
@@ -85,24 +89,24 @@ def slope(lengths, values) -> float:
 
 def figure(full: bool, point: Points) -> Results:
     """Redundancies against the length of blocks."""
-    count = 20_000 if full else 1500
-    exact = [point(f"symmetric {n}", lambda n=n: symmetric_redundancy(n)) for n in LENGTHS]
+    count = 20_000 if full else 1000
+    channels = {
+        "binary symmetric": (symmetric(), (1, 2, 3, 4, 5, 6, 7) if full else (1, 3, 5)),
+        "binary erasure": (erasing(), (1, 2, 3, 4, 5) if full else (1, 2, 4)),
+    }
+    exact = [point(f"exact {n}", lambda n=n: symmetric_redundancy(n)) for n in LENGTHS]
     dimensions = (1, 2, 4, 8, 16, 32, 64, *((128, 256) if full else ()))
     gaussian = [point(f"gaussian {n}", lambda n=n: gaussian_redundancy(n)) for n in dimensions]
     measured, details = [], {}
-    for name, single, most in (("symmetric", symmetric(), 7 if full else 5), ("erasing", erasing(), 5 if full else 4)):
-        lengths = range(1, most + 1)
+    for name, (single, lengths) in channels.items():
         information = float(recjax.mutual_information_bits(blocks(single, 1)))
         found = [
-            point(f"{name}, ring toss {n}", lambda n=n, single=single, rate=n * information: measure(
-                recjax.RingToss(), blocks(single, n), count, rate
-            ))
+            point(f"{name} {n}", lambda n=n, single=single, rate=n * information: rate_of(single, n, count, rate))
             for n in lengths
-        ]  # fmt: skip
+        ]
         gaps = [f["rate"] - n * information for f, n in zip(found, lengths, strict=True)]
-        label = f"{'binary symmetric' if name == 'symmetric' else 'binary erasure'}, ring toss"
-        measured.append(Curve.with_errors(label, lengths, gaps, [f["error"] for f in found]))
-        details[label] = found
+        measured.append(Curve.with_errors(f"{name}, ring toss", lengths, gaps, [f["error"] for f in found]))
+        details[f"{name}, ring toss"] = found
     large = [i for i, n in enumerate(LENGTHS) if n >= 1000]
     details |= {
         "slope, binary symmetric, n >= 1000": slope([LENGTHS[i] for i in large], [exact[i] for i in large]),

@@ -35,8 +35,8 @@ class HybridIndex(NamedTuple):
         rank: the 0-based number of the candidate.
     """
 
-    cell: UInt32[Array, "*event"]
-    rank: UInt32[Array, ""]
+    cell: UInt32[Array | np.ndarray, "*event"]
+    rank: UInt32[Array | np.ndarray, ""]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
