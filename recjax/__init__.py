@@ -12,6 +12,7 @@ _PUBLIC = {
     "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
     "distributions": (
         "Categorical",
+        "Channel",
         "Laplace",
         "Normal",
         "Pair",
@@ -24,16 +25,20 @@ _PUBLIC = {
     "limits": (
         "a_star_log_index_bound_bits",
         "branch_and_bound_steps_bound",
+        "channel_rate_bound_bits",
         "channel_simulation_bits",
         "channel_simulation_bounds_bits",
         "expected_steps",
+        "functional_information_bits",
         "gprs_log_index_bound_bits",
         "gprs_rate_bound_bits",
         "greedy_rejection_coder_steps_bound",
         "greedy_rejection_entropy_bound_bits",
         "hockey_stick",
         "kl_bits",
+        "mutual_information_bits",
         "renyi_inf_bits",
+        "ring_toss_rate_bound_bits",
         "width_function",
     ),
     "modalities": ("Signal", "load", "save"),
@@ -42,13 +47,17 @@ _PUBLIC = {
         "AStarCoder",
         "BranchAndBoundGPRS",
         "Code",
+        "DitheredQuantizer",
         "GPRS",
         "GreedyRejectionCoder",
         "GreedyRejectionSampler",
+        "HybridCoder",
+        "HybridIndex",
         "MinimalRandomCoder",
         "OrderedRandomCoder",
         "ParallelGPRS",
         "RejectionSampler",
+        "RingToss",
         "Status",
     ),
 }
@@ -61,6 +70,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.codec import decompress_batch as decompress_batch
     from recjax.codec import load_prior as load_prior
     from recjax.distributions import Categorical as Categorical
+    from recjax.distributions import Channel as Channel
     from recjax.distributions import Laplace as Laplace
     from recjax.distributions import Normal as Normal
     from recjax.distributions import Pair as Pair
@@ -71,16 +81,20 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.errors import FormatError as FormatError
     from recjax.limits import a_star_log_index_bound_bits as a_star_log_index_bound_bits
     from recjax.limits import branch_and_bound_steps_bound as branch_and_bound_steps_bound
+    from recjax.limits import channel_rate_bound_bits as channel_rate_bound_bits
     from recjax.limits import channel_simulation_bits as channel_simulation_bits
     from recjax.limits import channel_simulation_bounds_bits as channel_simulation_bounds_bits
     from recjax.limits import expected_steps as expected_steps
+    from recjax.limits import functional_information_bits as functional_information_bits
     from recjax.limits import gprs_log_index_bound_bits as gprs_log_index_bound_bits
     from recjax.limits import gprs_rate_bound_bits as gprs_rate_bound_bits
     from recjax.limits import greedy_rejection_coder_steps_bound as greedy_rejection_coder_steps_bound
     from recjax.limits import greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits
     from recjax.limits import hockey_stick as hockey_stick
     from recjax.limits import kl_bits as kl_bits
+    from recjax.limits import mutual_information_bits as mutual_information_bits
     from recjax.limits import renyi_inf_bits as renyi_inf_bits
+    from recjax.limits import ring_toss_rate_bound_bits as ring_toss_rate_bound_bits
     from recjax.limits import width_function as width_function
     from recjax.modalities import Signal as Signal
     from recjax.modalities import load as load
@@ -90,12 +104,16 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import AStarCoder as AStarCoder
     from recjax.samplers import BranchAndBoundGPRS as BranchAndBoundGPRS
     from recjax.samplers import Code as Code
+    from recjax.samplers import DitheredQuantizer as DitheredQuantizer
     from recjax.samplers import GreedyRejectionCoder as GreedyRejectionCoder
     from recjax.samplers import GreedyRejectionSampler as GreedyRejectionSampler
+    from recjax.samplers import HybridCoder as HybridCoder
+    from recjax.samplers import HybridIndex as HybridIndex
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import ParallelGPRS as ParallelGPRS
     from recjax.samplers import RejectionSampler as RejectionSampler
+    from recjax.samplers import RingToss as RingToss
     from recjax.samplers import Status as Status
 
 

@@ -110,6 +110,16 @@ def sign_and_tail(bits: UInt32[Array, "..."], dtype=jnp.float32) -> tuple[Bool[A
     return (bits >> 31) == 0, (magnitude + 0.5) * _INV_2_32
 
 
+def bits_at_quantile(quantile: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """The random bits whose ``sign_and_tail`` lie at quantile / 2^32: in the upper half they count from its end.
+
+    >>> import jax.numpy as jnp
+    >>> normal(bits_at_quantile(jnp.uint32([1 << 30, 3 << 30]))).round(2).tolist()
+    [-0.67..., 0.67...]
+    """
+    return jnp.where(quantile >> 31 == 0, quantile, quantile ^ jnp.uint32(0x7FFFFFFF))
+
+
 def _from_median(bits, dtype):
     """The distance of that variable from 1/2, taken from the integer so that small values keep their precision."""
     magnitude = (bits & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32)

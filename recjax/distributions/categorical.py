@@ -70,11 +70,11 @@ class Categorical(Distribution):
         return jnp.sum(u[..., None] > ends, -1, dtype=jnp.int32)
 
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
-        ends = jnp.cumsum(self._weights(), -1, dtype=jnp.uint32)
+        ends = jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
         place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)
         return jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)
 
-    def _weights(self) -> UInt32[Array, "*event K"]:
+    def weights(self) -> UInt32[Array, "*event K"]:
         """Whole numbers in proportion to the probabilities, with a sum of at most 2^31.
 
         Made of single roundings and integer operations: compilers cannot change a bit of them.

@@ -9,6 +9,10 @@ from recjax.limits.bounds import gprs_rate_bound_bits as gprs_rate_bound_bits
 from recjax.limits.bounds import greedy_rejection_coder_steps_bound as greedy_rejection_coder_steps_bound
 from recjax.limits.bounds import greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits
 from recjax.limits.bounds import hockey_stick as hockey_stick
+from recjax.limits.channels import channel_rate_bound_bits as channel_rate_bound_bits
+from recjax.limits.channels import functional_information_bits as functional_information_bits
+from recjax.limits.channels import mutual_information_bits as mutual_information_bits
+from recjax.limits.channels import ring_toss_rate_bound_bits as ring_toss_rate_bound_bits
 from recjax.limits.divergences import channel_simulation_bits as channel_simulation_bits
 from recjax.limits.divergences import kl_bits as kl_bits
 from recjax.limits.divergences import renyi_inf_bits as renyi_inf_bits

@@ -2,25 +2,29 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt32
+from jaxtyping import Array
 
 from recjax.bits import heap_path, range_coder, stream, zipf
 from recjax.errors import FormatError
-from recjax.samplers import interval, tree
+from recjax.samplers import dithered_stream, hybrid_stream, interval, ring_toss_stream, tree
 from recjax.samplers.base import Coder
 from recjax.samplers.codelength import budget_exponent, depth_rate
+from recjax.samplers.dithered import DitheredQuantizer
 from recjax.samplers.global_coder import ExactCoder, GlobalCoder
+from recjax.samplers.hybrid import HybridCoder
 from recjax.samplers.minimal_random import MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS
+from recjax.samplers.ring_toss import RingToss
 from recjax.samplers.tree_coder import TreeCoder
 
 
-def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, rate_bits: float) -> bytes:
+def write_indices(coder: Coder, keys: Array, index: Any, *, rate_bits: float, proposal: Any = None) -> bytes:
     """The indices of ``coder`` as bytes: the sum of their ``codelength`` and a few bits for all of them together.
 
     The exponent of ordered random coding is rounded to 1/64, and its code binned as in `recjax.bits.zipf`: the sum is
@@ -29,8 +33,9 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     Args:
         coder: any coder of this package, but for budgets of 0 bits, which need no file.
         keys: the keys of the samples, known to the reader.
-        index: the indices, in a batch.
+        index: the indices, in a batch: uint32 [n] or [n, 4], or what else the coder sends.
         rate_bits: the divergence in bits that the code is tuned for, known to the reader.
+        proposal: that of all samples, known to the reader; needed by `RingToss`, `HybridCoder` and `DitheredQuantizer`.
 
     Raises:
         ValueError: the coder's indices have no such code, an index is out of range, or there is not one for every key.
@@ -43,6 +48,8 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     >>> bool((read_indices(coder, data, keys, rate_bits=2.0) == index).all())
     True
     """
+    if own := _own_stream(coder, proposal):
+        return own.write(coder, index, keys, proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         _number_code(coder, rate_bits)  # refuses what has no code
         assert isinstance(coder, GlobalCoder)
@@ -66,13 +73,15 @@ def write_indices(coder: Coder, keys: Array, index: UInt32[Array, "n ..."], *, r
     return heap_path.encode_paths(depths, branches, frequencies, _exponent(rate_bits))
 
 
-def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float) -> UInt32[np.ndarray, "n ..."]:
-    """The indices that `write_indices` wrote with the same coder, keys and rate.
+def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float, proposal: Any = None) -> Any:
+    """The indices that `write_indices` wrote with the same coder, keys, rate and proposal.
 
     Raises:
         FormatError: if no such indices have the code ``data``.
         ValueError: as `write_indices`.
     """
+    if own := _own_stream(coder, proposal):
+        return own.read(coder, data, keys, proposal, rate_bits)
     if not isinstance(coder, TreeCoder):
         return _read_numbers(coder, data, len(keys), rate_bits).astype(np.uint32)
     state = {"nodes": _roots(keys), "cut": None}
@@ -91,6 +100,15 @@ def read_indices(coder: Coder, data: bytes, keys: Array, *, rate_bits: float) ->
     row, level = np.nonzero(branches & (places < 128))
     bits[row, places[row, level]] = 1
     return np.packbits(bits, axis=1).view(">u4").astype(np.uint32)
+
+
+def _own_stream(coder, proposal):
+    """The module that writes the indices of a coder whose code hangs on the proposal, or None."""
+    streams = {DitheredQuantizer: dithered_stream, HybridCoder: hybrid_stream, RingToss: ring_toss_stream}
+    own = next((streams[kind] for kind in streams if isinstance(coder, kind)), None)
+    if own and proposal is None:
+        raise ValueError(f"proposal is needed: the code of a {type(coder).__name__} hangs on it")
+    return own
 
 
 def _checked(index, shape, limit):

@@ -1,0 +1,116 @@
+"""Channels as proposals: what a receiver knows who knows the law of the inputs, and of the outputs of each."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
+
+from recjax.distributions.base import Distribution, Violations, concrete, family, raise_first
+from recjax.distributions.pair import Pair, pair_of, register_pair, violations
+from recjax.distributions.stand_in import StandIn
+
+_SLACK = 1e-4  # nats by which rounding may lift a ratio over the bound
+
+
+@family
+class Channel(StandIn):
+    """A proposal P with finitely many inputs x, the law of each one's outputs, and one bound M on their ratios.
+
+    As a proposal for coders it is P, except that the largest density ratio of every target counts as M, which bounds
+    r_x = dP_{y|x} / dP for all inputs. Each input has a whole number of equal shares of the probability.
+
+    Args:
+        shares: the probabilities of the inputs, as positive integers [n] up to a common factor.
+        targets: the laws of the outputs, a distribution whose parameters have a leading axis of n inputs.
+        proposal: P, that of the outputs or any other that dominates them.
+        max_ratio_bits: log2 M; the least possible by default.
+
+    Raises:
+        ValueError: shares are not positive integers with a sum of at most 2^24, shapes do not fit, a ratio is
+            unbounded, or ``max_ratio_bits`` is less than log2 of the largest of them.
+
+    >>> import recjax
+    >>> inputs = recjax.Normal(jnp.array([-1.0, 0.0, 1.0]), jnp.full(3, 0.5))
+    >>> channel = Channel([1, 2, 1], inputs, recjax.Normal(0.0, 1.0))
+    >>> int(channel.acceptance(jnp.float32(0.9), jnp.float32(0.5))), channel.total  # only the input 1
+    (4194304, 16777216)
+    """
+
+    shares: Int[Array, "n"]
+    targets: Any
+    proposal: Distribution
+    log_max: Float[Array, ""]
+
+    total: ClassVar[int] = 1 << 24
+    """The sum of all shares, once they are scaled."""
+
+    def __init__(
+        self, shares: ArrayLike, targets: Any, proposal: Distribution, max_ratio_bits: ArrayLike | None = None
+    ) -> None:
+        known = np.asarray(shares)
+        if known.ndim != 1 or not np.issubdtype(known.dtype, np.integer) or np.any(known < 1) or not known.size:
+            raise ValueError("shares must be positive whole numbers, one an input")
+        if known.sum() > self.total:
+            raise ValueError(f"shares must not sum to more than 2^24, got {known.sum()}")
+        if isinstance(proposal, Channel):
+            raise ValueError("proposal: it must not be a channel itself")
+        shape = (known.size, *getattr(proposal, "event_shape", ()))
+        if getattr(targets, "event_shape", None) != shape:
+            raise ValueError(f"targets: their shape must be {shape}, got {getattr(targets, 'event_shape', None)}")
+        for target in (jax.tree.map(lambda x, i=i: x[i], targets) for i in range(known.size)):
+            if (values := concrete((target, proposal))) is not None:
+                raise_first(violations(pair_of(*values), bounded=True))
+        least = jnp.max(jax.vmap(lambda target: pair_of(target, proposal).log_ratio_max())(targets))
+        log_max = least if max_ratio_bits is None else jnp.asarray(max_ratio_bits, proposal.dtype) * np.log(2)
+        log_max = log_max.astype(proposal.dtype)
+        if (values := concrete((least, log_max))) is not None and not values[0] <= values[1] + _SLACK:
+            raise ValueError(f"max_ratio_bits must be at least {values[0] / np.log(2):.4f}, got {max_ratio_bits}")
+        # shares of 2^24 that sum to it exactly: those left over go to the first inputs
+        scaled = known.astype(np.int64) * self.total // known.sum()
+        scaled += np.arange(known.size) < self.total - scaled.sum()
+        values = jnp.asarray(scaled, jnp.int32), targets, proposal, log_max
+        for name, value in zip(self.parameters, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def log_ratios(self, y: Float[Array, "*event"]) -> Float[Array, "n"]:
+        """ln r_x(y) of every input."""
+        return jax.vmap(lambda target: pair_of(target, self.proposal).log_ratio(y))(self.targets)
+
+    def acceptance(self, y: Float[Array, "*event"], gap: Float[Array, ""]) -> Int[Array, ""]:
+        """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap] as a whole number out of ``total``."""
+        return jnp.sum(jnp.where(gap > self.log_max - self.log_ratios(y), self.shares, 0))
+
+
+@register_pair(object, Channel)
+class ChannelPair(Pair):
+    """A target, one of the channel's or any other whose density ratio M bounds."""
+
+    def __init__(self, target: Any, proposal: Channel) -> None:
+        super().__init__(target, proposal)
+        self.inner = pair_of(target, proposal.proposal)
+
+    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+        return self.inner.log_ratio(x)
+
+    def log_ratio_max(self) -> Float[Array, ""]:
+        return self.proposal.log_max
+
+    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return self.inner.widths(log_h)
+
+    def kl(self) -> Float[Array, ""] | None:
+        return self.inner.kl()
+
+    def violations(self) -> Violations:
+        return self.inner.violations()
+
+    def bound_violations(self) -> Violations:
+        return self.inner.bound_violations()
+
+    def width_violations(self) -> Violations:
+        # among these because, unlike the others, they are looked at one example at a time
+        over = ~(self.inner.log_ratio_max() <= self.proposal.log_max + _SLACK)
+        return [("target: its largest density ratio exceeds the channel's", over)]

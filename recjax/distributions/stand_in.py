@@ -1,0 +1,39 @@
+"""Proposals that stand for another distribution and add something to it."""
+
+import numpy as np
+from jaxtyping import Array, Float, UInt32
+
+from recjax.distributions.base import Distribution, Violations
+
+
+class StandIn(Distribution):
+    """The distribution ``proposal``, under another type.
+
+    Attributes:
+        proposal: the distribution itself.
+    """
+
+    proposal: Distribution
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.proposal.event_shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.proposal.dtype
+
+    def violations(self) -> Violations:
+        return self.proposal.violations()
+
+    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+        return self.proposal.log_prob(x)
+
+    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+        return self.proposal.cdf(x)
+
+    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+        return self.proposal.icdf(u)
+
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
+        return self.proposal.sample_from_bits(bits)
