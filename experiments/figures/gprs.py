@@ -5,7 +5,14 @@ with Relative Entropy Coding*, theorems 4.2.7 and 5.2.5. The channel with mutual
 N(mu, s^2) with s = 2^-I and mu from N(0, 1 - s^2). Steps against D_inf: D_KL = 1.55 bits, which fits the published
 points (what they were made with is not said).
 
-AGREEMENT
+Ours over published: steps of split on sample 0.98 to 1.05 (means; medians are equal), also against D_inf, 0.98 to
+1.03; medians of global GPRS 1.00 to 1.02. The published steps of dyadic splits are nearer to the depth of our nodes
+(0.96 to 1.04) than to the nodes we examine (1.05 to 1.11). The published A* coding counts about two steps more, up to
+D_inf = 11 bits; beyond, the ratio is largest outside the quantiles of the proposal that can be drawn (9.2 standard
+deviations), where ours does not look, while the published search runs into its limit of 161 nodes. The paper's formulas
+for code lengths, applied to ours: dyadic 0.98 to 0.99 (1.14 at 0.1 bits, a mean of rare events); global 0.97 to 1.06,
+its published search was cut at about 66 candidates, ours at 4096. Our own codes, of "code length", are shorter. What
+formula the published lengths of split on sample have is not known.
 """
 
 import functools
@@ -88,7 +95,7 @@ def figure(full: bool, point: Points) -> Results:
     }
     steps, bits = [], []
     for label, values in channels.items():
-        steps += _mean_and_median(label, information, values["steps"])
+        steps += _mean_and_median(label, information, values["steps"])[: 1 if label == "GPRS, dyadic" else 2]
         bits.append(mean_curve(f"{label}, mean", information, values["bits"]))
     steps.append(median_curve("GPRS, global, median", few, of_global["steps"]))
     bits.append(mean_curve("GPRS, global, mean", few, of_global["bits"]))

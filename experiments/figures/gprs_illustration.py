@@ -40,29 +40,37 @@ def bound(x: np.ndarray) -> np.ndarray:
 
 def candidates(count: int, processes: int) -> tuple[np.ndarray, np.ndarray]:
     """Times and places of the first candidates of a list, which ``processes`` own in turns."""
-    index = jnp.arange(count, dtype=jnp.uint32)
-    places = jax.vmap(lambda k: decode(KEY, k, P))(index)
-    bits = randomness.coordinate_bits(randomness.stream_key(KEY, Stream.ARRIVAL), index, 1)[:, 0]
-    gaps = np.asarray(randomness.exponential(bits), np.float64)
+
+    @jax.jit
+    def draw(index):
+        bits = randomness.coordinate_bits(randomness.stream_key(KEY, Stream.ARRIVAL), index, 1)[:, 0]
+        return randomness.exponential(bits), jax.vmap(lambda k: decode(KEY, k, P))(index)
+
+    gaps, places = (np.asarray(part, np.float64) for part in draw(jnp.arange(count, dtype=jnp.uint32)))
     times = np.zeros(count)
     for process in range(processes):
         times[process::processes] = processes * np.cumsum(gaps[process::processes])
-    return times, np.asarray(places, np.float64)
+    return times, places
 
 
 def path(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times, places and intervals [low, high] of the nodes on the way to one, split on samples."""
-    streams = [tree.stream_words(KEY, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL)]
-    number = int.from_bytes(np.asarray(index, ">u4").tobytes(), "big")
-    node, time, rows = tree.root(), 0.0, []
-    for bit in [*format(number, "b")[1:], None]:
-        time += float(randomness.exponential(node.draws(streams[1])[0]) / node.mass(jnp.float32))
-        point = node.point(streams[0])
-        rows.append((time, *(float(tree.sample_at(P, quantile)) for quantile in (point, node.low, node.high))))
-        if bit is not None:
-            node = node.child(jnp.asarray(bit == "1"), point)
-    times, places, low, high = np.array(rows).T
-    return times, places, np.stack([low, high], axis=1)
+
+    @jax.jit
+    def visit(node, right):
+        candidate, arrival = (tree.stream_words(KEY, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
+        gap = randomness.exponential(node.draws(arrival)[0]) / node.mass(jnp.float32)
+        point = node.point(candidate)
+        drawn = [tree.sample_at(P, quantile) for quantile in (point, node.low, node.high)]
+        return jnp.stack([gap, *drawn]), node.child(right, point)
+
+    bits = format(int.from_bytes(np.asarray(index, ">u4").tobytes(), "big"), "b")
+    node, rows = tree.root(), []
+    for bit in bits[1:] + "0":  # the child of the last node is not visited
+        row, node = visit(node, jnp.asarray(bit == "1"))
+        rows.append(np.asarray(row, np.float64))
+    gaps, places, low, high = np.array(rows).T
+    return np.cumsum(gaps), places, np.stack([low, high], axis=1)
 
 
 def search(processes: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -3,17 +3,14 @@
 Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023, on parallel search. The target is N(2, 1/100) over
 N(0, 1): D_KL 5.49 bits, the largest ratio 75.4. Processes advanced in the order of time take (75.4 + J - 1) / J steps
 each in the mean; the message is the process (log2 J bits) and its own number of the candidate. The paper has no such
-figure: ours is drawn beside an independent simulation in NumPy, whose processes ran in lock-step, which takes more steps
-where J is large (2.05 instead of 1.58 for J = 128).
-
-AGREEMENT
+figure: ours is drawn beside an independent simulation in NumPy. Its processes ran in lock-step, which takes more steps
+(ours over simulated 0.95 for J = 2, 0.77 for J = 128: what the formula says); messages agree within 0.03 bits.
 """
 
 import functools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import recjax
@@ -54,8 +51,7 @@ def figure(full: bool, point: Points) -> Results:
 
     peak, simulated = 2 ** float(recjax.renyi_inf_bits(Q, P)), "independent simulation in NumPy"
     reference = [
-        Curve(simulated, tuple(REFERENCE), tuple(row[column] for row in REFERENCE.values()), kind="published")
-        for column in (0, 1)
+        Curve(simulated, tuple(REFERENCE), tuple(row[column] for row in REFERENCE.values())) for column in (0, 1)
     ]
     per_process = tuple((peak + j - 1) / j for j in processes)
     kl = float(recjax.kl_bits(Q, P))
