@@ -7,6 +7,7 @@ import pytest
 from laws import SIGMAS, codes, error, keys, law, mean_is
 
 import recjax
+from experiments.many_targets import gaussian
 from recjax.samplers.tree import depth_of
 
 TREES = {
@@ -75,17 +76,6 @@ def test_coders_over_trees(pair):
             assert agrees(normal_codes(coder, pair).steps, TABLE[pair][name], 6000), name
     depth = np.asarray(jax.vmap(depth_of)(normal_codes(TREES["AS*"], pair).index))
     assert agrees(depth, TABLE[pair]["depth of AS*"], 6000)
-
-
-def gaussian(kl_bits, d_inf_bits):
-    """(m, s) with these divergences from N(0, 1)."""
-    low, high = 0.0, 1 - 2.0**-d_inf_bits  # of 1 - s, with which the divergence grows
-    for _ in range(100):
-        s = 1 - 0.5 * (low + high)
-        square = 2 * (1 - s * s) * (d_inf_bits * np.log(2) + np.log(s))
-        kl = (0.5 * (s * s + square - 1) - np.log(s)) / np.log(2)
-        low, high = (low, 0.5 * (low + high)) if kl > kl_bits else (0.5 * (low + high), high)
-    return float(np.sqrt(square)), float(s)
 
 
 # Mean steps at KL = 3 bits, digitised from the poster of *Faster relative entropy coding with greedy rejection coding*
