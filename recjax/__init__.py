@@ -48,6 +48,7 @@ _PUBLIC = {
         "MinimalRandomCoder",
         "OrderedRandomCoder",
         "ParallelGPRS",
+        "PoissonPrivate",
         "RejectionSampler",
         "Status",
     ),
@@ -95,6 +96,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import ParallelGPRS as ParallelGPRS
+    from recjax.samplers import PoissonPrivate as PoissonPrivate
     from recjax.samplers import RejectionSampler as RejectionSampler
     from recjax.samplers import Status as Status
 
