@@ -33,6 +33,8 @@ _PUBLIC = {
         "greedy_rejection_entropy_bound_bits",
         "hockey_stick",
         "kl_bits",
+        "poisson_private_epsilon",
+        "poisson_private_log_index_bound_bits",
         "renyi_inf_bits",
         "width_function",
     ),
@@ -81,6 +83,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.limits import greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits
     from recjax.limits import hockey_stick as hockey_stick
     from recjax.limits import kl_bits as kl_bits
+    from recjax.limits import poisson_private_epsilon as poisson_private_epsilon
+    from recjax.limits import poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits
     from recjax.limits import renyi_inf_bits as renyi_inf_bits
     from recjax.limits import width_function as width_function
     from recjax.modalities import Signal as Signal

@@ -15,7 +15,7 @@ from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
 from recjax.samplers import driver
 from recjax.samplers.arrivals import Time, arrival_times, time_value, zero_time
-from recjax.samplers.base import Code
+from recjax.samplers.base import Code, batch_of
 from recjax.samplers.global_coder import ExactCoder
 
 _WIDTH = 32  # candidates at a time; a fixed number, because what is examined next depends on what has been
@@ -85,9 +85,12 @@ class PoissonPrivate(ExactCoder):
 
     def encode_batch(self, keys: Array, targets: Any, proposal: Any, *, private_keys: Array | None = None) -> Code:
         """As `Coder.encode_batch`, with a private key for every example."""
-        if not hasattr(keys, "dtype") or private_keys is None or np.shape(keys) != np.shape(private_keys):
-            raise ValueError("keys must be an array of keys, and private_keys another, as many")
-        return super().encode_batch(jax.vmap(_both)(keys, private_keys), targets, proposal)
+        batch = batch_of(keys)
+        if private_keys is None or batch_of(private_keys) != batch:
+            raise ValueError("private_keys are needed, one secret and fresh key for every example")
+        if len(batch) == 1:
+            keys = jax.vmap(_both)(keys, private_keys)
+        return super().encode_batch(keys, targets, proposal)
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
         return driver.encode(self, key[:2], target, proposal, key[2:])
@@ -136,8 +139,9 @@ class PoissonPrivate(ExactCoder):
         """The times from each candidate of the chunk to the next: sums of as many exponentials as lie between."""
         before = jnp.concatenate([carry.passed[None], chunk.index[:-1] + 1])
         count = jnp.maximum(chunk.index + 1 - before, 1).astype(jnp.int32).astype(dtype)
-        words = randomness.coordinate_bits(chunk.words[Stream.ARRIVAL], chunk.index[0], 2)
-        return jax.random.gamma(jax.random.wrap_key_data(words, impl="threefry2x32"), count, dtype=dtype)
+        words = randomness.coordinate_bits(chunk.words[Stream.ARRIVAL], chunk.index, 2)
+        keys = jax.random.wrap_key_data(words, impl="threefry2x32")
+        return jax.vmap(lambda key, n: jax.random.gamma(key, n, dtype=dtype))(keys, count)
 
 
 @jax.tree_util.register_dataclass
@@ -158,7 +162,7 @@ def _both(key, private_key):
     """The words of both keys in one array, as the shared machinery passes one key."""
     if private_key is None:
         raise ValueError("private_key is needed: a secret and fresh key, without which the index is not private")
-    words = randomness.key_words(key), randomness.key_words(private_key)
+    words = randomness.key_words(jnp.asarray(key)), randomness.key_words(jnp.asarray(private_key))
     if (known := concrete(words)) is not None and (known[0] == known[1]).all():
         raise ValueError("private_key must not be the shared key")
     return jnp.concatenate(words)
