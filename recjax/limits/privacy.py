@@ -15,10 +15,10 @@ def poisson_private_epsilon(mechanism_epsilon: Float[Array, "*n"], alpha: float)
     """2 alpha epsilon, in nats: the privacy of index and shared randomness of ``PoissonPrivate`` together.
 
     For a mechanism Q_x that is epsilon-differentially private, q_x(z) <= e^epsilon q_x'(z) for neighbours x, x'. Given
-    candidates z_k and even their times t_k, index k has probability w_k / (w_1 + w_2 + ...), w_k = (t_k / r_x(z_k))^-alpha:
-    both parts change by at most a factor e^(alpha epsilon). The sum may end anywhere, so that lists of any
-    length keep the promise. Published beside it, not proven here: (epsilon, delta)-private mechanisms become
-    (2 alpha epsilon, 2 delta)-private, and epsilon may be a multiple of a metric d(x, x').
+    candidates z_k and even their times t_k, the probability of k is w_k / (w_1 + w_2 + ...) with
+    w_k = (t_k / r_x(z_k))^-alpha, of which both parts change by at most a factor e^(alpha epsilon). The sum may end
+    anywhere, so that lists of any length keep the promise. Published beside it, not proven here: (epsilon,
+    delta)-private mechanisms become (2 alpha epsilon, 2 delta)-private, and epsilon may be a multiple of a metric.
 
     Args:
         mechanism_epsilon: epsilon of the mechanism, positive.
@@ -40,8 +40,8 @@ def poisson_private_epsilon(mechanism_epsilon: Float[Array, "*n"], alpha: float)
 def poisson_private_log_index_bound_bits(kl: Float[Array, "*n"], alpha: float) -> Float[Array, "*n"]:
     """E[log2 K] <= D_KL + log2(3.56) / min((alpha - 1) / 2, 1) for ``PoissonPrivate``.
 
-    The second part falls from infinity at alpha = 1 to 1.83 bits at alpha = 3 and beyond; measured values are 1.5 to 4
-    bits below the bound.
+    The second part falls from infinity at alpha = 1 to 1.83 bits at alpha = 3 and beyond. As published; measured means
+    were 1.6 to 3.8 bits below it at alpha = 2 and 4, 9 bits at 1.3.
 
     Raises:
         ValueError: alpha is not greater than 1.

@@ -43,7 +43,8 @@ class PoissonPrivate(ExactCoder):
 
     The search ends at the end of the list of ``max_steps`` candidates; it is never cut short, so that the index is as
     private for a short list. ``Status.MAX_STEPS`` says that a candidate beyond the list might have been chosen: the
-    sample is then not exact. That has a chance of about (max r)^alpha max_steps^(1 - alpha).
+    sample is then not exact, and ``steps`` is the whole list. That has a chance of about (max r)^alpha
+    max_steps^(1 - alpha).
 
     The promise is one about real numbers. Targets, ratios and sums are floating-point numbers here, and a mechanism
     whose samples are computed from secret data leaks through their low bits (Mironov, *On significance of the least

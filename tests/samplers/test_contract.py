@@ -61,7 +61,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Keyed(recjax.PoissonPrivate):
-    """The private coder with a private key that follows from the shared one, so that it can be called like the others."""
+    """The private coder with a private key that follows from the shared one: called like all others."""
 
     alpha: float = 3.0
 
