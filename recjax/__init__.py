@@ -37,6 +37,8 @@ _PUBLIC = {
         "hockey_stick",
         "kl_bits",
         "mutual_information_bits",
+        "poisson_private_epsilon",
+        "poisson_private_log_index_bound_bits",
         "renyi_inf_bits",
         "ring_toss_rate_bound_bits",
         "width_function",
@@ -56,6 +58,7 @@ _PUBLIC = {
         "MinimalRandomCoder",
         "OrderedRandomCoder",
         "ParallelGPRS",
+        "PoissonPrivate",
         "RejectionSampler",
         "RingToss",
         "Status",
@@ -93,6 +96,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.limits import hockey_stick as hockey_stick
     from recjax.limits import kl_bits as kl_bits
     from recjax.limits import mutual_information_bits as mutual_information_bits
+    from recjax.limits import poisson_private_epsilon as poisson_private_epsilon
+    from recjax.limits import poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits
     from recjax.limits import renyi_inf_bits as renyi_inf_bits
     from recjax.limits import ring_toss_rate_bound_bits as ring_toss_rate_bound_bits
     from recjax.limits import width_function as width_function
@@ -112,6 +117,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import MinimalRandomCoder as MinimalRandomCoder
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import ParallelGPRS as ParallelGPRS
+    from recjax.samplers import PoissonPrivate as PoissonPrivate
     from recjax.samplers import RejectionSampler as RejectionSampler
     from recjax.samplers import RingToss as RingToss
     from recjax.samplers import Status as Status

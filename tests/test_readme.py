@@ -26,7 +26,7 @@ def test_python_blocks_run(block, tmp_path, monkeypatch, capsys):
 
 
 def test_blocks_were_found():
-    assert len(BLOCKS) == 2 and len(COMMANDS) >= 5
+    assert len(BLOCKS) == 3 and len(COMMANDS) >= 5
 
 
 def test_commands_exist():

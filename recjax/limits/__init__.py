@@ -17,3 +17,5 @@ from recjax.limits.divergences import channel_simulation_bits as channel_simulat
 from recjax.limits.divergences import kl_bits as kl_bits
 from recjax.limits.divergences import renyi_inf_bits as renyi_inf_bits
 from recjax.limits.divergences import width_function as width_function
+from recjax.limits.privacy import poisson_private_epsilon as poisson_private_epsilon
+from recjax.limits.privacy import poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits

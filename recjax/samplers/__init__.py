@@ -17,5 +17,6 @@ from recjax.samplers.index_stream import write_indices as write_indices
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
+from recjax.samplers.poisson_private import PoissonPrivate as PoissonPrivate
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
 from recjax.samplers.ring_toss import RingToss as RingToss

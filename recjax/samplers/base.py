@@ -84,10 +84,8 @@ class Coder(abc.ABC):
         Raises:
             ValueError: as ``encode``, or there is not one key for every target.
         """
-        if not hasattr(keys, "dtype"):
-            raise ValueError(f"keys must be an array of keys, got {type(keys).__name__}")
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
-        batch = keys.shape if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys.shape[:-1]
+        batch = batch_of(keys)
         if len(batch) != 1 or sizes != {batch} or batch == (0,):
             raise ValueError(f"keys: a batch of keys {list(batch)} does not fit targets with leading axes {sizes}")
         if getattr(proposal, "event_shape", ()) != getattr(targets, "event_shape", ()):
@@ -125,6 +123,13 @@ class Coder(abc.ABC):
         Args:
             rate_bits: the expected divergence of targets from the proposal that the code is tuned for.
         """
+
+
+def batch_of(keys: Any) -> tuple[int, ...]:
+    """The batch axes of typed keys, or of raw ones; a ValueError if they are no array."""
+    if not hasattr(keys, "dtype"):
+        raise ValueError(f"keys must be an array of keys, got {type(keys).__name__}")
+    return keys.shape if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys.shape[:-1]
 
 
 def check_range(name: str, value: Any, low: int, high: int) -> None:

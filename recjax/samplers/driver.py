@@ -125,16 +125,17 @@ def decode(key: Array, index: UInt32[Array, ""], proposal: Distribution) -> Floa
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution) -> Code:
-    """Searches for one example."""
-    progress = _begin(rule, key, target, proposal)
+def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution, own_key: Array | None = None) -> Code:
+    """Searches for one example; the streams that a decoder does not need come from ``own_key``, if there is one."""
+    progress = _begin(rule, key, key if own_key is None else own_key, target, proposal)
     progress = _advance(rule, _CHUNK, target, proposal, progress, None)
     return _finish(key, proposal, progress)
 
 
-def _begin(rule, key, target, proposal):
+def _begin(rule, key, own_key, target, proposal):
     pair = pair_of(target, proposal)
-    words = jnp.stack([randomness.stream_key(key, s) for s in (Stream.CANDIDATE, Stream.ARRIVAL, Stream.ACCEPT)])
+    own = (randomness.stream_key(own_key, stream) for stream in (Stream.ARRIVAL, Stream.ACCEPT))
+    words = jnp.stack([randomness.stream_key(key, Stream.CANDIDATE), *own])
     invalid = any_violation(violations(pair, rule.bounded, rule.widths))
     status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     progress = Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
@@ -176,21 +177,23 @@ def _finish(key, proposal, progress):
     return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
 
 
-_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0)), static_argnums=0)
+_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
 _advance_lanes = jax.jit(jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1))
 _finish_lanes = jax.jit(jax.vmap(_finish))
 _take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
 _put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part), donate_argnums=0)
 
 
-def encode_lanes(rule: Rule, keys: Array, targets: Distribution, proposals: Distribution) -> Code:
+def encode_lanes(
+    rule: Rule, keys: Array, targets: Distribution, proposals: Distribution, own_keys: Array | None = None
+) -> Code:
     """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
 
     All searches run for a few chunks, then those that have not ended for a few more, and so forth; the longer a
     search has run, the wider its chunks. Lanes are gathered into slabs of few different sizes, so that few programs
     are compiled; a slab is filled up with copies of one of its lanes.
     """
-    progress = _begin_lanes(rule, keys, targets, proposals)
+    progress = _begin_lanes(rule, keys, keys if own_keys is None else own_keys, targets, proposals)
     chunk, spent = 16, 0
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
         for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * max(proposals.event_size // len(keys), 1))):
