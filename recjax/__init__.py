@@ -49,7 +49,9 @@ _PUBLIC = {
         "OrderedRandomCoder",
         "ParallelGPRS",
         "RejectionSampler",
+        "SpacePartitionedAStar",
         "Status",
+        "allot_bits",
     ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
@@ -96,7 +98,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import OrderedRandomCoder as OrderedRandomCoder
     from recjax.samplers import ParallelGPRS as ParallelGPRS
     from recjax.samplers import RejectionSampler as RejectionSampler
+    from recjax.samplers import SpacePartitionedAStar as SpacePartitionedAStar
     from recjax.samplers import Status as Status
+    from recjax.samplers import allot_bits as allot_bits
 
 
 def __getattr__(name: str) -> Any:

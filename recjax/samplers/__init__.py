@@ -14,4 +14,6 @@ from recjax.samplers.index_stream import write_indices as write_indices
 from recjax.samplers.minimal_random import MinimalRandomCoder as MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder as OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
+from recjax.samplers.partition import allot_bits as allot_bits
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
+from recjax.samplers.space_partitioning import SpacePartitionedAStar as SpacePartitionedAStar
