@@ -50,6 +50,7 @@ _PUBLIC = {
         "ParallelGPRS",
         "RejectionSampler",
         "SpacePartitionedAStar",
+        "SpacePartitionedGPRS",
         "Status",
         "allot_bits",
     ),
@@ -99,6 +100,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import ParallelGPRS as ParallelGPRS
     from recjax.samplers import RejectionSampler as RejectionSampler
     from recjax.samplers import SpacePartitionedAStar as SpacePartitionedAStar
+    from recjax.samplers import SpacePartitionedGPRS as SpacePartitionedGPRS
     from recjax.samplers import Status as Status
     from recjax.samplers import allot_bits as allot_bits
 

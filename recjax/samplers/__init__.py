@@ -17,3 +17,4 @@ from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
 from recjax.samplers.partition import allot_bits as allot_bits
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
 from recjax.samplers.space_partitioning import SpacePartitionedAStar as SpacePartitionedAStar
+from recjax.samplers.space_partitioning import SpacePartitionedGPRS as SpacePartitionedGPRS
