@@ -24,6 +24,7 @@ _PUBLIC = {
     "limits": (
         "a_star_log_index_bound_bits",
         "branch_and_bound_steps_bound",
+        "budget_bits_for_total_variation",
         "channel_simulation_bits",
         "channel_simulation_bounds_bits",
         "expected_steps",
@@ -41,6 +42,7 @@ _PUBLIC = {
         "AStar",
         "AStarCoder",
         "BranchAndBoundGPRS",
+        "BudgetedAStar",
         "Code",
         "GPRS",
         "GreedyRejectionCoder",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.errors import FormatError as FormatError
     from recjax.limits import a_star_log_index_bound_bits as a_star_log_index_bound_bits
     from recjax.limits import branch_and_bound_steps_bound as branch_and_bound_steps_bound
+    from recjax.limits import budget_bits_for_total_variation as budget_bits_for_total_variation
     from recjax.limits import channel_simulation_bits as channel_simulation_bits
     from recjax.limits import channel_simulation_bounds_bits as channel_simulation_bounds_bits
     from recjax.limits import expected_steps as expected_steps
@@ -92,6 +95,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import AStar as AStar
     from recjax.samplers import AStarCoder as AStarCoder
     from recjax.samplers import BranchAndBoundGPRS as BranchAndBoundGPRS
+    from recjax.samplers import BudgetedAStar as BudgetedAStar
     from recjax.samplers import Code as Code
     from recjax.samplers import GreedyRejectionCoder as GreedyRejectionCoder
     from recjax.samplers import GreedyRejectionSampler as GreedyRejectionSampler

@@ -6,6 +6,7 @@ from recjax.samplers.base import Code as Code
 from recjax.samplers.base import Coder as Coder
 from recjax.samplers.base import Status as Status
 from recjax.samplers.branch_and_bound_gprs import BranchAndBoundGPRS as BranchAndBoundGPRS
+from recjax.samplers.budgeted_a_star import BudgetedAStar as BudgetedAStar
 from recjax.samplers.gprs import GPRS as GPRS
 from recjax.samplers.greedy_rejection import GreedyRejectionSampler as GreedyRejectionSampler
 from recjax.samplers.greedy_rejection_coder import GreedyRejectionCoder as GreedyRejectionCoder
