@@ -105,7 +105,7 @@ def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "
 
 
 def budget_bits_for_total_variation(
-    kl: Float[Array, "*n"], total_variation: Float[Array, "*n"], renyi_inf: Float[Array, "*n"] = math.inf
+    kl: Float[Array, "*n"], total_variation: Float[Array, "*n"], renyi_inf: Float[Array, "*n"] | float = math.inf
 ) -> Float[Array, "*n"]:
     """log2 of the candidates with which `recjax.BudgetedAStar` is as close to its target as wanted.
 

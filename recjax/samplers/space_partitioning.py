@@ -1,7 +1,7 @@
 """A* and GPRS on a proposal that is cut into bins of equal mass."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +23,15 @@ _GROUP_BITS = 12
 class SpacePartitioned(ExactCoder):
     """A coder whose candidates come from the bins of a partition, and whose index is (bin, rank), uint32[2].
 
-    The rule that it is mixed with sees one list of candidates from P' = sum_j pi_j P|_{B_j}; the bin of each is drawn
-    from pi by the encoder alone, and the rank is the number of candidates before it in the bin.
+    The rule inside sees one list of candidates from P' = sum_j pi_j P|_{B_j}; the bin of each is drawn from pi by the
+    encoder alone, and the rank is the number of candidates before it in the bin.
 
     Args:
         bits: log2 of the bins of every component.
         max_steps: cap on the candidates examined.
     """
+
+    rule: ClassVar[ExactCoder]
 
     bits: tuple[int, ...] = (1,)
 
@@ -66,9 +68,9 @@ class SpacePartitioned(ExactCoder):
 
     def start(self, pair):
         counts = jnp.zeros(1 << min(self.total_bits, _GROUP_BITS), jnp.uint32)
-        return super().start(pair), counts, jnp.zeros(2, jnp.uint32)
+        return self.rule.start(pair), counts, jnp.zeros(2, jnp.uint32)
 
-    def log_ratios(self, pair, carry, words, index):
+    def log_ratios(self, pair: PartitionedPair, carry: Any, words: Array, index: Array) -> Array:
         def one(place):
             return pair.log_ratio((self.draw(words[Stream.CANDIDATE], place, pair.proposal), place[0]))
 
@@ -77,7 +79,7 @@ class SpacePartitioned(ExactCoder):
     def examine(self, pair, carry, chunk):
         inner, counts, chosen = carry
         places, groups = self._places(pair, counts, chunk.words, chunk.index)
-        verdict = super().examine(pair, inner, chunk)
+        verdict = self.rule.examine(pair, inner, chunk)
         which = verdict.index - chunk.index[0]
         chosen = jnp.where(which < chunk.index.size, places[jnp.minimum(which, chunk.index.size - 1)], chosen)
         counts = counts.at[groups].add((jnp.arange(groups.size) < verdict.used).astype(jnp.uint32))
@@ -93,7 +95,7 @@ class SpacePartitioned(ExactCoder):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SpacePartitionedAStar(SpacePartitioned, AStar):
+class SpacePartitionedAStar(SpacePartitioned):
     """A* with the proposal P cut into J equal-mass bins, which the search visits as often as the target makes worth it.
 
     He, Flamich and Hernández-Lobato, *Accelerating relative entropy coding with space partitioning*, NeurIPS 2024:
@@ -103,8 +105,8 @@ class SpacePartitionedAStar(SpacePartitioned, AStar):
     includes the arrival that ends the search: its mean is 1 + (1/J) sum_j max_{B_j} r, between 2 and 1 + 2^{D_inf}.
 
     The shares pi_j are those with the fewest steps, in proportion to max_{B_j} r; the paper has Q(B_j). The law of the
-    code is the same: seen from a bin, in its own time, the winner is the least J S / r(X) over its unit-rate arrivals
-    S, whatever pi is.
+    code is the same (up to 2^12 bins): in the own time of every bin the winner is the least J S / r(X) over unit-rate
+    arrivals S, whatever pi is.
 
     Args:
         bits: log2 of the bins of every component, such that J is 2 to their sum; 0 to 10 each and 30 in all. See
@@ -119,9 +121,11 @@ class SpacePartitionedAStar(SpacePartitioned, AStar):
     True
     """
 
+    rule = AStar()
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SpacePartitionedGPRS(SpacePartitioned, GPRS):
+class SpacePartitionedGPRS(SpacePartitioned):
     """GPRS with the proposal cut into J equal-mass bins: see ``SpacePartitionedAStar`` for bins, shares and index.
 
     The first arrival with T_k < sigma(r'(X_k)), r' = dQ/dP' (He, Flamich and Hernández-Lobato, NeurIPS 2024). Exact,
@@ -140,3 +144,6 @@ class SpacePartitionedGPRS(SpacePartitioned, GPRS):
     >>> bool(coder.decode(key, code.index, p) == code.sample)
     True
     """
+
+    rule = GPRS()
+    widths = True
