@@ -26,6 +26,7 @@ _PUBLIC = {
         "a_star_log_index_bound_bits",
         "branch_and_bound_steps_bound",
         "channel_rate_bound_bits",
+        "budget_bits_for_total_variation",
         "channel_simulation_bits",
         "channel_simulation_bounds_bits",
         "expected_steps",
@@ -48,6 +49,7 @@ _PUBLIC = {
         "AStar",
         "AStarCoder",
         "BranchAndBoundGPRS",
+        "BudgetedAStar",
         "Code",
         "DitheredQuantizer",
         "GPRS",
@@ -61,7 +63,10 @@ _PUBLIC = {
         "PoissonPrivate",
         "RejectionSampler",
         "RingToss",
+        "SpacePartitionedAStar",
+        "SpacePartitionedGPRS",
         "Status",
+        "allot_bits",
     ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
@@ -84,6 +89,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.errors import FormatError as FormatError
     from recjax.limits import a_star_log_index_bound_bits as a_star_log_index_bound_bits
     from recjax.limits import branch_and_bound_steps_bound as branch_and_bound_steps_bound
+    from recjax.limits import budget_bits_for_total_variation as budget_bits_for_total_variation
     from recjax.limits import channel_rate_bound_bits as channel_rate_bound_bits
     from recjax.limits import channel_simulation_bits as channel_simulation_bits
     from recjax.limits import channel_simulation_bounds_bits as channel_simulation_bounds_bits
@@ -108,6 +114,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import AStar as AStar
     from recjax.samplers import AStarCoder as AStarCoder
     from recjax.samplers import BranchAndBoundGPRS as BranchAndBoundGPRS
+    from recjax.samplers import BudgetedAStar as BudgetedAStar
     from recjax.samplers import Code as Code
     from recjax.samplers import DitheredQuantizer as DitheredQuantizer
     from recjax.samplers import GreedyRejectionCoder as GreedyRejectionCoder
@@ -120,7 +127,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.samplers import PoissonPrivate as PoissonPrivate
     from recjax.samplers import RejectionSampler as RejectionSampler
     from recjax.samplers import RingToss as RingToss
+    from recjax.samplers import SpacePartitionedAStar as SpacePartitionedAStar
+    from recjax.samplers import SpacePartitionedGPRS as SpacePartitionedGPRS
     from recjax.samplers import Status as Status
+    from recjax.samplers import allot_bits as allot_bits
 
 
 def __getattr__(name: str) -> Any:

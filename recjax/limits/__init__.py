@@ -2,6 +2,7 @@
 
 from recjax.limits.bounds import a_star_log_index_bound_bits as a_star_log_index_bound_bits
 from recjax.limits.bounds import branch_and_bound_steps_bound as branch_and_bound_steps_bound
+from recjax.limits.bounds import budget_bits_for_total_variation as budget_bits_for_total_variation
 from recjax.limits.bounds import channel_simulation_bounds_bits as channel_simulation_bounds_bits
 from recjax.limits.bounds import expected_steps as expected_steps
 from recjax.limits.bounds import gprs_log_index_bound_bits as gprs_log_index_bound_bits

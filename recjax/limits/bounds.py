@@ -104,6 +104,40 @@ def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "
     return 4.82 * kl
 
 
+def budget_bits_for_total_variation(
+    kl: Float[Array, "*n"], total_variation: Float[Array, "*n"], renyi_inf: Float[Array, "*n"] | float = math.inf
+) -> Float[Array, "*n"]:
+    """log2 of the candidates with which `recjax.BudgetedAStar` is as close to its target as wanted.
+
+    N >= 2^((D_KL + log2(e) / e + 1) / eps) candidates give a total variation of at most eps, by Markov's inequality
+    for log2 K (Flamich and Wells, *Some notes on the sample complexity of approximate channel simulation*, 2024). For
+    a bounded density ratio so do N >= 2^{D_inf} ln(1 / eps), mostly fewer: K is a mixture of geometric variables with
+    means of at most 2^{D_inf}. The lesser of both; round up for a budget.
+
+    Args:
+        kl: D_KL in bits.
+        total_variation: eps, in (0, 1].
+        renyi_inf: D_inf in bits, where it is known.
+
+    Raises:
+        ValueError: a concrete divergence is negative, or eps is not in (0, 1].
+
+    >>> round(float(budget_bits_for_total_variation(2.0, 0.5)), 4), round(
+    ...     float(budget_bits_for_total_variation(2.0, 0.01, 3.0)), 4
+    ... )
+    (7.0615, 5.2033)
+    """
+    values = concrete((kl, total_variation, renyi_inf))
+    if values is not None:
+        if not all((divergence >= 0).all() for divergence in (values[0], values[2])):
+            raise ValueError("kl and renyi_inf must not be negative")
+        if not ((values[1] > 0) & (values[1] <= 1)).all():
+            raise ValueError("total_variation must be in (0, 1]")
+    markov = a_star_log_index_bound_bits(kl) / total_variation
+    geometric = renyi_inf + jnp.log2(jnp.maximum(-jnp.log(total_variation), jnp.exp2(-renyi_inf)))
+    return jnp.minimum(markov, geometric)
+
+
 def hockey_stick(q: Distribution, p: Distribution, h: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
     """The hockey-stick divergence E_P[(r - h)^+] = w_Q(h) - h w_P(h), from 1 at h = 0 to 0 at the largest ratio.
 

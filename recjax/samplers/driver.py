@@ -6,7 +6,7 @@ Rules treat candidates one by one in order and all sums are exact, so results do
 
 import dataclasses
 import functools
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, any_violation
-from recjax.distributions.pair import Pair, pair_of, violations
+from recjax.distributions.pair import Pair, violations
 from recjax.randomness import Stream
 from recjax.samplers.base import Code, Status
 from recjax.samplers.varying import varying
@@ -31,7 +31,7 @@ class Chunk:
     """The candidates that a rule looks at next.
 
     Attributes:
-        index: their numbers.
+        index: their numbers in the search, which key their arrival times.
         log_ratio: ln r of each, -inf beyond the coder's last candidate.
         words: keys of the streams, by ``Stream``.
     """
@@ -61,7 +61,7 @@ class Verdict:
     carry: PyTree[Array]
     used: Int[Array, ""]
     stopped: Bool[Array, ""]
-    index: UInt32[Array, ""]
+    index: UInt32[Array, "..."]
 
 
 @jax.tree_util.register_dataclass
@@ -72,7 +72,7 @@ class Progress:
     words: UInt32[Array, "streams 2"]
     carry: PyTree[Array]
     steps: UInt32[Array, ""]
-    index: UInt32[Array, ""]
+    index: UInt32[Array, "..."]
     status: Int[Array, ""]
 
 
@@ -93,6 +93,25 @@ class Rule(Protocol):
     @property
     def cap(self) -> int:
         """The most steps that a search may take."""
+        ...
+
+    @property
+    def last_index(self) -> UInt32[np.ndarray, "..."]:
+        """The largest index that may be sent."""
+        ...
+
+    def pair(self, target: Any, proposal: Distribution) -> Pair:
+        """What the search knows about a target and its proposal."""
+        ...
+
+    def log_ratios(
+        self, pair: Pair, carry: PyTree[Array], words: UInt32[Array, "streams 2"], index: UInt32[Array, "n"]
+    ) -> Float[Array, "n"]:
+        """ln r of some candidates."""
+        ...
+
+    def draw(self, words: UInt32[Array, "2"], index: UInt32[Array, "..."], proposal: Distribution) -> Array:
+        """The candidate that an index stands for; ``words`` is the key of the candidates' stream."""
         ...
 
     def width(self, size: int) -> int:
@@ -116,12 +135,15 @@ class Rule(Protocol):
         ...
 
 
-@jax.jit
-def decode(key: Array, index: UInt32[Array, ""], proposal: Distribution) -> Float[Array, "*event"]:
+@functools.partial(jax.jit, static_argnums=0)
+def decode(rule: Rule, key: Array, index: UInt32[Array, "..."], proposal: Distribution) -> Float[Array, "*event"]:
     """Regenerates one candidate."""
-    words = randomness.stream_key(key, Stream.CANDIDATE)
-    bits = randomness.coordinate_bits(words, index, proposal.event_size)
-    return proposal.sample_from_bits(bits)
+    return rule.draw(randomness.stream_key(key, Stream.CANDIDATE), index, proposal)
+
+
+def candidate(words: UInt32[Array, "2"], index: UInt32[Array, ""], proposal: Distribution) -> Float[Array, "*event"]:
+    """A draw from the proposal, by its number."""
+    return proposal.sample_from_bits(randomness.coordinate_bits(words, index, proposal.event_size))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -129,38 +151,36 @@ def encode(rule: Rule, key: Array, target: Distribution, proposal: Distribution,
     """Searches for one example; the streams that a decoder does not need come from ``own_key``, if there is one."""
     progress = _begin(rule, key, key if own_key is None else own_key, target, proposal)
     progress = _advance(rule, _CHUNK, target, proposal, progress, None)
-    return _finish(key, proposal, progress)
+    return _finish(rule, key, proposal, progress)
 
 
 def _begin(rule, key, own_key, target, proposal):
-    pair = pair_of(target, proposal)
+    pair = rule.pair(target, proposal)
     own = (randomness.stream_key(own_key, stream) for stream in (Stream.ARRIVAL, Stream.ACCEPT))
     words = jnp.stack([randomness.stream_key(key, Stream.CANDIDATE), *own])
     invalid = any_violation(violations(pair, rule.bounded, rule.widths))
     status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
-    progress = Progress(words, rule.start(pair), jnp.uint32(0), jnp.uint32(0), status)
+    first = jnp.zeros(rule.last_index.shape, jnp.uint32)
+    progress = Progress(words, rule.start(pair), jnp.uint32(0), first, status)
     return varying(progress, words[0, 0], status)
 
 
 def _advance(rule, size, target, proposal, progress, chunks):
     """Runs a search until it ends, or for a number of chunks."""
-    pair = pair_of(target, proposal)
+    pair = rule.pair(target, proposal)
     words = progress.words
-
-    def log_ratio(index):
-        bits = randomness.coordinate_bits(words[Stream.CANDIDATE], index, proposal.event_size)
-        return pair.log_ratio(proposal.sample_from_bits(bits))
 
     def step(state):
         progress, chunks = state
         index = rule.candidates(progress.carry, progress.steps, size)
-        ratios = jnp.minimum(jax.vmap(log_ratio)(index), pair.log_ratio_max())  # against rounding
+        ratios = rule.log_ratios(pair, progress.carry, words, index)
+        ratios = jnp.minimum(ratios, pair.log_ratio_max())  # against rounding
         ratios = jax.lax.optimization_barrier(jnp.where(index < rule.limit, ratios, -jnp.inf))
         verdict = rule.examine(pair, progress.carry, Chunk(index, ratios, words))
         steps = progress.steps + verdict.used.astype(jnp.uint32)
         status = jnp.where(steps < rule.cap, _RUNNING, rule.exhausted(verdict.carry))
         status = jnp.where(verdict.stopped & (steps <= rule.cap), Status.DONE, status).astype(jnp.int32)
-        steps, index = jnp.minimum(steps, rule.cap), jnp.minimum(verdict.index, rule.limit - 1)
+        steps, index = jnp.minimum(steps, rule.cap), jnp.minimum(verdict.index, rule.last_index)
         progress = Progress(words, verdict.carry, steps, index, status)
         return progress, None if chunks is None else chunks - 1
 
@@ -172,14 +192,14 @@ def _advance(rule, size, target, proposal, progress, chunks):
     return jax.lax.while_loop(unfinished, step, (progress, chunks))[0]
 
 
-def _finish(key, proposal, progress):
-    sample = decode(key, progress.index, proposal)
+def _finish(rule, key, proposal, progress):
+    sample = decode(rule, key, progress.index, proposal)
     return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
 
 
 _begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
 _advance_lanes = jax.jit(jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1))
-_finish_lanes = jax.jit(jax.vmap(_finish))
+_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0, 0)), static_argnums=0)
 _take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
 _put = jax.jit(lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part), donate_argnums=0)
 
@@ -201,7 +221,7 @@ def encode_lanes(
             progress = _put(progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1)))
         spent += chunk
         chunk = 16 if spent < 32 else 64 if spent < 512 else 256
-    return _finish_lanes(keys, proposals, progress)
+    return _finish_lanes(rule, keys, proposals, progress)
 
 
 def _slabs(lanes, largest):

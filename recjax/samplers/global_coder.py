@@ -4,10 +4,13 @@ import abc
 import dataclasses
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, UInt32
 
-from recjax.distributions.pair import Pair
+from recjax.distributions.pair import Pair, pair_of
+from recjax.randomness import Stream
 from recjax.samplers import driver
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
 from recjax.samplers.codelength import rate_value, zeta_bits
@@ -23,6 +26,19 @@ class GlobalCoder(Coder):
     @property
     def cap(self) -> int:
         return self.limit
+
+    @property
+    def last_index(self) -> UInt32[np.ndarray, "..."]:
+        return np.asarray(self.limit - 1, np.uint32)
+
+    def pair(self, target: Any, proposal: Any) -> Pair:
+        return pair_of(target, proposal)
+
+    def log_ratios(self, pair: Pair, carry: Any, words: Array, index: Array) -> Array:
+        return jax.vmap(lambda i: pair.log_ratio(self.draw(words[Stream.CANDIDATE], i, pair.proposal)))(index)
+
+    def draw(self, words: Array, index: Array, proposal: Any) -> Array:
+        return driver.candidate(words, index, proposal)
 
     def width(self, size: int) -> int:
         return size
@@ -46,7 +62,7 @@ class GlobalCoder(Coder):
         return driver.encode_lanes(self, keys, targets, proposals)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        return driver.decode(key, checked_index(index, self.limit), proposal)
+        return driver.decode(self, key, checked_index(index, self.limit), proposal)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

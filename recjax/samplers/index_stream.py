@@ -13,6 +13,7 @@ from recjax.bits import heap_path, range_coder, stream, zipf
 from recjax.errors import FormatError
 from recjax.samplers import dithered_stream, hybrid_stream, interval, ring_toss_stream, tree
 from recjax.samplers.base import Coder
+from recjax.samplers.budgeted_a_star import BudgetedAStar
 from recjax.samplers.codelength import budget_exponent, depth_rate
 from recjax.samplers.dithered import DitheredQuantizer
 from recjax.samplers.global_coder import ExactCoder, GlobalCoder
@@ -21,13 +22,16 @@ from recjax.samplers.minimal_random import MinimalRandomCoder
 from recjax.samplers.ordered_random import OrderedRandomCoder
 from recjax.samplers.parallel_gprs import ParallelGPRS
 from recjax.samplers.ring_toss import RingToss
+from recjax.samplers.space_partitioning import SpacePartitioned
 from recjax.samplers.tree_coder import TreeCoder
+
+_DIGIT_BITS = 16
 
 
 def write_indices(coder: Coder, keys: Array, index: Any, *, rate_bits: float, proposal: Any = None) -> bytes:
     """The indices of ``coder`` as bytes: the sum of their ``codelength`` and a few bits for all of them together.
 
-    The exponent of ordered random coding is rounded to 1/64, and its code binned as in `recjax.bits.zipf`: the sum is
+    The exponent of coders with a budget is rounded to 1/64, and its code binned as in `recjax.bits.zipf`: the sum is
     met within 0.05 bits a sample.
 
     Args:
@@ -53,8 +57,9 @@ def write_indices(coder: Coder, keys: Array, index: Any, *, rate_bits: float, pr
     if not isinstance(coder, TreeCoder):
         _number_code(coder, rate_bits)  # refuses what has no code
         assert isinstance(coder, GlobalCoder)
-        return _write_numbers(coder, _checked(index, (len(keys),), coder.limit).astype(np.int64), rate_bits)
-    heaps = _checked(index, (len(keys), 4), 1 << 32)
+        last = coder.last_index
+        return _write_numbers(coder, _checked(index, (len(keys), *last.shape), last).astype(np.int64), rate_bits)
+    heaps = _checked(index, (len(keys), 4), np.uint32(0xFFFFFFFF))
     if len(out := np.flatnonzero((heaps[:, 0] >> 31 == 1) | ~heaps.any(axis=1))):
         raise ValueError(f"index must hold heap indices of depth 1 to {tree.MAX_DEPTH}, number {out[0]} is not")
     bits = np.unpackbits(heaps.astype(">u4").view(np.uint8), axis=1).astype(bool)
@@ -111,49 +116,68 @@ def _own_stream(coder, proposal):
     return own
 
 
-def _checked(index, shape, limit):
+def _checked(index, shape, last):
     index = np.asarray(index)
     if index.shape != shape or not np.issubdtype(index.dtype, np.integer):
         raise ValueError(f"index must hold whole numbers {list(shape)}, as many as keys, got {list(index.shape)}")
-    if np.any(index < 0) or np.any(index >= limit):
-        raise ValueError(f"index must be from 0 to {limit - 1}")
+    if np.any(index < 0) or np.any(index > last):
+        raise ValueError(f"index must be from 0 to {last}")
     return index
 
 
 def _write_numbers(coder, index, rate_bits):
-    """First the processes of all numbers, each as likely as the others, then the local numbers."""
-    processes, log2_size, exponent = _number_code(coder, rate_bits)
-    local, process = np.divmod(index, processes)
+    """First the list that each sample is from, each as likely as the others, then the numbers in the lists."""
+    lists, log2_size, exponent = _number_code(coder, rate_bits)
+    which, local = _split(coder, index, lists)
     encoder = stream.queue.RangeEncoder()
-    if processes > 1:
-        encoder.encode(process.astype(np.int32), stream.model.Uniform(processes))
+    for shift, count in _digits(lists):
+        encoder.encode(((which >> shift) % count).astype(np.int32), stream.model.Uniform(count))
     range_coder.put_indices(encoder, local, np.full(local.shape, log2_size), exponent)
     return stream.shortest(encoder)
 
 
 def _read_numbers(coder, data, count, rate_bits):
-    processes, log2_size, exponent = _number_code(coder, rate_bits)
+    lists, log2_size, exponent = _number_code(coder, rate_bits)
     decoder = stream.reader(data)
     try:
-        process = decoder.decode(stream.model.Uniform(processes), count) if processes > 1 else 0
+        which = np.zeros(count, np.int64)
+        for shift, size in _digits(lists):
+            which += decoder.decode(stream.model.Uniform(size), count).astype(np.int64) << shift
         local = range_coder.take_indices(decoder, np.full(count, log2_size), exponent)
     except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
-    index = local * processes + process
-    if np.any(index >= coder.limit) or _write_numbers(coder, index, rate_bits) != data:
+    index = np.stack([which, local], -1) if isinstance(coder, SpacePartitioned) else local * lists + which
+    if np.any(index > coder.last_index) or _write_numbers(coder, index, rate_bits) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
     return index
 
 
+def _split(coder, index, lists):
+    """The list of candidates of each sample, and its number there."""
+    if isinstance(coder, SpacePartitioned):
+        return index[:, 0], index[:, 1]
+    local, which = np.divmod(index, lists)
+    return which, local
+
+
+def _digits(lists):
+    """Numbers below ``lists`` as digits that the range coder can tell apart: shifts and numbers of values."""
+    if lists <= 1 << _DIGIT_BITS:
+        return [(0, lists)] if lists > 1 else []
+    return [(0, 1 << _DIGIT_BITS), (_DIGIT_BITS, lists >> _DIGIT_BITS)]
+
+
 def _number_code(coder, rate_bits):
-    """Processes, log2 of the local numbers' support, and the exponent of its Zipf code in units of 1/64."""
+    """The number of lists, log2 of the local numbers' support, and the exponent of its Zipf code in units of 1/64."""
     match coder:
         case MinimalRandomCoder(budget_bits=bits) if bits:
             return 1, bits, 0
-        case OrderedRandomCoder(budget_bits=bits) if bits:
+        case OrderedRandomCoder(budget_bits=bits) | BudgetedAStar(budget_bits=bits) if bits:
             return 1, bits, round(64 * float(budget_exponent(jnp.float32(rate_bits), bits)))
-        case ParallelGPRS(n_processes=processes):
-            return processes, zipf.MAX_LOG2_SIZE, zipf.zeta_exponent(max(rate_bits - math.log2(processes), 0))
+        case ParallelGPRS(n_processes=lists):
+            return lists, zipf.MAX_LOG2_SIZE, zipf.zeta_exponent(max(rate_bits - math.log2(lists), 0))
+        case SpacePartitioned(total_bits=bits):
+            return 1 << bits, zipf.MAX_LOG2_SIZE, zipf.zeta_exponent(max(rate_bits - bits, 0))
         case ExactCoder():
             return 1, zipf.MAX_LOG2_SIZE, zipf.zeta_exponent(rate_bits)
     raise ValueError(f"coder: the indices of a {type(coder).__name__} have no code for many samples")

@@ -51,9 +51,14 @@ class Entry:
         return hasattr(self.coder, "split")
 
     @property
+    def binned(self):
+        """The index is a bin and a number in it, uint32[2]."""
+        return hasattr(self.coder, "bits")
+
+    @property
     def first(self):
         """The first index."""
-        return np.array([0, 0, 0, 1], np.uint32) if self.tree else 0
+        return np.array([0, 0, 0, 1] if self.tree else [0, 0], np.uint32) if self.tree or self.binned else 0
 
     def __str__(self):
         return type(self.coder).__name__ + getattr(self.coder, "split", "")
@@ -90,7 +95,10 @@ CODERS = [
     Entry(recjax.AStarCoder(split="dyadic"), vectors=False, twin=True),
     Entry(recjax.GreedyRejectionSampler(), vectors=False),
     Entry(recjax.ParallelGPRS(n_processes=4), vectors=False),
+    Entry(recjax.SpacePartitionedAStar(bits=(2,)), vectors=False),
+    Entry(recjax.SpacePartitionedGPRS(bits=(1,)), vectors=False, twin=True),
     Entry(recjax.MinimalRandomCoder(budget_bits=8), exact=False),
+    Entry(recjax.BudgetedAStar(budget_bits=8), exact=False),
     Entry(recjax.OrderedRandomCoder(budget_bits=8), exact=False),
 ]
 BAD_OPTIONS = {
@@ -99,6 +107,7 @@ BAD_OPTIONS = {
     "split": ["", "halves", None, 2],
     "budget_bits": [-1, 32, 8.0, True, "8", None],
     "alpha": [1, 0.5, -2.0, np.nan, np.inf, True, "2", None],
+    "bits": [3, [1], (-1,), (11,), (1.0,), ("1",), (True,), None, (8, 8, 8, 8)],
     "n_processes": [0, -1, 4097, 8.0, True, "8", None],
 }
 LANES = 1000
@@ -230,6 +239,8 @@ class TestConfiguration:
         assert all((entry.coder == another.coder) == (entry is another) for another in CODERS)
 
     def another(self, value):
+        if isinstance(value, tuple):
+            return tuple(part - 1 for part in value)
         return {"sample": "dyadic", "dyadic": "sample"}.get(value) or value - 1
 
     def test_bad_options_are_refused_by_name(self, entry):
@@ -364,7 +375,7 @@ class TestDecode:
         with pytest.raises(ValueError, match="index"):
             entry.coder.codelength(jax.random.key(0), hostile, NORMAL.proposal(entry), rate_bits=3.0)
 
-    @pytest.mark.parametrize("hostile", [np.int32(-1), np.uint32(2**32 - 1), np.int64(2**40), np.zeros(2, np.uint32)])
+    @pytest.mark.parametrize("hostile", [np.int32(-1), np.uint32(2**32 - 1), np.int64(2**40), np.zeros(3, np.uint32)])
     def test_hostile_arrays_are_refused(self, entry, hostile):
         with pytest.raises(ValueError, match="index"):
             entry.coder.decode(jax.random.key(0), hostile, NORMAL.proposal(entry))
@@ -382,7 +393,24 @@ def test_hostile_heap_indices(entry):
         assert_same(sample, entry.coder.decode(key, np.array(clamped, np.uint32), proposal))
 
 
-@entries(lambda entry: not entry.tree)
+@entries(lambda entry: entry.binned)
+def test_hostile_bins(entry):
+    key, proposal, last = jax.random.key(0), NORMAL.proposal(entry), entry.coder.last_index.tolist()
+    decode = jax.jit(entry.coder.decode)
+    for hostile, clamped in [
+        ([-7, 3], [0, 3]),
+        ([0, -1], [0, 0]),
+        ([2**31 - 1, 5], [last[0], 5]),
+        ([1, last[1] + 1], [1, last[1]]),
+    ]:
+        with pytest.raises(ValueError, match="index"):
+            entry.coder.decode(key, np.array(hostile), proposal)
+        assert_same(
+            decode(key, jnp.array(hostile, jnp.int32), proposal), entry.coder.decode(key, np.array(clamped), proposal)
+        )
+
+
+@entries(lambda entry: not entry.tree and not entry.binned)
 def test_traced_hostile_numbers_are_clamped(entry):
     key, proposal, last = jax.random.key(0), NORMAL.proposal(entry), entry.coder.limit - 1
     decode = jax.jit(entry.coder.decode)
@@ -415,9 +443,13 @@ def test_bad_rates_are_refused(entry, rate_bits):
 @pytest.mark.parametrize(
     "coder",
     [
-        *(entry.coder for entry in CODERS if not entry.tree),
+        *(entry.coder for entry in CODERS if not entry.tree and not entry.binned),
         *(recjax.MinimalRandomCoder(budget_bits=bits) for bits in (0, 20)),
-        *(recjax.OrderedRandomCoder(budget_bits=bits) for bits in (0, 1, 5, 6, 20)),
+        *(
+            coder(budget_bits=bits)
+            for coder in (recjax.OrderedRandomCoder, recjax.BudgetedAStar)
+            for bits in (0, 1, 5, 20)
+        ),
     ],
     ids=repr,
 )
@@ -426,6 +458,16 @@ def test_codelengths_keep_the_kraft_inequality(coder, rate_bits):
     key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
     lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(indices)
     assert np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
+@pytest.mark.parametrize("coder", [e.coder for e in CODERS if e.binned], ids=repr)
+def test_codelengths_of_bins_keep_the_kraft_inequality(coder, rate_bits):
+    bins, numbers = np.divmod(np.arange(1 << 18, dtype=np.uint32), 1 << 16)
+    index = np.stack([bins, numbers], -1)[bins <= coder.last_index[0]]
+    key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
+    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(index)
+    assert 0.3 < np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
 
 
 @pytest.mark.parametrize("coder", [e.coder for e in CODERS if e.tree], ids=repr)
@@ -559,7 +601,7 @@ class TestRefusals:
 @entries(lambda entry: not entry.vectors)
 def test_vectors_where_only_scalars_are_coded(entry):
     target, proposal = (recjax.Normal(np.zeros(3), scale) for scale in ([0.5, 0.4, 0.3], 1.0))
-    refused(entry, target, proposal, "scalar|isotropic")
+    refused(entry, target, proposal, "scalar|isotropic|components")
 
 
 def run_script(path, **environment):

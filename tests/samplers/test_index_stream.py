@@ -29,6 +29,12 @@ def tree_bound(rate):
     return rate + 2 + zeta_bound(log_depth, log_depth)
 
 
+def partition_bound(rate, bits):
+    """He, Flamich and Hernández-Lobato, NeurIPS 2024: D + e + log2(D - log2 J + e + 1) + 4, e = log2(e) / e + 1."""
+    excess = recjax.limits.a_star_log_index_bound_bits(0.0)
+    return rate + excess + np.log2(rate - bits + excess + 1) + 4
+
+
 # A coder, the rate that its code is tuned for, and a bound of the bits that a sample costs.
 CODERS = [
     (recjax.RejectionSampler(), D_INF, zeta_bound(D_INF, D_INF)),
@@ -36,6 +42,8 @@ CODERS = [
     (recjax.GPRS(), KL, float(recjax.limits.gprs_rate_bound_bits(KL))),
     (recjax.GreedyRejectionSampler(), KL, KL + np.log2(KL + 1) + 4),
     (recjax.ParallelGPRS(n_processes=3), KL, KL + np.log2(KL - np.log2(3) + 1) + 8),
+    (recjax.SpacePartitionedAStar(bits=(2,)), KL, partition_bound(KL, 2)),
+    (recjax.SpacePartitionedGPRS(bits=(1,)), KL, partition_bound(KL, 1)),
     (recjax.BranchAndBoundGPRS(), KL, tree_bound(KL)),
     (recjax.BranchAndBoundGPRS(split="dyadic"), KL, tree_bound(KL)),
     (recjax.GreedyRejectionCoder(), KL, tree_bound(KL)),
@@ -44,6 +52,7 @@ CODERS = [
     (recjax.AStarCoder(split="dyadic"), KL, tree_bound(KL)),
     (recjax.MinimalRandomCoder(budget_bits=6), KL, 6),
     (recjax.OrderedRandomCoder(budget_bits=6), KL, 6),
+    (recjax.BudgetedAStar(budget_bits=6), KL, 6),
 ]
 
 
@@ -56,7 +65,7 @@ def test_a_file_holds_what_codelength_says_and_less_than_is_proven(coder, rate, 
     np.testing.assert_array_equal(index, code.index)
     np.testing.assert_array_equal(jax.vmap(coder.decode, (0, 0, None))(keys, jnp.asarray(index), P), code.sample)
     bits = jax.vmap(lambda key, i: coder.codelength(key, i, P, rate_bits=rate))(keys, code.index)
-    tolerance = 0.05 if isinstance(coder, recjax.OrderedRandomCoder) else 1e-3
+    tolerance = 0.05 if isinstance(coder, recjax.OrderedRandomCoder | recjax.BudgetedAStar) else 1e-3
     assert abs(8 * len(data) - np.sum(bits, dtype=float)) < 64 + tolerance * N
     assert 8 * len(data) <= N * bound + 8
 
@@ -109,3 +118,15 @@ def test_bad_indices_are_refused(coder):
     for index in bad:
         with pytest.raises(ValueError, match="index must"):
             write_indices(coder, keys, index, rate_bits=3.0)
+
+
+def test_a_partition_of_many_bins():
+    n, coder = 2000, recjax.SpacePartitionedAStar(bits=(10, 9, 0, 10))
+    keys = jax.random.split(jax.random.key(6), n)
+    q = recjax.Normal(jnp.full((n, 4), 0.5), jnp.full((n, 4), 2.0**-7))
+    p = recjax.Normal(jnp.zeros(4), jnp.ones(4))
+    code = coder.encode_batch(keys, q, p)
+    data = write_indices(coder, keys, code.index, rate_bits=26.0)
+    np.testing.assert_array_equal(read_indices(coder, data, keys, rate_bits=26.0), code.index)
+    bits = jax.vmap(lambda i: coder.codelength(None, i, p, rate_bits=26.0))(code.index)
+    assert abs(8 * len(data) - np.sum(bits, dtype=float)) < 64 + 1e-3 * n
