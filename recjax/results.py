@@ -127,11 +127,11 @@ def load_results(path: str | os.PathLike[str]) -> Results:
         held = json.loads(data)
         results = dict(held["results"])
         panels = tuple(_panel(panel) for panel in results.pop("panels"))
-        about = [str(held[key]) for key in ("name", "description", "source")]
+        name, description, source = (str(held[key]) for key in ("name", "description", "source"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is no results file: {reason}") from None
-    return Results(*about, panels, results)
+    return Results(name, description, source, panels, results)
 
 
 def _panel(held):
