@@ -28,14 +28,16 @@ _TOP = 14.0
 
 def bound(x: np.ndarray) -> np.ndarray:
     """sigma(r(x)), infinite where r is largest."""
+    return np.asarray(_bound(jnp.asarray(x, jnp.float32)), np.float64)
+
+
+@jax.jit
+@jax.vmap
+def _bound(x):
     pair = pair_of(Q, P)
-
-    def one(x):
-        log_ratio = pair.log_ratio(x)
-        stretched = stretch_between(pair, jnp.float32(-jnp.inf), log_ratio)
-        return jnp.where(log_ratio < pair.log_ratio_max(), stretched, jnp.inf)
-
-    return np.asarray(jax.vmap(one)(jnp.asarray(x, jnp.float32)), np.float64)
+    log_ratio = pair.log_ratio(x)
+    stretched = stretch_between(pair, jnp.full((), -jnp.inf, log_ratio.dtype), log_ratio)
+    return jnp.where(log_ratio < pair.log_ratio_max(), stretched, jnp.inf)
 
 
 def candidates(count: int, processes: int) -> tuple[np.ndarray, np.ndarray]:

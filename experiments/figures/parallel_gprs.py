@@ -3,8 +3,9 @@
 Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023, on parallel search. The target is N(2, 1/100) over
 N(0, 1): D_KL 5.49 bits, the largest ratio 75.4. Processes advanced in the order of time take (75.4 + J - 1) / J steps
 each in the mean; the message is the process (log2 J bits) and its own number of the candidate. The paper has no such
-figure: ours is drawn beside an independent simulation in NumPy. Its processes ran in lock-step, which takes more steps
-(ours over simulated 0.95 for J = 2, 0.77 for J = 128: what the formula says); messages agree within 0.03 bits.
+figure: ours is drawn beside an independent simulation in NumPy, whose processes ran in lock-step and took more. By
+the formula ours are 0.95 (J = 2) to 0.77 (J = 128) of them, and 0.89 to 0.75 in 1000 samples, with a standard error of
+3 % for small J. Messages agree within 0.03 bits.
 """
 
 import functools
