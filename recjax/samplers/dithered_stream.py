@@ -66,7 +66,7 @@ def read(
 
 def _tables(step, keys, proposal):
     """For every component of every sample the first index and the number of points; and tables, some rows at a time."""
-    u = np.asarray(jax.vmap(lambda key: dither(key, proposal))(keys), np.float64)
+    u = np.asarray(_dithers(keys, proposal), np.float64)
     law = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x, np.float64), u.shape).ravel(), proposal)
     low, high = reach(law)
     u = u.ravel()
@@ -87,6 +87,9 @@ def _tables(step, keys, proposal):
             yield rows, _frequencies(logits)
 
     return first.astype(np.int64), count, tables()
+
+
+_dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
 
 
 def _frequencies(logits):

@@ -21,7 +21,7 @@ from recjax.errors import FormatError
 from recjax.samplers.ring_toss import RingToss, checked_channel, tosses
 
 _ROUNDS = 64  # candidates at a time
-_LANES = 2048  # samples at a time
+_FEW, _MANY = 64, 2048  # samples at a time: two sizes, so that few programs are compiled
 _FLAGGED = 1 << 13  # out of 2^24: flags cost 0.0007 bits a sample
 
 
@@ -97,8 +97,8 @@ def _tosses(keys, lanes, start, channel, doubts=False):
 
 
 def _slabs(lanes) -> Iterator[np.ndarray]:
-    """Lane numbers in few different sizes, the last slab filled up with its last lane."""
-    size = min(_LANES, 1 << max(lanes.size - 1, 1).bit_length())
+    """Lane numbers, the last slab filled up with its last lane."""
+    size = _FEW if lanes.size <= _FEW else _MANY
     for first in range(0, lanes.size, size):
         slab = lanes[first : first + size]
         yield np.pad(slab, (0, size - slab.size), mode="edge")
