@@ -115,7 +115,7 @@ class PoissonPrivate(ExactCoder):
         top, dtype = pair.log_ratio_max(), chunk.log_ratio.dtype
         bits = randomness.coordinate_bits(chunk.words[Stream.ACCEPT], chunk.index, 4)
         noise = jnp.log(_below(bits[:, 0], carry.hazard))
-        times = arrival_times(carry.time, self._gaps(carry, chunk, dtype))
+        times = arrival_times(carry.time, self._gaps(carry, chunk))
         log_time = jnp.log(time_value(times, dtype))
         score = jax.lax.optimization_barrier(chunk.log_ratio - log_time - noise / self.alpha)
         k = jnp.argmax(score)
@@ -136,13 +136,15 @@ class PoissonPrivate(ExactCoder):
         race = _Race((times[0][-1], times[1][-1]), last + 1, index, hazards[-1], best, chosen)
         return driver.Verdict(race, used, ended & ~possible, chosen)
 
-    def _gaps(self, carry, chunk, dtype):
+    def _gaps(self, carry, chunk):
         """The times from each candidate of the chunk to the next: sums of as many exponentials as lie between."""
         before = jnp.concatenate([carry.passed[None], chunk.index[:-1] + 1])
-        count = jnp.maximum(chunk.index + 1 - before, 1).astype(jnp.int32).astype(dtype)
+        count = jnp.maximum(chunk.index + 1 - before, 1).astype(jnp.int32).astype(jnp.float32)
         words = randomness.coordinate_bits(chunk.words[Stream.ARRIVAL], chunk.index, 2)
         keys = jax.random.wrap_key_data(words, impl="threefry2x32")
-        return jax.vmap(lambda key, n: jax.random.gamma(key, n, dtype=dtype))(keys, count)
+        # in float32 always: what the generator draws hangs on the type
+        gaps = jax.vmap(lambda key, n: jax.random.gamma(key, n, dtype=jnp.float32))(keys, count)
+        return gaps.astype(chunk.log_ratio.dtype)
 
 
 @jax.tree_util.register_dataclass
