@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from experiments.figures import __main__ as figures
+from experiments.figures import runner as figures
 from experiments.figures.points import Points
 from recjax.results import Axis, Curve, Panel, Results, load_results
 
@@ -108,7 +108,7 @@ def test_a_value_that_is_not_finite_is_not_kept(tmp_path):
 
 
 def test_every_figure_of_the_package_is_found():
-    assert "vae" in figures.figure_names() and not {"points", "__main__"} & set(figures.figure_names())
+    assert "vae" in figures.figure_names() and not {"points", "runner", "__main__"} & set(figures.figure_names())
 
 
 @pytest.mark.slow
