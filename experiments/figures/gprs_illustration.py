@@ -16,7 +16,6 @@ from recjax.distributions import pair_of
 from recjax.randomness import Stream
 from recjax.results import Axis, Curve, Panel, Results
 from recjax.samplers import tree
-from recjax.samplers.driver import decode
 from recjax.samplers.stretch import stretch_between
 
 Q, P = recjax.Normal(1.0, 0.25), recjax.Normal(0.0, 1.0)
@@ -46,7 +45,7 @@ def candidates(count: int, processes: int) -> tuple[np.ndarray, np.ndarray]:
     @jax.jit
     def draw(index):
         bits = randomness.coordinate_bits(randomness.stream_key(KEY, Stream.ARRIVAL), index, 1)[:, 0]
-        return randomness.exponential(bits), jax.vmap(lambda k: decode(KEY, k, P))(index)
+        return randomness.exponential(bits), jax.vmap(lambda k: recjax.GPRS().decode(KEY, k, P))(index)
 
     gaps, places = (np.asarray(part, np.float64) for part in draw(jnp.arange(count, dtype=jnp.uint32)))
     times = np.zeros(count)
