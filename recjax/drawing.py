@@ -101,9 +101,9 @@ def _draw_curve(axes: "Axes", curve: Curve, number: int) -> None:
         "published": {"ls": "--", "lw": 1, "marker": marker, "ms": 5, "mfc": "none"},
         "theory": {"ls": ":", "lw": 1.2, "marker": "x" if len(curve.x) == 1 else ""},
     }[curve.kind]
-    if len(curve.x) == 1:
+    if len(curve.x) == 1 or not curve.joined:
         style |= {"ls": ""}
-    if len(curve.x) > 40:  # markers would hide the line
+    elif len(curve.x) > 40:  # markers would hide the line
         style |= {"marker": ""}
     axes.plot(curve.x, curve.y, color=colour, label=legend_name(curve), zorder=3, **style)
     if len(curve.low) > 1:
@@ -113,9 +113,9 @@ def _draw_curve(axes: "Axes", curve: Curve, number: int) -> None:
 
 
 def _x_limits(panel: Panel) -> tuple[float, float] | None:
-    """Where the measured points are, and what others have near them: curves may go on far beyond."""
+    """Where our points and theory are, and what is published near them, which may go on far beyond."""
     points = [_on_axis(curve.x, panel.x) for curve in panel.curves]
-    own = [x for curve, xs in zip(panel.curves, points, strict=True) if curve.kind == "measured" for x in xs]
+    own = [x for curve, xs in zip(panel.curves, points, strict=True) if curve.kind != "published" for x in xs]
     every = [x for xs in points for x in xs]
     if not every:
         return None

@@ -41,6 +41,7 @@ class Curve:
         band: as in ``"quartiles"`` or ``"standard error"``.
         kind: whether the points are measured by us, published, or follow from theory.
         source: of published or theoretical points.
+        joined: whether a line goes from point to point.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Curve:
     band: str = ""
     kind: Kind = "measured"
     source: str = ""
+    joined: bool = True
 
     @classmethod
     def with_errors(cls, label: str, x: Any, y: Any, errors: Any, source: str = "") -> "Curve":
@@ -150,9 +152,10 @@ def _curve(held):
     n = len(numbers["x"])
     if len(numbers["y"]) != n or {len(numbers["low"]), len(numbers["high"])} not in ({0}, {n}):
         raise ValueError(f"{held['label']} has {n} x, but another number of y")
-    if held.get("kind", "measured") not in get_args(Kind):
+    kind, joined = held.get("kind", "measured"), held.get("joined", True)
+    if kind not in get_args(Kind):
         raise ValueError(f"the kind of {held['label']} must be one of {', '.join(get_args(Kind))}")
-    kind = held.get("kind", "measured")
-    return Curve(
-        str(held["label"]), **numbers, band=str(held.get("band", "")), kind=kind, source=str(held.get("source", ""))
-    )
+    if not isinstance(joined, bool):
+        raise ValueError(f"joined of {held['label']} must be true or false")
+    about = {"band": str(held.get("band", "")), "source": str(held.get("source", ""))}
+    return Curve(str(held["label"]), **numbers, kind=kind, joined=joined, **about)

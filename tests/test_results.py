@@ -10,7 +10,7 @@ from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results, load_results
 @pytest.fixture
 def results():
     errors = Curve.with_errors("ours", [1.0, 2.0], [30.0, 33.0], [0.1, 0.2])
-    published = Curve("theirs", (1.0,), (29.0,), kind="published", source="a paper")
+    published = Curve("theirs", (1.0,), (29.0,), kind="published", source="a paper", joined=False)
     panels = (Panel("rate and quality", RATE, PSNR, (errors, published)), Panel("", Axis("a"), Axis("b", "log2"), ()))
     return Results("test", "what was done", "how", panels, {"images": [{"name": "a", "bytes": 3}]})
 
@@ -30,6 +30,7 @@ def test_results_are_read_as_they_were_written(results, tmp_path):
         (lambda held: held["results"]["panels"][0]["curves"][0]["low"].pop(), "another number of y"),
         (lambda held: held["results"]["panels"][0]["curves"][0]["x"].__setitem__(0, float("nan")), "not finite"),
         (lambda held: held["results"]["panels"][0]["curves"][0].update(kind="guessed"), "kind"),
+        (lambda held: held["results"]["panels"][0]["curves"][0].update(joined=1), "joined"),
         (lambda held: held["results"].update(panels=3), "no results file"),
         (lambda held: held.update(results=3), "no results file"),
     ],

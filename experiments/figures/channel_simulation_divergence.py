@@ -47,7 +47,7 @@ def widths(levels: np.ndarray) -> list[list[float]]:
 def figure(full: bool, point: Points) -> Results:
     log_scales = -np.linspace(0, 10, 41 if full else 11)
     dimensions = range(1, 33) if full else (1, 2, 5, 10, 20, 32)
-    levels = np.linspace(0, 7, 141 if full else 36)
+    levels = 7 * np.linspace(0, 1, 141 if full else 71) ** 3  # denser where w_P is steep
     kl, d_cs = point("Laplace", lambda: laplace(log_scales))
     vectors = np.array([point(f"normal, {d}", lambda d=d: normal(d)) for d in dimensions])
     w_p, w_q, survival = point("widths", lambda: widths(levels))

@@ -120,7 +120,7 @@ def _panel(title, curves, accepted, x, sigma):
 
 
 def _curve(label, x, y):
-    return Curve(label, tuple(x.tolist()), tuple(y.tolist()))
+    return Curve(label, tuple(x.tolist()), tuple(y.tolist()), joined=False)
 
 
 def _plain(values):

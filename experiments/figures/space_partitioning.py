@@ -82,7 +82,7 @@ def figure(full: bool, point: Points) -> Results:
     reach = []
     for label, share in (("A*", 0), ("half of the divergence in bins", 0.5), ("all of it in bins", 1)):
         cells = [
-            (kl, recjax.allot_bits([kl / 4] * 4, int(share * kl))) for kl in (range(2, 29, 2) if full else (4, 16))
+            (kl, recjax.allot_bits([kl / 4] * 4, int(share * kl))) for kl in (range(2, 29, 2) if full else (4, 8, 16))
         ]
         cells = [(kl, bits) for kl, bits in cells if expected_steps(kl, bits) <= MOST_STEPS]
         steps, errors, *_ = zip(*(measured(kl, bits) for kl, bits in cells), strict=True)

@@ -194,5 +194,5 @@ def _overhead_by_divergence(found):
         if not isinstance(coder, recjax.OrderedRandomCoder):
             rows = sorted((row["kl"], row["written"]) for own in found.values() for row in own["coded"][name]["blocks"])
             kl = tuple(bits for bits, _ in rows)
-            curves.append(Curve(name, kl, tuple(written - bits for bits, written in rows)))
+            curves.append(Curve(name, kl, tuple(written - bits for bits, written in rows), joined=False))
     return Panel("Overhead of a latent", Axis("KL (bits)"), Axis("written less KL (bits)"), tuple(curves))
