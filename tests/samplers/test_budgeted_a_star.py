@@ -38,9 +38,7 @@ def test_samples_are_as_close_as_promised(loc, scale, wanted, bounded):
     q = recjax.Normal(loc, scale)
     largest = float(recjax.renyi_inf_bits(q, P)) if bounded else np.inf
     bits = recjax.budget_bits_for_total_variation(float(recjax.kl_bits(q, P)), wanted, largest)
-    budget = int(np.ceil(float(bits)))
-    if budget > 12:
-        pytest.skip("too many candidates for many samples")
+    budget = min(int(np.ceil(float(bits))), 11)  # with fewer candidates it is the harder to be close
     sample = codes(recjax.BudgetedAStar(budget_bits=budget), loc, scale).sample
     assert total_variation(sample, loc, scale) <= wanted + NOISE
 

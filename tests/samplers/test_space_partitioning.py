@@ -65,7 +65,9 @@ def codes(coder, case):
     """Codes of N examples, or fewer if there are large tables for each, as NumPy arrays."""
     family, target, proposal, bits = case
     q, p = make(family, target), make(PROPOSALS.get(family, family), proposal)
-    code = jax.jit(jax.vmap(coder(bits=bits).encode, (0, None, None)))(keys(N if max(bits) < 10 else 2000, 500), q, p)
+    code = jax.jit(jax.vmap(coder(bits=bits, max_steps=1 << 12).encode, (0, None, None)))(
+        keys(N if max(bits) < 10 else 2000, 500), q, p
+    )
     return jax.tree.map(np.asarray, code)
 
 
@@ -182,7 +184,8 @@ class PaperPair(PartitionedPair):
         return jnp.log(self.plain.target.mass(low, high))
 
     def log_ratio_max(self):
-        return jnp.max(self.largest - self.log_shares)
+        drawn = self.log_shares > -jnp.inf
+        return jnp.max(jnp.where(drawn, self.largest - jnp.where(drawn, self.log_shares, 0), -jnp.inf))
 
 
 class PaperAStar(A_STAR):
@@ -262,7 +265,7 @@ class NoRanks(A_STAR):
 
     def _places(self, pair, counts, words, index):
         places, groups = super()._places(pair, counts, words, index)
-        return places * jnp.uint32([1, 0]), groups
+        return places.at[:, 1].set(0), groups
 
 
 class ForgetfulRanks(A_STAR):
