@@ -96,7 +96,8 @@ def to_results(rows: list[dict], prior: str, description: str) -> Results:
 
 def main(args: Args) -> None:
     prior, steps = load_prior(args.prior), effort_of(args.effort, transform=True).fit_steps
-    assert isinstance(prior, TransformPrior), "this is for transforms"
+    if not isinstance(prior, TransformPrior):
+        raise ValueError(f"{args.prior} is no transform: experiments.coding_gap is for it")
     b = prior.budget
     coders = {
         "ordered random coding, t = 0": LoneBlocks(SingleBlocks(budget=b)),

@@ -14,7 +14,7 @@ from flax import nnx
 from PIL import Image
 
 import recjax
-from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak, mutations
+from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak, mutations, transform_gap
 from experiments.exact import exact_samples
 from experiments.rivals import measured_curves, missing_codecs
 from recjax.codec import (
@@ -115,6 +115,21 @@ def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkey
 def test_kodak_of_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="holds no"):
         kodak.main(kodak.Args(data=tmp_path, priors=("photo-siren-low",), out=tmp_path))
+
+
+def test_the_gap_of_a_transform(transforms, tmp_path):
+    """Coders are compared with exact samples; the best of many candidates is nearer to them than one drawn from them."""
+    for i in range(2):
+        Image.fromarray(photo(i, 24, 32)).save(tmp_path / f"{i}.png")
+    transform_gap.main(transform_gap.Args(data=tmp_path, prior=str(transforms[1]), effort=1, out=tmp_path))
+    rows = load_results(tmp_path / "transform_gap-dear.json").details["coders"]
+    ordered, best = rows[:2]
+    assert len(rows) == 4 and ordered["variant"].startswith("ordered") and ordered["closed"] == 0
+    assert ordered["gap_db"] > best["gap_db"] > 0 and best["closed"] == pytest.approx(
+        1 - best["gap_db"] / ordered["gap_db"]
+    )
+    with pytest.raises(ValueError, match="no transform"):
+        transform_gap.main(transform_gap.Args(data=tmp_path, prior=str(SIREN)))
 
 
 def test_rivals_spend_bytes_for_quality():
