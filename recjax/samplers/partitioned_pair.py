@@ -111,14 +111,12 @@ class PartitionedPair(Pair):
     def width_violations(self) -> Violations:
         return self.plain.width_violations()
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Sums over the bins: {r' >= h} in a bin is where r exceeds h J pi_j, an interval cut off at the bin's ends."""
-        w_p, w_q = self._bin_widths(log_h)[2:]
-        return jnp.sum(jnp.exp(self.log_shares[0]) * w_p), jnp.sum(w_q)
-
     def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
-        """Of every bin, near the maximum by quadrature of the density over its level set: without cancellation."""
-        low, high, w_p, w_q = self._bin_widths(log_h)
+        """The sum over bins of w_Q - h J pi_j w_P for the part of {r >= h J pi_j} in each, which is an interval.
+
+        Near the maximum by quadrature of the density over the interval: without cancellation.
+        """
+        low, high, w_p, w_q = self._level_sets(log_h)
         levels = log_h + self.log_shares[0]
         apart = jnp.maximum(w_q - jnp.exp(levels) * w_p, 0)
         middle = jnp.clip(self.plain.mode(), low, high)
@@ -135,7 +133,7 @@ class PartitionedPair(Pair):
         drawn = self.log_shares[0] > -jnp.inf
         return jnp.sum(jnp.where(drawn, jnp.where(self._top - log_h < _NEAR, near, apart), 0))
 
-    def _bin_widths(self, log_h):
+    def _level_sets(self, log_h):
         """Of every bin the ends of {r' >= h}, and its probabilities under P and Q."""
         if self.proposal.event_size != 1:
             raise ValueError("target: width functions of a partition exist for scalar pairs only")
