@@ -118,7 +118,7 @@ def test_kodak_of_an_empty_folder(tmp_path):
 
 
 def test_the_gap_of_a_transform(transforms, tmp_path):
-    """Coders are compared with exact samples; the best of many candidates is nearer to them than one drawn from them."""
+    """Coders are compared with exact samples: the best candidate is nearer to them than one drawn among all."""
     for i in range(2):
         Image.fromarray(photo(i, 24, 32)).save(tmp_path / f"{i}.png")
     transform_gap.main(transform_gap.Args(data=tmp_path, prior=str(transforms[1]), effort=1, out=tmp_path))
