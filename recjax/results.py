@@ -157,5 +157,5 @@ def _curve(held):
         raise ValueError(f"the kind of {held['label']} must be one of {', '.join(get_args(Kind))}")
     if not isinstance(joined, bool):
         raise ValueError(f"joined of {held['label']} must be true or false")
-    about = {"band": str(held.get("band", "")), "source": str(held.get("source", ""))}
-    return Curve(str(held["label"]), **numbers, kind=kind, joined=joined, **about)
+    band, source = (str(held.get(key, "")) for key in ("band", "source"))
+    return Curve(str(held["label"]), **numbers, band=band, kind=kind, source=source, joined=joined)
