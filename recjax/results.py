@@ -131,7 +131,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
         panels = tuple(_panel(panel) for panel in results.pop("panels"))
         name, description, source = (str(held[key]) for key in ("name", "description", "source"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = {KeyError: f"it has no {error}", UnicodeDecodeError: "it is no text"}.get(type(error), str(error))
         raise ValueError(f"{path} is no results file: {reason}") from None
     return Results(name, description, source, panels, results)
 

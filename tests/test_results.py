@@ -45,10 +45,12 @@ def test_what_is_no_results_file_is_refused(results, tmp_path, change, message):
         load_results(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[1]", b"[" * 100000])
-def test_other_files_are_refused(tmp_path, data):
+@pytest.mark.parametrize(
+    "data,reason", [(b"", ""), (b"{", ""), (b"\x89PNG", "it is no text"), (b"[1]", ""), (b"[" * 100000, "")]
+)
+def test_other_files_are_refused(tmp_path, data, reason):
     (tmp_path / "a.json").write_bytes(data)
-    with pytest.raises(ValueError, match="no results file"):
+    with pytest.raises(ValueError, match=f"no results file: {reason}"):
         load_results(tmp_path / "a.json")
 
 

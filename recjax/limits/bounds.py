@@ -134,8 +134,9 @@ def budget_bits_for_total_variation(
         if not ((values[1] > 0) & (values[1] <= 1)).all():
             raise ValueError("total_variation must be in (0, 1]")
     markov = a_star_log_index_bound_bits(kl) / total_variation
-    geometric = renyi_inf + jnp.log2(jnp.maximum(-jnp.log(total_variation), jnp.exp2(-renyi_inf)))
-    return jnp.minimum(markov, geometric)
+    # 2^D_inf itself could be beyond the range of floats
+    geometric = jnp.maximum(renyi_inf + jnp.log2(-jnp.log(total_variation)), 0)
+    return jnp.fmin(markov, geometric)  # inf - inf, for eps = 1 and an unknown D_inf, is no bound
 
 
 def hockey_stick(q: Distribution, p: Distribution, h: Float[Array, "*levels"]) -> Float[Array, "*levels"]:

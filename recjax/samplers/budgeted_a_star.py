@@ -1,15 +1,11 @@
 """A* that stops after a fixed number of candidates."""
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from recjax.randomness import Stream
 from recjax.samplers.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers.base import checked_index
-from recjax.samplers.codelength import budget_exponent, rate_value, zipf_bits
 from recjax.samplers.global_coder import BudgetCoder
 
 
@@ -39,8 +35,3 @@ class BudgetedAStar(BudgetCoder):
     def log_noise(self, noise, chunk):
         times = arrival_times(noise, chunk.exponentials(Stream.ARRIVAL))
         return (times[0][-1], times[1][-1]), jnp.log(time_value(times, chunk.log_ratio.dtype))
-
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
-        """Bits of the truncated Zipf code on 1 .. N, with the exponent that ``budget_exponent`` gives."""
-        exponent = budget_exponent(rate_value(rate_bits, proposal.dtype), self.budget_bits)
-        return zipf_bits(checked_index(index, self.limit), self.limit, exponent)

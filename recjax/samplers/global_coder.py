@@ -13,7 +13,7 @@ from recjax.distributions.pair import Pair, pair_of
 from recjax.randomness import Stream
 from recjax.samplers import driver
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
-from recjax.samplers.codelength import rate_value, zeta_bits
+from recjax.samplers.codelength import budget_exponent, rate_value, zeta_bits, zipf_bits
 
 
 class GlobalCoder(Coder):
@@ -126,6 +126,11 @@ class BudgetCoder(GlobalCoder):
         index = jnp.where(score[k] > best, chunk.index[k], index)
         carry = noise, jnp.maximum(score[k], best), index
         return driver.Verdict(carry, jnp.int32(score.size), jnp.zeros((), bool), index)
+
+    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+        """Bits of the truncated Zipf code on 1 .. N, with the exponent that ``budget_exponent`` gives."""
+        exponent = budget_exponent(rate_value(rate_bits, proposal.dtype), self.budget_bits)
+        return zipf_bits(checked_index(index, self.limit), self.limit, exponent)
 
     @abc.abstractmethod
     def start_noise(self) -> Any:

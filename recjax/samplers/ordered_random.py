@@ -1,15 +1,11 @@
 """Ordered random coding."""
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from recjax.randomness import Stream
 from recjax.samplers.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers.base import checked_index
-from recjax.samplers.codelength import budget_exponent, rate_value, zipf_bits
 from recjax.samplers.global_coder import BudgetCoder
 
 
@@ -40,8 +36,3 @@ class OrderedRandomCoder(BudgetCoder):
         gaps = chunk.exponentials(Stream.ARRIVAL) * (self.limit / left.astype(chunk.log_ratio.dtype))
         times = arrival_times(noise, gaps)
         return (times[0][-1], times[1][-1]), jnp.log(time_value(times, gaps.dtype))
-
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
-        """Bits of the truncated Zipf code on 1 .. N, with the exponent that ``budget_exponent`` gives."""
-        exponent = budget_exponent(rate_value(rate_bits, proposal.dtype), self.budget_bits)
-        return zipf_bits(checked_index(index, self.limit), self.limit, exponent)

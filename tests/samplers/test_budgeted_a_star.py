@@ -84,6 +84,7 @@ def test_budgets():
         budget(np.float32([1, 2]), np.float32(0.5)), [budget(1.0, 0.5), budget(2.0, 0.5)], rtol=1e-6
     )
     assert budget(3.0, 1.0, 4.0) == 0
+    np.testing.assert_allclose(budget(3.0, np.float32([0.5, 1.0])), [budget(3.0, 0.5), budget(3.0, 0.5) / 2], rtol=1e-6)
     np.testing.assert_allclose(jax.jit(budget)(3.0, 0.25), budget(3.0, 0.25), rtol=1e-6)
 
 
