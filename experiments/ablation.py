@@ -105,6 +105,7 @@ class Args:
         rounds: of training, 50 gradient steps each.
         train: training images.
         batch: of a round.
+        lr: learning rate of the posteriors; seldom visited ones need a lower one.
         effort: 1 to 9, for gradient steps.
         limit: test images.
         max_minutes: stop by then; the same command goes on.
@@ -117,6 +118,7 @@ class Args:
     rounds: int = 160
     train: int = 256
     batch: int = 128
+    lr: float = 0.1
     effort: int = 6
     limit: int = 64
     max_minutes: float = math.inf
@@ -149,7 +151,7 @@ def in_blocks(path: Path, rate: float) -> Prior:
 def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -> Prior | None:
     """The prior of a setting; None if training did not end in time."""
     config = TrainConfig(
-        rate=args.rate, rounds=args.rounds, batch=args.batch, lr=0.1, steering=0.001, network=setting.network
+        rate=args.rate, rounds=args.rounds, batch=args.batch, lr=args.lr, steering=0.001, network=setting.network
     )
     parts = ("lr" if setting.reparameterise else "", "pe" if setting.encodings else "", "" if setting.learned else "un")
     out = args.work / f"ablation-{''.join(parts)}.safetensors"
