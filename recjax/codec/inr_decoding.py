@@ -4,15 +4,18 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jax import Array
+from jaxtyping import Float, Int
 
 from recjax.bits.container import Header
 from recjax.bits.range_coder import decode_indices
 from recjax.bits.zipf import bin_bits
+from recjax.codec.block_samples import block_samples
+from recjax.codec.fit import Layout
 from recjax.codec.inr_prior import InrPrior
 from recjax.codec.patches import make_batch, render, table_key
 from recjax.codec.prior import Prior
-from recjax.codec.refine import decode_blocks
+from recjax.codec.refine import Blocks
 from recjax.errors import FormatError
 from recjax.modalities import Signal
 from recjax.modalities.image import n_patches
@@ -52,9 +55,26 @@ def decode_inr(prior: InrPrior, group: Sequence[tuple[Header, bytes]]) -> list[S
     # Before the batch: a few damaged bytes must not cost the memory of a large image.
     indices = [read_indices(prior, header, payload) for header, payload in group]
     batch, z = make_batch(prior, patches), []
-    for g, (own, blocks) in enumerate(zip(prior.groups, batch.blocks, strict=True)):
-        rows = np.zeros((len(blocks.slots), own.n_blocks), np.int32)
-        rows[: batch.rows[g]] = np.concatenate([parts[g] for parts in indices]).reshape(batch.rows[g], -1)
-        z.append(decode_blocks(coder, table_key(prior), batch.arrangement.layouts[g], blocks, jnp.asarray(rows.T)))
+    for g, (layout, blocks) in enumerate(zip(batch.arrangement.layouts, batch.blocks, strict=True)):
+        rows = np.concatenate([parts[g] for parts in indices]).reshape(batch.rows[g], -1)
+        z.append(jnp.asarray(_coded_latents(coder, table_key(prior), layout, blocks, rows)))
     wanted = [(shape, header.gray) for shape, (header, _) in zip(shapes, group, strict=True)]
     return render(prior, batch, tuple(z), wanted)
+
+
+def _coded_latents(
+    coder: BlockCoder | TrellisCoder, key: Array, layout: Layout, blocks: Blocks, index: Int[np.ndarray, "rows blocks"]
+) -> Float[np.ndarray, "padded_rows latents"]:
+    """All coded latents of one group from their indices, 0 where nothing was coded."""
+    source, table, slots, widths = (np.asarray(x) for x in (layout.source, layout.blocks, blocks.slots, blocks.widths))
+    count, n_blocks = index.shape
+    numbers = np.arange(n_blocks, dtype=np.uint32) + np.uint32(blocks.first)
+    ids = np.stack(np.broadcast_arrays(slots[:count, None], numbers), axis=-1)
+    before = (np.pad(index[:, :-1], ((0, 0), (1, 0))),) if isinstance(coder, TrellisCoder) else ()
+    parts = index, *before, np.broadcast_to(widths, index.shape)
+    samples = block_samples(coder, key, ids.reshape(-1, 2), *(part.astype(np.int32).ravel() for part in parts))
+    block, place = np.nonzero(np.arange(table.shape[1]) < widths[:, None])
+    latents = table[block, place]
+    z = np.zeros(source.shape, np.float32)
+    z[source[:count, latents], latents] = samples.reshape(count, n_blocks, -1)[:, block, place]
+    return z

@@ -1,6 +1,7 @@
 """The patches of several signals as the rows of one batch, and signals from the latents of their patches."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -51,16 +52,14 @@ def make_batch(prior: InrPrior, patches: Sequence[tuple[int, int]]) -> Batch:
     patches = list(patches)
     padding = padded_rows(sum(rows * columns for rows, columns in patches)) - sum(r * c for r, c in patches)
     patches_padded = patches + [(1, 1)] * padding
-    words = randomness.coordinate_bits(
-        randomness.stream_key(table_key(prior), randomness.Stream.BRANCH), jnp.uint32(0), prior.n_latents
-    )
+    words = np.asarray(_words(table_key(prior), prior.n_latents))
     width = max(group.blocks.shape[1] for group in prior.groups)
     counts, layouts, blocks, first, start = [], [], [], 0, 0
     for group in prior.groups:
         counts.append([n_rows(group.kind, image, prior.region) for image in patches])
         extra = padded_rows(sum(counts[-1])) - sum(counts[-1])
         padded = counts[-1] + [1] * extra
-        layouts.append(_layout(group, padded, np.asarray(words[start : start + group.n_latents]), width))
+        layouts.append(_layout(group, padded, words[start : start + group.n_latents], width))
         slots = np.concatenate([np.arange(count, dtype=np.uint32) for count in padded])
         blocks.append(Blocks(jnp.asarray(slots), jnp.asarray(group.widths), jnp.uint32(first)))
         first, start = first + group.n_blocks, start + group.n_latents
@@ -71,6 +70,12 @@ def make_batch(prior: InrPrior, patches: Sequence[tuple[int, int]]) -> Batch:
     parents = tuple(jnp.minimum(parent, len(b.slots) - 1) for parent, b in zip(geometry.parents, blocks, strict=False))
     arrangement = Arrangement(tuple(layouts), geometry._replace(parents=parents))
     return Batch(counts, arrangement, blocks)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _words(key, count):
+    words = randomness.stream_key(key, randomness.Stream.BRANCH)
+    return randomness.coordinate_bits(words, jnp.uint32(0), count)
 
 
 def _layout(group: LatentGroup, counts: list[int], words: np.ndarray, width: int) -> Layout:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, UInt16
 
 from recjax import randomness
 from recjax.codec.allocation import Blocks, allocate, scaled
+from recjax.codec.block_samples import block_samples
 from recjax.codec.patches import table_key
 from recjax.codec.tails import stretched
 from recjax.codec.transform_prior import TransformPrior
@@ -21,7 +22,6 @@ from recjax.samplers.trellis_coder import TrellisCoder
 from recjax.sizes import round_up
 
 _WORDS = 1 << 16
-_GROUP = 256  # blocks that are decoded at a time
 _WIDTH_STEP = 64
 _STRIP_PIXELS = 1 << 20
 
@@ -79,18 +79,11 @@ def samples(
     prior: TransformPrior, coder: TrellisCoder, level: int, blocks: Blocks, index: Int[np.ndarray, "blocks"]
 ) -> Float[np.ndarray, "coded"]:
     """What is coded of a level, N(0, 1) under the prior, in the order of its blocks."""
-    count, width = len(blocks.widths), round_up(int(blocks.widths.max(initial=1)), _WIDTH_STEP)
-    length = chain_length(count)
-    previous = np.where(np.arange(count) % length, np.roll(index, 1), 0)
-    padding = -count % _GROUP
-    parts = [block_ids(level, count), index.astype(np.int32), previous.astype(np.int32), blocks.widths.astype(np.int32)]
-    parts = [np.pad(part, [(0, padding)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
-    out = [
-        np.asarray(coder.decode(table_key(prior), *(part[i : i + _GROUP] for part in parts), width))
-        for i in range(0, count, _GROUP)
-    ]
-    inside = np.arange(width) < blocks.widths[:, None]
-    return np.concatenate([*out, np.zeros((0, width), np.float32)])[:count][inside]
+    count, index = len(blocks.widths), index.astype(np.int32)
+    previous = np.where(np.arange(count) % chain_length(count), np.roll(index, 1), 0)
+    widths = blocks.widths.astype(np.int32)
+    out = block_samples(coder, table_key(prior), block_ids(level, count), index, previous, widths)
+    return out[np.arange(out.shape[1]) < widths[:, None]]
 
 
 def grid_of(

@@ -12,11 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.codec.fit import Arrangement, FitState, Layout, advance, block_kl_bits
+from recjax.codec.fit import Arrangement, FitState, advance, block_kl_bits
 from recjax.codec.objective import Network
 from recjax.codec.signals import Targets
-from recjax.samplers.block_coder import BlockCoder
-from recjax.samplers.trellis_coder import TrellisCoder
 
 
 class Blocks(NamedTuple):
@@ -103,26 +101,3 @@ def code_blocks(
 
 def _replaced(parts, at, part):
     return (*parts[:at], part, *parts[at + 1 :])
-
-
-@functools.partial(jax.jit, static_argnames="coder")
-def decode_blocks(
-    coder: BlockCoder | TrellisCoder,
-    table_key: UInt32[Array, "2"],
-    layout: Layout,
-    blocks: Blocks,
-    indices: Int[Array, "blocks rows"],
-) -> Float[Array, "rows latents"]:
-    """All coded latents of one group from their indices, 0 where nothing was coded."""
-
-    def body(block, z):
-        latents = layout.blocks[block]
-        rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
-        width = jnp.broadcast_to(blocks.widths[block], blocks.slots.shape)
-        sent = (indices[block],)
-        if isinstance(coder, TrellisCoder):
-            sent += (jnp.where(block > 0, indices[block - 1], 0),)
-        sample = coder.decode(table_key, blocks.ids(block), *sent, width, len(latents))
-        return z.at[rows, latents].set(sample, mode="drop")
-
-    return jax.lax.fori_loop(0, len(blocks.widths), body, jnp.zeros(layout.source.shape, jnp.float32))

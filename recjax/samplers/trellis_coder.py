@@ -221,34 +221,31 @@ class TrellisCoder:
         index, previous = (x.astype(jnp.uint32) for x in (index, previous))
         first, second = self.step_bits
         half = -(-d // 2)
-        registers = (previous << first) | (index >> second), (previous << self.budget) | index
-        out, place = jnp.zeros((len(index), d), dtype), jnp.arange(d, dtype=jnp.int32)[None]
-        for step, (own, start, count) in enumerate(_halves(ids, width)):
-            row = candidate_rows(key, registers[step] & ((1 << self.register_bits) - 1), half, dtype)
-            column, sign = signed_columns(key, own, count, half)
-            values = sign.astype(dtype) * jnp.take_along_axis(row, column, axis=1)
-            local = place - start[:, None]
-            values = jnp.take_along_axis(values, jnp.clip(local, 0, half - 1), axis=1)
-            out = jnp.where((local >= 0) & (local < count[:, None]), values, out)
-        return out
+        own, start, count = _halves(ids, width)
+        registers = jnp.concatenate([(previous << first) | (index >> second), (previous << self.budget) | index])
+        rows = candidate_rows(key, registers & ((1 << self.register_bits) - 1), half, dtype)
+        column, sign = signed_columns(key, own, count, half)
+        values = sign.astype(dtype) * jnp.take_along_axis(rows, column, axis=1)
+        values = jnp.concatenate(jnp.split(values, 2), axis=1)
+        place, middle = jnp.arange(d, dtype=jnp.int32)[None], start[len(index) :, None]
+        there = jnp.where(place < middle, place, jnp.minimum(place - middle, half - 1) + half)
+        return jnp.where(place < width[:, None], jnp.take_along_axis(values, there, axis=1), 0)
 
     def _coefficients(self, key, blocks, dtype):
         """What the features of the table are multiplied with in either step of every block, [2, B, 2 d']."""
         ids, mu, sigma, width = blocks
         half = -(-mu.shape[1] // 2)
         place = jnp.arange(half, dtype=jnp.int32)
-        mu, precision = mu.astype(dtype), 1 / jnp.square(sigma.astype(dtype))
-        out = []
-        for own, start, count in _halves(ids, width):
-            column, sign = signed_columns(key, own, count, half)
-            # the coordinate of the half that each column stands for
-            local = jnp.sum(jnp.where(column[:, :, None] == place[None, None], place[None, :, None], 0), axis=1)
-            there = jnp.clip(start[:, None] + local, 0, mu.shape[1] - 1)
-            m, p, s = (jnp.take_along_axis(x, i, axis=1) for x, i in ((mu, there), (precision, there), (sign, local)))
-            used = local < count[:, None]
-            square, linear = jnp.where(used, 0.5 - 0.5 * p, 0), jnp.where(used, s.astype(dtype) * m * p, 0)
-            out.append(jnp.concatenate([square, linear], axis=1))
-        return jnp.stack(out)
+        mu, precision = jnp.tile(mu.astype(dtype), (2, 1)), jnp.tile(1 / jnp.square(sigma.astype(dtype)), (2, 1))
+        own, start, count = _halves(ids, width)
+        column, sign = signed_columns(key, own, count, half)
+        # the coordinate of the half that each column stands for
+        local = jnp.sum(jnp.where(column[:, :, None] == place[None, None], place[None, :, None], 0), axis=1)
+        there = jnp.clip(start[:, None] + local, 0, mu.shape[1] - 1)
+        m, p, s = (jnp.take_along_axis(x, i, axis=1) for x, i in ((mu, there), (precision, there), (sign, local)))
+        used = local < count[:, None]
+        square, linear = jnp.where(used, 0.5 - 0.5 * p, 0), jnp.where(used, s.astype(dtype) * m * p, 0)
+        return jnp.concatenate([square, linear], axis=1).reshape(2, len(ids), 2 * half)
 
     def _best_path(self, table, coefficients, previous):
         """Index of the first block on the best path through coefficients [W, 2, columns, lanes], int32[lanes]."""
@@ -304,8 +301,11 @@ def _choose(table, future, coefficients, register, bits):
 
 
 def _halves(ids, width):
-    """Ids, first coordinate and number of coordinates of the two steps of every block."""
-    first = width.astype(jnp.int32) // 2
-    number = jnp.stack([ids[:, 0], 2 * ids[:, 1]], axis=1)
-    yield number, jnp.zeros_like(first), first
-    yield number.at[:, 1].add(1), first, width.astype(jnp.int32) - first
+    """Ids, first coordinate and number of coordinates of the two steps of every block: all first ones, then the second.
+
+    One array of both, since the cipher on each of two would take twice the time to compile.
+    """
+    width = width.astype(jnp.int32)
+    first, number = width // 2, 2 * ids[:, 1]
+    own = jnp.stack([jnp.tile(ids[:, 0], 2), jnp.concatenate([number, number + 1])], axis=1)
+    return own, jnp.concatenate([jnp.zeros_like(first), first]), jnp.concatenate([first, width - first])
