@@ -6,10 +6,9 @@ from jaxtyping import Float
 
 from recjax.samplers.block_coder import BlockCoder
 from recjax.samplers.trellis_coder import TrellisCoder
-from recjax.sizes import round_up
 
 _GROUP = 256  # blocks that are decoded at a time
-_WIDTH_STEP = 64
+_COLUMNS = 64  # at least
 
 
 def block_samples(
@@ -23,7 +22,9 @@ def block_samples(
       parts: what ``coder.decode`` takes after the key, ids to widths, an array each with a row a block.
     """
     widths = parts[-1]
-    count, columns = len(widths), round_up(int(widths.max(initial=1)), _WIDTH_STEP)
+    count, columns = len(widths), _COLUMNS
+    while columns < widths.max(initial=1):  # in large steps: the last columns cost less than another program
+        columns *= 4
     padding = -count % _GROUP
     parts = tuple(np.pad(part, [(0, padding)] + [(0, 0)] * (part.ndim - 1)) for part in parts)
     out = [

@@ -1,6 +1,7 @@
 """Images as pyramids of latents: which are coded, their samples, and their pixels."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -19,11 +20,10 @@ from recjax.inr.transform import Context, bordered
 from recjax.modalities import Signal
 from recjax.modalities.image import to_gray
 from recjax.samplers.trellis_coder import TrellisCoder
-from recjax.sizes import round_up
 
 _WORDS = 1 << 16
 _WIDTH_STEP = 64
-_STRIP_PIXELS = 1 << 20
+_TILE_PIXELS = 256  # a side
 
 
 def level_units(
@@ -97,33 +97,29 @@ def grid_of(
 
 
 def pixels(prior: TransformPrior, grids: Sequence[Float[np.ndarray, "height width depth"]]) -> np.ndarray:
-    """The image with these latents, lowest level first, ``uint8[rows, columns, channels]``; strip by strip.
+    """The image with these latents, lowest level first, ``uint8[rows, columns, channels]``; tile by tile.
 
-    Images and strips are filled up with cells beyond the edge, which hold nothing, to one of few sizes.
+    A cell needs only those next to it and what is above these. So there are two programs: for an image of one cell
+    of the top level, and for a tile of more; tiles are filled up with cells beyond the edge, which hold nothing.
     """
-    cell = prior.config.cell
-    rows, columns = grids[-1].shape[:2]
-    across = round_up(columns, 2)
-    strip = max(1, _STRIP_PIXELS // (cell * cell * across))
-    out = []
-    for start in range(0, rows, strip):
-        stop = min(start + strip, rows)
-        down = min(round_up(stop - start, 2), strip)
-        parts = tuple(
-            _window(grid, start * side, down * side + 2, across * side + 2)
-            for grid, side in zip(grids, (1 << np.arange(len(grids)))[::-1].tolist(), strict=True)
-        )
-        values = np.asarray(_decoded(prior.network, parts))[0, : (stop - start) * cell, : columns * cell]
-        out.append(np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8))
-    return np.concatenate(out)
+    cell, (rows, columns) = prior.config.cell, grids[-1].shape[:2]
+    tile = 1 if rows == columns == 1 else max(_TILE_PIXELS // cell, 2)
+    out = np.empty((rows * cell, columns * cell, prior.config.channels), np.uint8)
+    for row, column in itertools.product(range(0, rows, tile), range(0, columns, tile)):
+        sides = [1 << level for level in reversed(range(len(grids)))]
+        parts = [_window(grid, row * side, column * side, tile * side) for grid, side in zip(grids, sides, strict=True)]
+        there = out[row * cell :, column * cell :][: tile * cell, : tile * cell]
+        values = np.asarray(_decoded(prior.network, tuple(parts)))[0, : there.shape[0], : there.shape[1]]
+        there[:] = np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5)
+    return out
 
 
-def _window(grid, start, height, width):
-    """Rows from the one before ``start`` and columns from the one before the first, 0 beyond the edges."""
-    rows = grid[max(start - 1, 0) : start - 1 + height]
-    above = int(start == 0)
-    beyond = ((above, height - above - len(rows)), (1, width - 1 - grid.shape[1]), (0, 0))
-    return np.pad(rows, beyond)[None]
+def _window(grid, row, column, side):
+    """The square of cells from this row and column on, and those next to it, 0 beyond the edges."""
+    part = grid[max(row - 1, 0) : row + side + 1, max(column - 1, 0) : column + side + 1]
+    before = int(row == 0), int(column == 0)
+    after = (side + 2 - first - n for first, n in zip(before, part.shape, strict=False))
+    return np.pad(part, [*zip(before, after, strict=True), (0, 0)])[None]
 
 
 def image_of(

@@ -270,22 +270,18 @@ def test_wrong_arguments_are_refused(transforms, transform_config, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_large_images_are_decoded_in_strips(transforms, monkeypatch):
-    """Which have the pixels of the whole, and one size."""
+def test_images_are_decoded_in_tiles_of_one_size(transforms, monkeypatch):
+    """Which have the pixels of the whole; an image of one cell is a tile of its own."""
     prior, rng, calls = transforms.priors[1], np.random.default_rng(6), []
-    sides = zip((4, 2, 1), prior.config.depths, strict=True)
-    grids = [rng.normal(size=(5 * side, 5 * side, depth)).astype(np.float32) for side, depth in sides]
+    sides = list(zip((4, 2, 1), prior.config.depths, strict=True))
+    grids = [rng.normal(size=(5 * side, 3 * side, depth)).astype(np.float32) for side, depth in sides]
     decoded = pyramid._decoded
     monkeypatch.setattr(pyramid, "_decoded", lambda *args: calls.append(args[1][0].shape[1:3]) or decoded(*args))
-    padded = pyramid.pixels(prior, grids)
-    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 2 * 6 * 32 * 32 + 1)
-    strips = pyramid.pixels(prior, grids)
-    monkeypatch.setattr(pyramid, "round_up", lambda n, least: n)
-    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", 1 << 20)
     whole = pyramid.pixels(prior, grids)
-    assert calls == [(26, 26), (10, 26), (10, 26), (10, 26), (22, 22)]
-    assert whole.shape == (160, 160, 3) and whole.std() > 10
-    for image in (padded, strips):
-        assert image.shape == whole.shape
-        difference = np.abs(image.astype(int) - whole)
-        assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+    monkeypatch.setattr(pyramid, "_TILE_PIXELS", 2 * 32)
+    tiles = pyramid.pixels(prior, grids)
+    pyramid.pixels(prior, [grid[:side, :side] for grid, (side, _) in zip(grids, sides, strict=True)])
+    assert calls == [(34, 34)] + 6 * [(10, 10)] + [(6, 6)]
+    assert whole.shape == tiles.shape == (160, 96, 3) and whole.std() > 10
+    difference = np.abs(tiles.astype(int) - whole)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
