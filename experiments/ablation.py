@@ -64,13 +64,12 @@ class Setting:
     base: str = "RECOMBINER"
     published: str | None = None
 
-    @property
-    def network(self) -> SirenConfig:
+    def network(self, learn_features: bool) -> SirenConfig:
         grid = EncodingConfig(depth=16, cells=(4, 4), factors=(4, 2), hidden=(8,), encodings=16)
         return SirenConfig(
             width=16,
             features=16 if self.encodings else 32,
-            learn_features=False,
+            learn_features=learn_features,
             reparameterise=self.reparameterise,
             encoding=grid if self.encodings else EncodingConfig(),
         )
@@ -106,6 +105,7 @@ class Args:
         train: training images.
         batch: of a round.
         lr: learning rate of the posteriors; seldom visited ones need a lower one.
+        learn_features: whether the input features are learned, as everywhere else in recjax; the papers' are fixed.
         effort: 1 to 9, for gradient steps.
         limit: test images.
         max_minutes: stop by then; the same command goes on.
@@ -119,6 +119,7 @@ class Args:
     train: int = 256
     batch: int = 128
     lr: float = 0.1
+    learn_features: bool = True
     effort: int = 6
     limit: int = 64
     max_minutes: float = math.inf
@@ -151,7 +152,12 @@ def in_blocks(path: Path, rate: float) -> Prior:
 def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -> Prior | None:
     """The prior of a setting; None if training did not end in time."""
     config = TrainConfig(
-        rate=args.rate, rounds=args.rounds, batch=args.batch, lr=args.lr, steering=0.001, network=setting.network
+        rate=args.rate,
+        rounds=args.rounds,
+        batch=args.batch,
+        lr=args.lr,
+        steering=0.001,
+        network=setting.network(args.learn_features),
     )
     parts = ("lr" if setting.reparameterise else "", "pe" if setting.encodings else "", "" if setting.learned else "un")
     out = args.work / f"ablation-{''.join(parts)}.safetensors"

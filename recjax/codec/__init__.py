@@ -9,7 +9,8 @@ from recjax.codec.prior_files import load_prior
 from recjax.codec.rate_control import encode_at_rate
 from recjax.codec.train_config import TrainConfig
 from recjax.codec.training_run import train_prior
-from recjax.codec.transform_training import TransformTraining, train_transform
+from recjax.codec.transform_config import TransformTraining
+from recjax.codec.transform_training import train_transform
 
 __all__ = [
     "Encoded",

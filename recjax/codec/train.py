@@ -17,6 +17,7 @@ import optax
 from flax import nnx, struct
 from jaxtyping import Array, Float
 
+from recjax import parallel
 from recjax.codec.fit import adam, group_noise
 from recjax.codec.geometry import make_geometry
 from recjax.codec.groups import kinds
@@ -36,7 +37,7 @@ TRAINING_ROWS = 128
 
 @struct.dataclass
 class TrainState:
-    """Everything a resumed run needs; what depends on rows is a tuple over the groups of latents."""
+    """Everything a resumed run needs after ``done`` rounds; what depends on rows is a tuple over groups of latents."""
 
     params: Any
     priors: tuple[LatentPrior, ...]
@@ -44,7 +45,7 @@ class TrainState:
     row_optimisers: tuple[optax.OptState, ...]
     shared_optimiser: optax.OptState
     log_beta: Float[Array, ""]
-    round: Array
+    done: Array
 
 
 class RoundReport(NamedTuple):
@@ -75,7 +76,7 @@ def initial_state(config: TrainConfig, signals: int) -> TrainState:
         row_optimisers=tuple(jax.vmap(adam().init)(posterior) for posterior in posteriors),
         shared_optimiser=adam().init(params),
         log_beta=jnp.float32(math.log(4e-6 / config.rate)),
-        round=jnp.int32(0),
+        done=jnp.int32(0),
     )
 
 
@@ -84,12 +85,18 @@ def learning_rate(config: TrainConfig, progress: Array) -> Array:
     return jnp.minimum(progress / 0.02 + 0.05, 1.0) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
 
 
-def batch_rows(config: TrainConfig, signals: int, round_number: int) -> np.ndarray:
-    """Signals of one round: consecutive slices of a fresh permutation every pass over the data."""
+def batch_signals(config: TrainConfig, signals: int) -> int:
+    """How many of the signals a round has."""
     patches = math.prod(config.scene)
     size = min(max(config.batch // patches, 1), signals)
     if size * patches > TRAINING_ROWS:
         size -= size % (TRAINING_ROWS // math.gcd(TRAINING_ROWS, patches))
+    return size
+
+
+def batch_rows(config: TrainConfig, signals: int, round_number: int) -> np.ndarray:
+    """Signals of one round: consecutive slices of a fresh permutation every pass over the data."""
+    size = batch_signals(config, signals)
     per_pass = max(signals // size, 1)
     rng = np.random.default_rng([config.seed, round_number // per_pass])
     start = (round_number % per_pass) * size
@@ -101,45 +108,62 @@ def rows_of(signals: Any, count: int) -> Any:
     return (signals[:, None] * count + np.arange(count, dtype=signals.dtype)).reshape(-1)
 
 
-def make_round(config: TrainConfig):
-    """The compiled function of one round: (state, targets of the batch, its signals, key) -> (state, report)."""
+def make_round(config: TrainConfig, devices: int = 1):
+    """The compiled function of one round: (state, targets of the batch, its signals, key) -> (state, report).
+
+    Args:
+      config: of the training.
+      devices: among which the signals of a batch are divided.
+    """
     graph = nnx.split(Siren(config.network))[0]
     target_nats = config.rate * config.n_points * math.log(2)
     is_cell = np.arange(config.network.n_latents) >= config.network.n_weight_latents
     # Grids start from zero at every pixel of an image alike; a mean would add nothing to the learned features.
     centred = (*[None] * (config.levels - 1), is_cell if is_cell.any() else None)
 
-    def gradients(params, priors, posteriors, beta, noise, targets, geometry):
-        """Summed over row chunks for the shared parameters, stacked for the posteriors."""
+    def gradients(shared, posteriors, noise, pixels):
+        """Of the part of a batch on one device: summed over row chunks for the shared parameters, stacked for the
+        posteriors."""
+        params, priors, beta, points, phase = shared
+        patches = math.prod(config.scene)
+        signals = len(pixels[0]) // patches
+        cells = config.network.grid_shape
+        geometry = make_geometry(
+            [config.scene] * signals, kinds(config.levels)[:-1], config.region, cells[:2] if cells else None
+        )
 
         def loss(params, inputs, part):
             error = distortion(Network(graph, params, priors), inputs, part)
             return jnp.sum(error), jnp.mean(error)
 
         def chunk(total, args):
-            inputs, values, weights = args
-            part = dataclasses.replace(targets, values=values, weights=weights)
-            (shared, own), error = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, inputs, part)
-            return jax.tree.map(jnp.add, total, shared), (own, error)
+            inputs, (values, weights) = args
+            part = Targets(values=values, weights=weights, points=points, phase=phase)
+            (of_params, own), error = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, inputs, part)
+            return jax.tree.map(jnp.add, total, of_params), (own, error)
 
         network = Network(graph, params, priors)
         inputs, pull = jax.vjp(lambda q: sampled_inputs(network, q, noise, geometry), posteriors)
-        args = (inputs, targets.values, targets.weights)
-        chunks = max(targets.values.shape[0] // TRAINING_ROWS, 1)
-        split = jax.tree.map(lambda leaf: leaf.reshape(chunks, -1, *leaf.shape[1:]), args)
-        shared, (own, error) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
+        rows = signals * patches
+        chunks = next(n for n in range(max(rows // TRAINING_ROWS, 1), 0, -1) if rows % n == 0)
+        split = jax.tree.map(lambda leaf: leaf.reshape(chunks, -1, *leaf.shape[1:]), (inputs, pixels))
+        of_params, (own, error) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
         (own,) = pull(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own))
         kl, price = jax.value_and_grad(lambda posteriors: sum(q.kl_nats().sum() for q in posteriors))(posteriors)
         own = jax.tree.map(lambda d, k: d + beta * k, own, price)
-        return shared, own, (jnp.mean(error), kl / (len(targets.values) / math.prod(config.scene)))
+        return parallel.total((of_params, (jnp.mean(error) / devices, kl / signals / devices))), own
+
+    parts, shared = parallel.divided(), parallel.SHARED
+    gradients = parallel.on_parts(gradients, devices, in_specs=(shared, parts, parts, parts), out_specs=(shared, parts))
 
     def step(carry, inputs):
         params, posteriors, row_optimisers, shared_optimiser, log_beta, fixed = carry
-        priors, targets, geometry, rate, steer = fixed
+        priors, targets, rate, steer = fixed
         index, key = inputs
         subset = take_subset(targets, index % len(targets.points))
         noise = group_noise(key, tuple(posterior.mean for posterior in posteriors))
-        shared, own, (mse, kl) = gradients(params, priors, posteriors, jnp.exp(log_beta), noise, subset, geometry)
+        everywhere = params, priors, jnp.exp(log_beta), subset.points, subset.phase
+        (shared, (mse, kl)), own = gradients(everywhere, posteriors, noise, (subset.values, subset.weights))
         updates = [jax.vmap(adam().update)(g, o) for g, o in zip(own, row_optimisers, strict=True)]
         own, row_optimisers = (tuple(parts) for parts in zip(*updates, strict=True))
         shared, shared_optimiser = adam().update(shared, shared_optimiser)
@@ -154,18 +178,16 @@ def make_round(config: TrainConfig):
         rows = tuple(rows_of(signals, count) for count in config.rows)
         own = tuple(zip(state.posteriors, state.row_optimisers, strict=True))
         own = tuple(jax.tree.map(lambda leaf, r=r: leaf[r], part) for part, r in zip(own, rows, strict=True))
-        posteriors, row_optimisers = zip(*own, strict=True)
-        progress = state.round.astype(jnp.float32) / config.rounds
+        posteriors, row_optimisers = zip(*parallel.laid_out(own, devices, parts), strict=True)
+        progress = state.done.astype(jnp.float32) / config.rounds
         rate = learning_rate(config, progress)
         # At first KL grows because the network learns, which is no reason to lower its price.
         steer = jnp.where(progress < 0.1, 0.0, config.steering)
-        cells = config.network.grid_shape
-        geometry = make_geometry(
-            [config.scene] * len(signals), kinds(config.levels)[:-1], config.region, cells[:2] if cells else None
-        )
+        pixels = parallel.laid_out((targets.values, targets.weights), devices, parallel.divided(1))
+        targets = dataclasses.replace(targets, values=pixels[0], weights=pixels[1])
         carry = (
             state.params, posteriors, row_optimisers, state.shared_optimiser, state.log_beta,
-            (state.priors, targets, geometry, rate, steer),
+            (state.priors, targets, rate, steer),
         )  # fmt: skip
         inputs = jnp.arange(ROUND_STEPS), jax.random.split(key, ROUND_STEPS)
         carry, report = jax.lax.scan(step, carry, inputs)
@@ -185,9 +207,11 @@ def make_round(config: TrainConfig):
             row_optimisers=row_optimisers,
             shared_optimiser=shared_optimiser,
             log_beta=log_beta,
-            round=state.round + 1,
+            done=state.done + 1,
         )
-        return state, jax.tree.map(lambda leaf: leaf[-2 * len(targets.points) :].mean(), report)
+        return parallel.laid_out(state, devices), jax.tree.map(
+            lambda leaf: leaf[-2 * len(targets.points) :].mean(), report
+        )
 
     return run
 

@@ -1,14 +1,11 @@
-"""A training run from images to a prior file: checkpoints, resuming, a wall-clock limit, a log."""
+"""A training run from images to a prior file."""
 
 import dataclasses
 import functools
 import hashlib
-import json
 import math
 import os
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from recjax import parallel
 from recjax.atomic import check_output
-from recjax.codec.checkpoints import Checkpoints
 from recjax.codec.groups import LatentGroup, kinds
 from recjax.codec.inr_prior import save_prior
 from recjax.codec.partition import informative, partition
@@ -25,6 +22,7 @@ from recjax.codec.train import (
     ROUND_STEPS,
     TrainState,
     batch_rows,
+    batch_signals,
     initial_state,
     make_round,
     round_key,
@@ -32,9 +30,8 @@ from recjax.codec.train import (
     training_targets,
 )
 from recjax.codec.train_config import TrainConfig
+from recjax.codec.training_loop import Limits, Training, train
 from recjax.inr.siren import pruned
-
-LOG_ROUNDS = 20
 
 
 def train_prior(
@@ -49,7 +46,8 @@ def train_prior(
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> bool:
-    """Trains a prior and writes it to ``out``.
+    """Trains a prior and writes it to ``out``. The signals of a round are divided among all devices that they can be
+    divided among evenly.
 
     Args:
       config: see :class:`TrainConfig`.
@@ -71,34 +69,34 @@ def train_prior(
     check_output(out, force=force)
     targets = training_targets(images, config)
     data = hashlib.sha256(images.tobytes()).hexdigest()
-    state = initial_state(config, len(images))
-    checkpoints, curve = None, []
-    if checkpoint_dir is not None:
-        identity = json.dumps({"config": dataclasses.asdict(config), "data": data}, sort_keys=True)
-        checkpoints = Checkpoints(Path(checkpoint_dir), identity)
-        state, curve = checkpoints.restore(state)
-    run = make_round(config)
-    first, begun, saved = int(state.round), time.monotonic(), time.monotonic()
-    for number in range(first, config.rounds):
+    devices = parallel.devices_for(batch_signals(config, len(images)))
+    run = make_round(config, devices)
+
+    def advance(state, number, end):
         signals = batch_rows(config, len(images), number)
         state, report = run(state, select_targets(targets, signals, config), signals, round_key(config, number))
-        # This waits for the round, so that the clock below is true.
-        mse, kl = float(report.mse), float(report.kl_bits)
-        if not math.isfinite(mse + kl):
-            raise ValueError("training diverged; lower lr_shared or lr")
-        last = number + 1 == config.rounds
-        if last or (number + 1) % LOG_ROUNDS == 0:
-            curve.append({"step": (number + 1) * ROUND_STEPS, "psnr": _psnr(mse), "kl_bits": kl})
-            log(_line(config, number + 1, curve[-1], begun, first, float(state.log_beta)))
-        out_of_time = time.monotonic() - begun > 60 * max_minutes
-        if checkpoints and (last or out_of_time or time.monotonic() - saved > 60 * checkpoint_minutes):
-            checkpoints.save((number + 1) * ROUND_STEPS, state, curve)
-            saved = time.monotonic()
-        if out_of_time and not last:
-            log(f"stopped after {number + 1} of {config.rounds} rounds: the same command goes on from here")
-            break
+        return state, jnp.stack(report)[:, None]
+
+    training = Training(
+        unit="rounds",
+        units=config.rounds,
+        stride=1,
+        log_units=20,
+        gradient_steps=ROUND_STEPS,
+        identity={"config": dataclasses.asdict(config), "data": data},
+        advance=advance,
+        summary=lambda reports, done: {"psnr": -10 * math.log10(reports[0, -1]), "kl_bits": float(reports[1, -1])},
+        describe=lambda point, state: (
+            f"{point['kl_bits'] / config.n_points:.3f} bpp  {point['psnr']:.2f} dB  "
+            f"beta {math.exp(float(state.log_beta)):.2e}"
+        ),
+    )
+    limits = Limits(
+        checkpoint_dir=checkpoint_dir, checkpoint_minutes=checkpoint_minutes, max_minutes=max_minutes, log=log
+    )
+    state, curve = train(training, parallel.placed(initial_state(config, len(images)), devices), limits)
     write_trained(config, state, out, curve=curve, metadata={"data_sha256": data} | (metadata or {}), force=force)
-    return int(state.round) == config.rounds
+    return int(state.done) == config.rounds
 
 
 def write_trained(
@@ -141,7 +139,7 @@ def write_trained(
     rate = sum(kl.sum() * rows for kl, rows in zip(kl_bits, config.rows, strict=True))
     training = {
         "config": dataclasses.asdict(config),
-        "rounds_done": int(state.round),
+        "rounds_done": int(state.done),
         "signals": len(state.posteriors[0].mean) // config.rows[0],
         "curve": curve,
         "kl_bits": float(rate),
@@ -157,18 +155,4 @@ def write_trained(
         budget=config.budget,
         metadata=metadata | {"training": training},
         force=force,
-    )
-
-
-def _psnr(mse: float) -> float:
-    return -10 * math.log10(mse)
-
-
-def _line(config, done, point, begun, first, log_beta):
-    elapsed = time.monotonic() - begun
-    left = elapsed / (done - first) * (config.rounds - done)
-    rate = point["kl_bits"] / config.n_points
-    return (
-        f"round {done}/{config.rounds}  {rate:.3f} bpp  {point['psnr']:.2f} dB  beta {math.exp(log_beta):.2e}  "
-        f"{elapsed / 60:.1f} min, {left / 60:.1f} min left"
     )

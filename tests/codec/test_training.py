@@ -70,7 +70,7 @@ def test_objective_falls(images):
     blocks = np.reshape(objective, (4, -1)).mean(1)
     assert np.all(np.diff(blocks) < 0)
     assert blocks[-1] < 0.5 * objective[0]
-    assert int(state.round) == config.rounds
+    assert int(state.done) == config.rounds
 
 
 def test_moments_follow_the_unit_of_their_latents(images, monkeypatch):
@@ -162,7 +162,7 @@ def test_kill_9_loses_one_checkpoint_interval_at_most(undisturbed, images, tmp_p
     done = max(complete())
     identity = (folder / "run.json").read_text()
     state, _ = Checkpoints(folder, identity).restore(initial_state(CONFIG, len(images)))
-    assert int(state.round) * ROUND_STEPS == done
+    assert int(state.done) * ROUND_STEPS == done
     assert json.loads(identity)["config"]["rounds"] == CONFIG.rounds
     out = tmp_path / "p.safetensors"
     assert train_prior(CONFIG, images, out, checkpoint_dir=folder, log=ignore) is True

@@ -17,8 +17,8 @@ from recjax.codec.crops import random_crops
 from recjax.codec.partition import NEGLIGIBLE
 from recjax.codec.quantised import number_bits, number_frequencies, numbers_of, step_of
 from recjax.codec.tails import kl_bits, posterior_of_u
+from recjax.codec.transform_family import initial_state, model_at
 from recjax.codec.transform_statistics import CLASSES
-from recjax.codec.transform_training import initial_state, model_at
 from recjax.inr.guess import kl_nats, walk
 from recjax.inr.initial import PerPrice
 from recjax.inr.transform import Transform

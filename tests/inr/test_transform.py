@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from recjax.codec.transform_training import TransformTraining, initial_state, model_at
+from recjax.codec.transform_config import TransformTraining
+from recjax.codec.transform_family import initial_state, model_at
 from recjax.inr.corners import corner_product, folded, lapped
 from recjax.inr.guess import descend, kl_nats, look, walk
 from recjax.inr.initial import PerPrice
