@@ -94,6 +94,7 @@ def miniature_codec():
     codec.stream_parts.stream_parts = stream_parts
     codec.load_prior = load_prior
     codec.embedded_priors = lambda: names
+    codec.embedded_with = lambda prefix: [p for p in map(load_prior, names) if p.digest.startswith(prefix)]
     codec.encode_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
     codec.decompress_batch = lambda blobs, *, priors=(): [decompress(blob, priors) for blob in blobs]
     return codec

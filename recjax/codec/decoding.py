@@ -8,8 +8,8 @@ import jax
 from recjax import randomness
 from recjax.bits.container import parse, verify
 from recjax.codec.inr_decoding import block_coder, decode_inr
-from recjax.codec.prior import Prior, embedded_priors
-from recjax.codec.prior_files import load_prior
+from recjax.codec.prior import Prior
+from recjax.codec.prior_files import embedded_with
 from recjax.codec.transform_decoding import decode_transform
 from recjax.codec.transform_prior import TransformPrior
 from recjax.errors import FormatError
@@ -38,8 +38,7 @@ def decompress_batch(
 ) -> list[Signal]:
     """:func:`decompress` for many files at once."""
     groups: dict[tuple, list[int]] = {}
-    known = [*priors, *map(load_prior, embedded_priors())]
-    parsed = [_open(blob, known, max_pixels) for blob in blobs]
+    parsed = [_open(blob, priors, max_pixels) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
         groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)
@@ -56,16 +55,15 @@ def decompress_batch(
     return [signal for signal in out if signal is not None]
 
 
-def _open(blob, known, max_pixels):
+def _open(blob, priors, max_pixels):
     if not isinstance(blob, bytes | bytearray | memoryview):
         raise ValueError(f"blob must be the bytes of a .rec file, got {type(blob).__name__}")
     blob = bytes(blob)
     header, _ = parse(blob)
-    matching = [prior for prior in known if prior.digest.startswith(header.digest_prefix)]
+    prefix = header.digest_prefix
+    matching = [*(prior for prior in priors if prior.digest.startswith(prefix)), *embedded_with(prefix)]
     if not matching:
-        raise FormatError(
-            f"the prior {header.digest_prefix.hex()}... of this file is not known: it is neither embedded nor given"
-        )
+        raise FormatError(f"the prior {prefix.hex()}... of this file is not known: it is neither embedded nor given")
     if header.scheme != randomness.SCHEME:
         raise FormatError(f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})")
     prior, payload = _verified(blob, matching)

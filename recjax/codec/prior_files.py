@@ -43,6 +43,17 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
         raise ValueError(f"prior {name_or_path} is damaged or not a recjax prior: {error}") from None
 
 
+def embedded_with(digest_prefix: bytes) -> list[Prior]:
+    """The embedded priors whose digests begin so. The others are not parsed, which takes most of a second."""
+    files = embedded_priors()
+    return [load_prior(name) for name in files if _digest(files[name]).startswith(digest_prefix)]
+
+
+@functools.cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
 @functools.lru_cache(maxsize=8)
 def _parse(blob: bytes, name: str) -> Prior:
     header = _header(blob)

@@ -74,10 +74,8 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
 
 
 def _find_prior(blob: bytes, prior: str | None):
-    from recjax.codec import embedded_priors, load_prior
+    from recjax.codec import embedded_with, load_prior
 
     if prior is not None:
         return load_prior(prior)
-    prefix = parse(blob)[0].digest_prefix
-    known = map(load_prior, embedded_priors())
-    return next((each for each in known if each.digest.startswith(prefix)), None)
+    return next(iter(embedded_with(parse(blob)[0].digest_prefix)), None)

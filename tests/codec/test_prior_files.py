@@ -18,7 +18,7 @@ from flax import nnx
 
 import recjax
 from recjax import cli
-from recjax.codec import embedded_priors, load_prior
+from recjax.codec import embedded_priors, load_prior, prior_files
 from recjax.codec.inr_prior import save_prior
 from recjax.codec.partition import block_table
 from recjax.inr.siren import Siren
@@ -372,6 +372,14 @@ def test_embedded_priors_have_a_model_card_that_says_what_they_say(name):
     metadata = load_prior(name).metadata
     for key in ("data", "licence", "data_sha256"):
         assert metadata[key] in " ".join(card.split()), key
+
+
+def test_of_the_embedded_priors_only_those_of_a_file_are_parsed(monkeypatch):
+    own = load_prior("photo-low")
+    parsed = []
+    monkeypatch.setattr(prior_files, "_parse", lambda blob, name: parsed.append(name) or own)
+    assert prior_files.embedded_with(own.digest[:3]) == [own] and parsed == ["photo-low"]
+    assert prior_files.embedded_with(bytes(3)) == [] and parsed == ["photo-low"]
 
 
 def test_the_list_of_priors_rises_with_quality(capsys):
