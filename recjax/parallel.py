@@ -27,9 +27,14 @@ def divided(axis: int = 0) -> PartitionSpec:
 def devices_for(count: int) -> int:
     """The largest number of devices among which ``count`` can be divided evenly.
 
+    Raises:
+      ValueError: the program runs on several hosts, which would all write the same files.
+
     >>> devices_for(1)
     1
     """
+    if jax.process_count() > 1:
+        raise ValueError("training on several hosts is not supported: run it on one, with all of its devices")
     return max(n for n in range(1, jax.local_device_count() + 1) if count % n == 0)
 
 

@@ -13,7 +13,7 @@ from recjax.distributions.base import Distribution
 from recjax.samplers.base import Coder
 
 ROOT = Path(recjax.__file__).parent
-BASE = {"errors", "atomic", "randomness", "words", "sizes"}
+BASE = {"errors", "atomic", "randomness", "words"}
 
 # part -> the parts it may import (and itself)
 ARROWS = {
@@ -24,12 +24,11 @@ ARROWS = {
     "drawing": {"overlay", "results"},
     "rate_curves": {"results"},
     "words": set(),
-    "sizes": set(),
     "randomness": {"words"},
     "distributions": {"randomness", "words"},
     "limits": {"distributions"},
     "bits": {"errors"},
-    "samplers": {"errors", "distributions", "limits", "randomness", "words", "sizes", "bits"},
+    "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits"},
     "inr": set(),
     "modalities": {"errors", "atomic"},
     "parallel": set(),

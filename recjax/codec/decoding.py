@@ -1,5 +1,6 @@
 """``.rec`` bytes to signals."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -38,7 +39,8 @@ def decompress_batch(
 ) -> list[Signal]:
     """:func:`decompress` for many files at once."""
     groups: dict[tuple, list[int]] = {}
-    parsed = [_open(blob, priors, max_pixels) for blob in blobs]
+    embedded = functools.cache(embedded_with)  # once for all files of a prior
+    parsed = [_open(blob, priors, embedded, max_pixels) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
         groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)
@@ -55,13 +57,13 @@ def decompress_batch(
     return [signal for signal in out if signal is not None]
 
 
-def _open(blob, priors, max_pixels):
+def _open(blob, priors, embedded, max_pixels):
     if not isinstance(blob, bytes | bytearray | memoryview):
         raise ValueError(f"blob must be the bytes of a .rec file, got {type(blob).__name__}")
     blob = bytes(blob)
     header, _ = parse(blob)
     prefix = header.digest_prefix
-    matching = [*(prior for prior in priors if prior.digest.startswith(prefix)), *embedded_with(prefix)]
+    matching = [*(prior for prior in priors if prior.digest.startswith(prefix)), *embedded(prefix)]
     if not matching:
         raise FormatError(f"the prior {prefix.hex()}... of this file is not known: it is neither embedded nor given")
     if header.scheme != randomness.SCHEME:

@@ -66,15 +66,14 @@ def _coded_latents(
     coder: BlockCoder | TrellisCoder, key: Array, layout: Layout, blocks: Blocks, index: Int[np.ndarray, "rows blocks"]
 ) -> Float[np.ndarray, "padded_rows latents"]:
     """All coded latents of one group from their indices, 0 where nothing was coded."""
-    source, table, slots, widths = (np.asarray(x) for x in (layout.source, layout.blocks, blocks.slots, blocks.widths))
+    source, table, widths = (np.asarray(x) for x in (layout.source, layout.blocks, blocks.widths))
     count, n_blocks = index.shape
-    numbers = np.arange(n_blocks, dtype=np.uint32) + np.uint32(blocks.first)
-    ids = np.stack(np.broadcast_arrays(slots[:count, None], numbers), axis=-1)
-    before = (np.pad(index[:, :-1], ((0, 0), (1, 0))),) if isinstance(coder, TrellisCoder) else ()
-    parts = index, *before, np.broadcast_to(widths, index.shape)
-    samples = block_samples(coder, key, ids.reshape(-1, 2), *(part.astype(np.int32).ravel() for part in parts))
-    block, place = np.nonzero(np.arange(table.shape[1]) < widths[:, None])
-    latents = table[block, place]
+    ids, previous = np.asarray(blocks.ids(jnp.arange(n_blocks)))[:count], np.zeros_like(index)
+    previous[:, 1:] = index[:, :-1]
+    before = (previous,) if isinstance(coder, TrellisCoder) else ()
+    parts = (part.astype(np.int32).ravel() for part in (index, *before, np.broadcast_to(widths, index.shape)))
+    samples = block_samples(coder, key, ids.reshape(-1, 2), *parts)
+    latents = table[np.arange(table.shape[1]) < widths[:, None]]
     z = np.zeros(source.shape, np.float32)
-    z[source[:count, latents], latents] = samples.reshape(count, n_blocks, -1)[:, block, place]
+    z[source[:count, latents], latents] = samples.reshape(count, len(latents))
     return z

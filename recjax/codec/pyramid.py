@@ -82,8 +82,7 @@ def samples(
     count, index = len(blocks.widths), index.astype(np.int32)
     previous = np.where(np.arange(count) % chain_length(count), np.roll(index, 1), 0)
     widths = blocks.widths.astype(np.int32)
-    out = block_samples(coder, table_key(prior), block_ids(level, count), index, previous, widths)
-    return out[np.arange(out.shape[1]) < widths[:, None]]
+    return block_samples(coder, table_key(prior), block_ids(level, count), index, previous, widths)
 
 
 def grid_of(

@@ -86,12 +86,10 @@ def learning_rate(config: TrainConfig, progress: Array) -> Array:
 
 
 def batch_signals(config: TrainConfig, signals: int) -> int:
-    """How many of the signals a round has."""
+    """How many of the signals a round has: whole chunks of rows, if it has as many."""
     patches = math.prod(config.scene)
-    size = min(max(config.batch // patches, 1), signals)
-    if size * patches > TRAINING_ROWS:
-        size -= size % (TRAINING_ROWS // math.gcd(TRAINING_ROWS, patches))
-    return size
+    size, whole = min(max(config.batch // patches, 1), signals), TRAINING_ROWS // math.gcd(TRAINING_ROWS, patches)
+    return size - size % whole if size > whole else size
 
 
 def batch_rows(config: TrainConfig, signals: int, round_number: int) -> np.ndarray:
@@ -121,10 +119,9 @@ def make_round(config: TrainConfig, devices: int = 1):
     # Grids start from zero at every pixel of an image alike; a mean would add nothing to the learned features.
     centred = (*[None] * (config.levels - 1), is_cell if is_cell.any() else None)
 
-    def gradients(shared, posteriors, noise, pixels):
-        """Of the part of a batch on one device: summed over row chunks for the shared parameters, stacked for the
-        posteriors."""
-        params, priors, beta, points, phase = shared
+    def gradients_of_part(everywhere, posteriors, noise, pixels):
+        """On one device: of the shared parameters the sum over all devices, of the posteriors its own."""
+        params, priors, beta, points, phase = everywhere
         patches = math.prod(config.scene)
         signals = len(pixels[0]) // patches
         cells = config.network.grid_shape
@@ -153,8 +150,10 @@ def make_round(config: TrainConfig, devices: int = 1):
         own = jax.tree.map(lambda d, k: d + beta * k, own, price)
         return parallel.total((of_params, (jnp.mean(error) / devices, kl / signals / devices))), own
 
-    parts, shared = parallel.divided(), parallel.SHARED
-    gradients = parallel.on_parts(gradients, devices, in_specs=(shared, parts, parts, parts), out_specs=(shared, parts))
+    whole, part = parallel.SHARED, parallel.divided()
+    gradients = parallel.on_parts(
+        gradients_of_part, devices, in_specs=(whole, part, part, part), out_specs=(whole, part)
+    )
 
     def step(carry, inputs):
         params, posteriors, row_optimisers, shared_optimiser, log_beta, fixed = carry
@@ -178,7 +177,7 @@ def make_round(config: TrainConfig, devices: int = 1):
         rows = tuple(rows_of(signals, count) for count in config.rows)
         own = tuple(zip(state.posteriors, state.row_optimisers, strict=True))
         own = tuple(jax.tree.map(lambda leaf, r=r: leaf[r], part) for part, r in zip(own, rows, strict=True))
-        posteriors, row_optimisers = zip(*parallel.laid_out(own, devices, parts), strict=True)
+        posteriors, row_optimisers = zip(*parallel.laid_out(own, devices, part), strict=True)
         progress = state.done.astype(jnp.float32) / config.rounds
         rate = learning_rate(config, progress)
         # At first KL grows because the network learns, which is no reason to lower its price.
@@ -209,9 +208,8 @@ def make_round(config: TrainConfig, devices: int = 1):
             log_beta=log_beta,
             done=state.done + 1,
         )
-        return parallel.laid_out(state, devices), jax.tree.map(
-            lambda leaf: leaf[-2 * len(targets.points) :].mean(), report
-        )
+        report = jax.tree.map(lambda leaf: leaf[-2 * len(targets.points) :].mean(), report)
+        return parallel.laid_out(state, devices), report
 
     return run
 

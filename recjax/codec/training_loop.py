@@ -7,14 +7,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
 from recjax.codec.checkpoints import Checkpoints
 
-State = TypeVar("State")
+LAYOUT = 2
+"""Of the states that are kept: another number if their fields change."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,15 +40,17 @@ class Training:
     """One training, in units of work.
 
     Attributes:
-      unit: what the units are called, in the plural.
+      unit: what one is called.
       units: in all.
       stride: units between two looks at the clock.
-      log_units: between two lines of the log, a multiple of the stride.
+      log_units: between two points of the learning curve, which are lines of the log, a multiple of the stride.
       gradient_steps: of a unit.
       identity: the settings and the data, for JSON: a state is not gone on from with others.
       advance: (state, first unit, the unit after the last) -> state and the numbers that are reported, ``[k, n]``.
-      summary: reports since the last line -> what the learning curve says.
+      summary: the last report and the units done -> what the learning curve says of them. Of no earlier reports, which
+        a run that goes on does not have.
       describe: a point of the curve and the state -> the log's words for it.
+      devices: that share the work.
     """
 
     unit: str
@@ -59,9 +62,10 @@ class Training:
     advance: Callable[[Any, int, int], tuple[Any, Any]]
     summary: Callable[[np.ndarray, int], dict[str, Any]]
     describe: Callable[[dict[str, Any], Any], str]
+    devices: int
 
 
-def train(training: Training, state: State, limits: Limits) -> tuple[State, list[dict[str, Any]]]:
+def train(training: Training, state: Any, limits: Limits) -> tuple[Any, list[dict[str, Any]]]:
     """The state and the learning curve at the end, or when time is up. The state counts its units as ``done``.
 
     Raises:
@@ -69,36 +73,32 @@ def train(training: Training, state: State, limits: Limits) -> tuple[State, list
     """
     checkpoints, curve = None, []
     if limits.checkpoint_dir is not None:
-        identity = json.dumps(training.identity, sort_keys=True)
+        identity = json.dumps(training.identity | {"layout": LAYOUT}, sort_keys=True)
         checkpoints = Checkpoints(Path(limits.checkpoint_dir), identity)
         state, curve = checkpoints.restore(state)
-    first, begun, saved, reports = units_done(state), time.monotonic(), time.monotonic(), []
+    if training.devices > 1:
+        limits.log(f"on {training.devices} devices")
+    first, begun, saved = int(state.done), time.monotonic(), time.monotonic()
     for start in range(first, training.units, training.stride):
         done = min(start + training.stride, training.units)
         state, report = training.advance(state, start, done)
         # this waits for the units, so that the clock below is true
-        reports.append(np.asarray(jax.device_get(report)))
-        if not np.isfinite(reports[-1]).all():
+        report = np.asarray(jax.device_get(report))
+        if not np.isfinite(report).all():
             raise ValueError("training diverged; lower the learning rates")
         last, elapsed = done == training.units, time.monotonic() - begun
         if last or done % training.log_units == 0:
-            point = {"step": done * training.gradient_steps} | training.summary(np.concatenate(reports, axis=1), done)
-            curve, reports = [*curve, point], []
+            curve = [*curve, {"step": done * training.gradient_steps} | training.summary(report, done)]
             left = elapsed / (done - first) * (training.units - done)
-            words = training.describe(point, state)
+            words = training.describe(curve[-1], state)
             limits.log(
-                f"{training.unit[:-1]} {done}/{training.units}  {words}  "
-                f"{elapsed / 60:.1f} min, {left / 60:.1f} min left"
+                f"{training.unit} {done}/{training.units}  {words}  {elapsed / 60:.1f} min, {left / 60:.1f} min left"
             )
         out_of_time = elapsed > 60 * limits.max_minutes
         if checkpoints and (last or out_of_time or time.monotonic() - saved > 60 * limits.checkpoint_minutes):
             checkpoints.save(done * training.gradient_steps, state, curve)
             saved = time.monotonic()
         if out_of_time and not last:
-            limits.log(f"stopped after {done} of {training.units} {training.unit}: the same command goes on from here")
+            limits.log(f"stopped after {done} of {training.units} {training.unit}s: the same command goes on from here")
             break
     return state, curve
-
-
-def units_done(state: Any) -> int:
-    return int(state.done)

@@ -54,7 +54,8 @@ def train_prior(
       images: training signals.
       out: the prior file.
       checkpoint_dir: where the state is kept, every ``checkpoint_minutes``; a run that finds its own state there
-        goes on from it, with the results that an undisturbed run would have had.
+        goes on from it, with the results that an undisturbed run would have had (up to rounding, if the number of
+        devices is another).
       max_minutes: wall-clock limit; a run that reaches it keeps its state and writes a usable prior.
       metadata: provenance to store in the prior (data, licence, command).
       force: whether ``out`` may be replaced.
@@ -78,14 +79,15 @@ def train_prior(
         return state, jnp.stack(report)[:, None]
 
     training = Training(
-        unit="rounds",
+        unit="round",
         units=config.rounds,
         stride=1,
         log_units=20,
         gradient_steps=ROUND_STEPS,
         identity={"config": dataclasses.asdict(config), "data": data},
         advance=advance,
-        summary=lambda reports, done: {"psnr": -10 * math.log10(reports[0, -1]), "kl_bits": float(reports[1, -1])},
+        summary=lambda report, done: {"psnr": -10 * math.log10(report[0, 0]), "kl_bits": float(report[1, 0])},
+        devices=devices,
         describe=lambda point, state: (
             f"{point['kl_bits'] / config.n_points:.3f} bpp  {point['psnr']:.2f} dB  "
             f"beta {math.exp(float(state.log_beta)):.2e}"
@@ -95,7 +97,8 @@ def train_prior(
         checkpoint_dir=checkpoint_dir, checkpoint_minutes=checkpoint_minutes, max_minutes=max_minutes, log=log
     )
     state, curve = train(training, parallel.placed(initial_state(config, len(images)), devices), limits)
-    write_trained(config, state, out, curve=curve, metadata={"data_sha256": data} | (metadata or {}), force=force)
+    metadata = {"data_sha256": data} | (metadata or {})
+    write_trained(config, state, out, curve=curve, devices=devices, metadata=metadata, force=force)
     return int(state.done) == config.rounds
 
 
@@ -105,6 +108,7 @@ def write_trained(
     out: str | os.PathLike[str],
     *,
     curve: list[dict[str, float]],
+    devices: int = 1,
     metadata: dict[str, Any],
     force: bool = False,
 ) -> None:
@@ -140,6 +144,7 @@ def write_trained(
     training = {
         "config": dataclasses.asdict(config),
         "rounds_done": int(state.done),
+        "devices": devices,
         "signals": len(state.posteriors[0].mean) // config.rows[0],
         "curve": curve,
         "kl_bits": float(rate),

@@ -16,6 +16,7 @@ import optax
 from flax import nnx, struct
 from jaxtyping import Array, Float, UInt8
 
+from recjax import parallel
 from recjax.codec.karhunen_loeve import karhunen_loeve
 from recjax.codec.transform_config import TransformTraining
 from recjax.inr.corners import lapped
@@ -105,8 +106,8 @@ def elbo(model: Transform, images: Float[Array, "n h w 3"], key: Array) -> tuple
     return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
 
 
-def make_step(config: TransformTraining):
-    """The compiled function of a step: (state, crops, key) -> (state, error and KL).
+def make_step(config: TransformTraining, devices: int = 1):
+    """The compiled function of a step: (state, crops, key) -> (state, error and KL), on so many devices.
 
     One step a dispatch: XLA's CPU backend convolves ten times slower inside a loop.
     """
@@ -128,6 +129,6 @@ def make_step(config: TransformTraining):
         gradient, report = jax.grad(loss, has_aux=True)(state.params)
         update, moments = optimiser.update(gradient, state.optimiser, state.params)
         state = TransformState(optax.apply_updates(state.params, update), moments, state.done + 1)
-        return state, jnp.stack(report)
+        return parallel.laid_out((state, jnp.stack(report)), devices)
 
     return step

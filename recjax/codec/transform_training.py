@@ -64,7 +64,7 @@ def train_transform(
         log(f"{small} of {len(images)} images are smaller than a crop of {config.crop} pixels and left out")
     data = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
     devices = parallel.devices_for(config.batch)
-    step, key = make_step(config), jax.random.key(config.seed)
+    step, key = make_step(config, devices), jax.random.key(config.seed)
 
     def advance(state, first, end):
         reports = []
@@ -75,14 +75,15 @@ def train_transform(
         return state, jnp.stack(reports, axis=1)
 
     training = Training(
-        unit="steps",
+        unit="step",
         units=config.steps,
-        stride=60,
+        stride=120,
         log_units=1200,
         gradient_steps=1,
         identity={"config": dataclasses.asdict(config), "data": data},
         advance=advance,
         summary=lambda reports, done: _means(reports, done, len(config.prices)),
+        devices=devices,
         describe=lambda point, state: "  ".join(
             f"{bpp:.3f} bpp {psnr:.2f} dB" for bpp, psnr in zip(point["bpp"], point["psnr"], strict=True)
         ),
@@ -96,7 +97,7 @@ def train_transform(
         bits = save_transform(
             out, model_at(graph_of(config), params, i), shown, crop=config.crop, beta=price, budget=config.budget,
             seed=config.seed, metadata={"data_sha256": data, **(metadata or {}),
-            "training": _account(config, int(state.done), curve, i)}, force=force,
+            "training": _account(config, int(state.done), curve, i, devices)}, force=force,
         )  # fmt: skip
         log(f"{out}: {bits:.3f} bpp of KL")
     return int(state.done) == config.steps
@@ -117,11 +118,12 @@ def _means(reports, step, prices):
     return {"psnr": [-10 * math.log10(e) for e in error], "bpp": [k / math.log(2) for k in kl]}
 
 
-def _account(config, steps, curve, price):
+def _account(config, steps, curve, price, devices):
     return {
         "config": dataclasses.asdict(config),
         "price": config.prices[price],
         "steps_done": steps,
+        "devices": devices,
         "curve": curve,
         "versions": {"jax": jax.__version__, "numpy": np.__version__},
     }

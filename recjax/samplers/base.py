@@ -12,7 +12,6 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from recjax.distributions.pair import check_pair, check_pairs
-from recjax.sizes import round_up
 
 
 class Status(enum.IntEnum):
@@ -96,7 +95,7 @@ class Coder(abc.ABC):
             return jax.vmap(self.search)(keys, targets, proposal)
         # few different sizes, so that few programs are compiled; the last example is searched for once more
         (n,) = batch
-        places = np.minimum(np.arange(round_up(n, 64)), n - 1)
+        places = np.minimum(np.arange(_few_sizes(n, 64)), n - 1)
         filled = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
         return jax.tree.map(lambda x: x[:n], self.search_lanes(*filled))
 
@@ -150,3 +149,15 @@ def checked_index(index: Any, limit: int) -> Array:
     if not 0 <= value < limit:
         raise ValueError(f"index must be from 0 to {limit - 1}, got {value}")
     return jnp.uint32(value)
+
+
+def _few_sizes(n: int, least: int) -> int:
+    """The next of ``least`` times 1, 3/2, 2, 3, 4, 6, 8, ...; ``least`` is an even number.
+
+    >>> [_few_sizes(n, 64) for n in (1, 64, 65, 97)]
+    [64, 64, 96, 128]
+    """
+    size, power = least, least
+    while size < n:
+        size, power = (power * 3 // 2, power) if size == power else (2 * power, 2 * power)
+    return size

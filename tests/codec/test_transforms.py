@@ -17,10 +17,9 @@ from recjax.codec.crops import random_crops
 from recjax.codec.partition import NEGLIGIBLE
 from recjax.codec.quantised import number_bits, number_frequencies, numbers_of, step_of
 from recjax.codec.tails import kl_bits, posterior_of_u
-from recjax.codec.transform_family import initial_state, model_at
+from recjax.codec.transform_family import graph_of, initial_state, model_at
 from recjax.codec.transform_statistics import CLASSES
 from recjax.inr.guess import kl_nats, walk
-from recjax.inr.initial import PerPrice
 from recjax.inr.transform import Transform
 from recjax.modalities.image import psnr, resized
 
@@ -72,13 +71,9 @@ def objective(graph, params, price, crops):
 def test_training_lowers_the_objective(transforms, transform_config, shown, crops):
     state, graph = initial_state(transform_config, shown), nnx.split(Transform(transform_config.network))[0]
     for i, (price, prior) in enumerate(zip(transform_config.prices, transforms.priors, strict=True)):
-        _, start = nnx.split(model_at(family_graph(transform_config), state.params, i))
+        _, start = nnx.split(model_at(graph_of(transform_config), state.params, i))
         first, last = (objective(graph, params, price, crops) for params in (start, prior.network.params))
         assert last < 0.9 * first, (price, first, last)
-
-
-def family_graph(config):
-    return nnx.split(nnx.eval_shape(lambda: Transform(config.network)), PerPrice, ...)[0]
 
 
 def test_run_is_logged_and_stored(transforms, transform_config):
@@ -225,7 +220,7 @@ def test_stored_statistics_are_those_of_the_guesses(transforms, seen):
 
 @loose
 def test_every_price_has_its_own_vectors(transforms, transform_config, shown):
-    state, graph = initial_state(transform_config, shown), family_graph(transform_config)
+    state, graph = initial_state(transform_config, shown), graph_of(transform_config)
     for i, price in enumerate(transform_config.prices):
         model = model_at(graph, state.params, i)
         shapes = jax.tree.map(np.shape, nnx.split(model)[1])

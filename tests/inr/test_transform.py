@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from recjax.codec.transform_config import TransformTraining
-from recjax.codec.transform_family import initial_state, model_at
+from recjax.codec.transform_family import graph_of, initial_state, model_at
 from recjax.inr.corners import corner_product, folded, lapped
 from recjax.inr.guess import descend, kl_nats, look, walk
 from recjax.inr.initial import PerPrice
@@ -124,8 +124,7 @@ def linear_start(config, prices=(1e-3,)):
     noise = rng.normal(0, 4, (64, 96, 3))
     image = np.clip(128 + sum(waves) / 2 + noise, 0, 255).astype(np.uint8)
     training = TransformTraining(prices=prices, crop=config.cell, network=config)
-    graph = nnx.split(nnx.eval_shape(lambda: Transform(config)), PerPrice, ...)[0]
-    model = model_at(graph, initial_state(training, [image]).params, 0)
+    model = model_at(graph_of(training), initial_state(training, [image]).params, 0)
     for kernel in (model.correction[-1], *(level.kernels[2] for level in list(model.levels)[:-1])):
         kernel[...] = jnp.zeros_like(kernel[...])
     return model, jnp.asarray(image[None].astype(np.float32) / 255 - 0.5)
