@@ -10,7 +10,9 @@ run, or one that ``--max-minutes`` ended, goes on where it was: checkpoints, pri
 An encoder steers every block to its budget, so the rate of a file is the number of blocks of its prior. Training ends
 near the wanted KL, but not at it; then the latents are put into as many blocks as the wanted rate takes.
 
-The input features are fixed, as in the papers. Without positional encodings as many Fourier features take their place.
+The input features are learned with the networks, as everywhere in recjax; ``--no-learn-features`` leaves them as they
+start, as the papers do, whose networks are larger and saw far more images. Without positional encodings as many Fourier
+features take their place.
 "No prior learning" is the prior as training begins: the mean is SIREN's random initialisation, the scale one for all
 weights of a layer, and blocks have equally many weights. "No refinement" has no steps after the coding of a block.
 The papers train larger networks for longer on more images; what is compared with them is the order and the sign.
@@ -115,8 +117,8 @@ class Args:
     data: Path
     work: Path
     rate: float = 1.61
-    rounds: int = 160
-    train: int = 256
+    rounds: int = 400
+    train: int = 1024
     batch: int = 128
     lr: float = 0.1
     learn_features: bool = True
