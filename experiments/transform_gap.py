@@ -19,15 +19,17 @@ import recjax
 from experiments.coding_gap import SingleBlocks, gap_panels
 from experiments.exact import sample_fit
 from experiments.kodak import load_images
+from experiments.level_coders import Chains, LevelCoder, Lone, Partitioned
 from experiments.outputs import save
 from recjax.codec import load_prior
 from recjax.codec.effort import effort_of
-from recjax.codec.transform_encoding import code_fit
+from recjax.codec.pyramid import image_of
+from recjax.codec.transform_encoding import code_levels
 from recjax.codec.transform_fit import Fit, fit_transform
 from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.transform_stream import part_bits
 from recjax.modalities.image import psnr
 from recjax.results import Results
-from recjax.samplers.block_coder import BlockCoder
 from recjax.samplers.trellis_coder import TrellisCoder
 
 
@@ -50,25 +52,6 @@ class Args:
     out: Path = Path("experiments/results")
 
 
-@dataclasses.dataclass(frozen=True)
-class LoneBlocks:
-    """Blocks of a chain that know nothing of each other."""
-
-    coder: BlockCoder
-
-    def table(self, key, d):
-        return self.coder.table(key, d)
-
-    def encode_chains(self, table, key, ids, mu, sigma, width):
-        def one(_, block):
-            return None, BlockCoder.encode(self.coder, table, key, *block)[0]
-
-        return jax.lax.scan(one, None, (ids, mu, sigma, width))[1]
-
-    def decode(self, key, ids, index, previous, width, d):
-        return self.coder.decode(key, ids, index, width, d)
-
-
 def exact_curve(signal: recjax.Signal, prior: TransformPrior, steps: int) -> tuple[list[float], list[float]]:
     """Bits a pixel and PSNR of exact samples."""
     bpp, quality, key = [], [], jax.random.key(0)
@@ -80,10 +63,13 @@ def exact_curve(signal: recjax.Signal, prior: TransformPrior, steps: int) -> tup
     return bpp, quality
 
 
-def gap(signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder, curve) -> tuple[float, float, float]:
+def gap(signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder: LevelCoder, curve) -> tuple[float, float, float]:
     """Rate of the stream, PSNR, and what it lacks in dB."""
-    (coded,) = code_fit([signal], prior, coder, fit, jax.random.key(0))
-    bpp, quality = coded.stream_bits / signal.values[..., 0].size, psnr(signal.values, coded.decoded.values)
+    own = dataclasses.replace(prior, budget=coder.budget)
+    (coded,) = code_levels(own, fit, jax.random.key(0), coder.code)
+    bits = part_bits(own, coded.parts) | {"blocks": coder.bits(np.concatenate(coded.parts.indices))}
+    decoded = image_of(own, coded.grids, signal.values.shape, gray=False)
+    bpp, quality = sum(bits.values()) / signal.values[..., 0].size, psnr(signal.values, decoded.values)
     slope = (curve[1][-1] - curve[1][0]) / math.log(curve[0][-1] / curve[0][0])
     return bpp, quality, curve[1][1] + slope * math.log(bpp / curve[0][1]) - quality
 
@@ -100,10 +86,11 @@ def main(args: Args) -> None:
         raise ValueError(f"{args.prior} is no transform: experiments.coding_gap is for it")
     b = prior.budget
     coders = {
-        "ordered random coding, t = 0": LoneBlocks(SingleBlocks(budget=b)),
-        "best candidate": LoneBlocks(SingleBlocks(budget=b, best=True)),
-        "trellis, t = 0": TrellisCoder(budget=b),
-        "trellis, t = 1": TrellisCoder(budget=b, extra_bits=1),
+        "ordered random coding, t = 0": Lone(SingleBlocks(budget=b)),
+        "ordered random coding, t = 2": Lone(SingleBlocks(budget=b, extra_bits=2)),
+        "best candidate": Lone(SingleBlocks(budget=b, best=True)),
+        "trellis, t = 0": Chains(TrellisCoder(budget=b)),
+        "trellis, t = 1": Chains(TrellisCoder(budget=b, extra_bits=1)),
     }
     signals = list(load_images(args.data, args.limit).values())
     measured = {name: [] for name in coders}
