@@ -58,7 +58,7 @@ class Chains:
 
 @dataclasses.dataclass(frozen=True)
 class Lone:
-    """Blocks that know nothing of each other, each an index in the truncated Zipf code with the image's best exponent."""
+    """Blocks that know nothing of each other; indices in the truncated Zipf code with an image's best exponent."""
 
     coder: SingleBlocks
 
@@ -102,7 +102,9 @@ class Partitioned:
 
     def _code_image(self, prior, level, classes, factor, blocks: Blocks, posterior):
         count, widths = len(blocks.widths), blocks.widths.astype(np.int32)
-        inside = np.arange(max(1, widths.max(initial=0))) < widths[:, None]
+        if not count:
+            return np.zeros((0, 3), np.int64), np.zeros(0, np.float32)
+        inside = np.arange(widths.max()) < widths[:, None]
         units, mean, std = np.full(inside.shape, -1.0), np.zeros(inside.shape), np.ones(inside.shape)
         units[inside] = level_units(prior, level, classes, factor).reshape(-1)[blocks.latents]
         mean[inside], std[inside] = posterior
