@@ -10,9 +10,9 @@ from experiments.coding_gap import SingleBlocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.codec.allocation import UNIT, Blocks
+from recjax.codec.chains import Level, code_level
 from recjax.codec.patches import table_key
 from recjax.codec.pyramid import block_ids, level_units
-from recjax.codec.transform_encoding import Level, code_level
 from recjax.codec.transform_prior import TransformPrior
 from recjax.samplers.block_coder import BlockCoder
 from recjax.samplers.trellis_coder import TrellisCoder

@@ -8,24 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from recjax.codec.activity import activity_of
-from recjax.codec.allocation import FACTOR_UNIT, UNIT, Blocks
+from recjax.codec.allocation import FACTOR_UNIT, UNIT
+from recjax.codec.chains import Level, code_level
 from recjax.codec.coded import Coded
 from recjax.codec.effort import Effort
-from recjax.codec.patches import table_key
-from recjax.codec.pyramid import (
-    block_ids,
-    blocks_of,
-    chain_length,
-    count_units,
-    grid_of,
-    image_of,
-    next_context,
-    samples,
-    table_width,
-)
+from recjax.codec.pyramid import blocks_of, count_units, grid_of, image_of, next_context
 from recjax.codec.quantised import numbers_of
 from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.codec.transform_fit import Fit, fit_transform
@@ -37,29 +27,18 @@ from recjax.modalities.image import n_patches
 from recjax.samplers.trellis_coder import TrellisCoder
 
 PIXELS_A_CALL = 1 << 21
-_LANES = 64
 _MARGIN = 1.1
 """Bits of the highest level of blocks over its KL: all below depends on its few latents."""
 
 
-class Level(NamedTuple):
-    """What is coded of one level of images of one shape, and what both sides know of it.
+class Latents(NamedTuple):
+    """A coded image.
 
     Attributes:
-      number: of the level.
-      classes, factors, blocks: of every image, see :mod:`recjax.codec.allocation`.
-      posteriors: means and standard deviations of the latents of every image, in the order of its blocks.
+      parts: what its stream holds.
+      kl_bits: of the posteriors of its blocks.
+      grids: the latents, lowest level first.
     """
-
-    number: int
-    classes: Int[np.ndarray, "images rows columns"]
-    factors: list[int]
-    blocks: list[Blocks]
-    posteriors: list[tuple[Float[np.ndarray, "coded"], Float[np.ndarray, "coded"]]]
-
-
-class Latents(NamedTuple):
-    """A coded image: what its stream holds, the KL of the posteriors of its blocks in bits, its levels from the lowest."""
 
     parts: Parts
     kl_bits: float
@@ -196,41 +175,3 @@ def _of_u(mean, log_std, scale, tail):
     """Mean, standard deviation and KL of what is coded."""
     own = posterior_of_u(mean, log_std, scale, tail)
     return *own, kl_bits(*own)
-
-
-def code_level(coder: TrellisCoder, prior: TransformPrior, level: Level) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Indices and samples of the blocks of all images, whose chains fill the lanes of one product after the other."""
-    width = table_width(level.blocks)
-    table = coder.table(table_key(prior), width)
-    chains = [_chains(level.number, own, q, width) for own, q in zip(level.blocks, level.posteriors, strict=True)]
-    lengths, out = [own[0].shape[1] for own in chains], [np.zeros(0, np.int32)] * len(chains)
-    for length in sorted(set(lengths)):
-        chosen = [i for i, own in enumerate(lengths) if own == length]
-        parts = [np.concatenate(part) for part in zip(*(chains[i] for i in chosen), strict=True)]
-        index = _best_paths(coder, table, table_key(prior), parts)
-        ends = np.cumsum([len(chains[i][0]) for i in chosen])
-        for i, own in zip(chosen, np.split(index[: ends[-1]], ends[:-1]), strict=True):
-            out[i] = own.reshape(-1)[: len(level.blocks[i].widths)]
-    return [
-        (index, samples(prior, coder, level.number, own, index)) for own, index in zip(level.blocks, out, strict=True)
-    ]
-
-
-def _best_paths(coder, table, key, parts):
-    """Indices of so many chains, ``[chains, length]``, and of some padding."""
-    parts = [np.pad(part, [(0, -len(part) % _LANES)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
-    lots = [[part[i : i + _LANES].swapaxes(0, 1) for part in parts] for i in range(0, len(parts[0]), _LANES)]
-    index = [np.asarray(coder.encode_chains(table, key, *lot)).T for lot in lots]
-    return np.concatenate([*index, np.zeros((0, parts[0].shape[1]), np.int32)])
-
-
-def _chains(level, blocks, posterior, width):
-    """Ids, means, standard deviations and widths of the chains of one image, ``[chains, length, ...]`` each."""
-    count = len(blocks.widths)
-    length = chain_length(count)
-    inside = np.arange(width) < blocks.widths[:, None]
-    mean, std = np.zeros((count, width), np.float32), np.ones((count, width), np.float32)
-    mean[inside], std[inside] = posterior
-    parts = block_ids(level, count), mean, std, blocks.widths.astype(np.int32)
-    parts = (np.pad(part, [(0, -count % length)] + [(0, 0)] * (part.ndim - 1)) for part in parts)
-    return [part.reshape(-1, length, *part.shape[1:]) for part in parts]
