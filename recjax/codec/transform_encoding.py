@@ -2,28 +2,20 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 
 from recjax.codec.activity import activity_of
 from recjax.codec.allocation import FACTOR_UNIT, UNIT
+from recjax.codec.chains import Level, code_level
 from recjax.codec.coded import Coded
 from recjax.codec.effort import Effort
-from recjax.codec.patches import table_key
-from recjax.codec.pyramid import (
-    block_ids,
-    blocks_of,
-    chain_length,
-    count_units,
-    grid_of,
-    image_of,
-    next_context,
-    samples,
-    table_width,
-)
+from recjax.codec.pyramid import blocks_of, count_units, grid_of, image_of, next_context
 from recjax.codec.quantised import numbers_of
 from recjax.codec.tails import kl_bits, posterior_of_u
 from recjax.codec.transform_fit import Fit, fit_transform
@@ -35,9 +27,22 @@ from recjax.modalities.image import n_patches
 from recjax.samplers.trellis_coder import TrellisCoder
 
 PIXELS_A_CALL = 1 << 21
-_LANES = 64
 _MARGIN = 1.1
 """Bits of the highest level of blocks over its KL: all below depends on its few latents."""
+
+
+class Latents(NamedTuple):
+    """A coded image.
+
+    Attributes:
+      parts: what its stream holds.
+      kl_bits: of the posteriors of its blocks.
+      grids: the latents, lowest level first.
+    """
+
+    parts: Parts
+    kl_bits: float
+    grids: list[Float[np.ndarray, "height width depth"]]
 
 
 def encode_transform(
@@ -78,6 +83,16 @@ def code_fit(
     signals: Sequence[Signal], prior: TransformPrior, coder: TrellisCoder, fit: Fit, key: jax.Array
 ) -> list[Coded]:
     """The streams of signals of one shape, whose posteriors are known."""
+    latents = code_levels(prior, fit, key, functools.partial(code_level, coder))
+    return [_coded(prior, *own) for own in zip(signals, latents, strict=True)]
+
+
+def code_levels(prior: TransformPrior, fit: Fit, key: jax.Array, code: Callable) -> list[Latents]:
+    """Codes level after level of images of one shape, each with the posteriors that the samples above it leave.
+
+    Args:
+      code: from the prior and a :class:`Level` to index and values of the blocks of every image, as `code_level`.
+    """
     context = fit.top
     grids, numbers = [], []
     for level in reversed(range(prior.class_level + 1, prior.config.levels)):
@@ -88,21 +103,21 @@ def code_fit(
         context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     activity = _finite(_activity(fit, prior.class_level, context, prior.scales, prior.tails, key))
     classes = np.searchsorted(prior.thresholds, activity)
-    factors, indices, spent = [[] for _ in signals], [[] for _ in signals], np.zeros(len(signals))
+    factors, indices, spent = [[] for _ in classes], [[] for _ in classes], np.zeros(len(classes))
     for level in reversed(range(prior.class_level + 1)):
         guess = _posterior(fit, level, context)
         scale, tail = prior.scales[level][None, None, None], prior.tails[level][None, None, None]
         mean, std, bits = map(_finite, _of_u(guess[0], guess[1], scale, tail))
         for i, own in enumerate(classes):
             factors[i].append(_factor(prior, level, own, bits[i]))
-        blocks = [blocks_of(prior, level, own, factor[-1]) for own, factor in zip(classes, factors, strict=True)]
+        last = [own[-1] for own in factors]
+        blocks = [blocks_of(prior, level, *own) for own in zip(classes, last, strict=True)]
         posteriors = [
             (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
             for own, m, s in zip(blocks, mean, std, strict=True)
         ]
         latents = []
-        for i, index in enumerate(_code(prior, coder, level, blocks, posteriors)):
-            values = samples(prior, coder, level, blocks[i], index)
+        for i, (index, values) in enumerate(code(prior, Level(level, classes, last, blocks, posteriors))):
             latents.append(grid_of(prior, level, mean.shape[1:3], blocks[i], values))
             indices[i].append(index)
             spent[i] += float(bits[i].reshape(-1)[blocks[i].latents].sum())
@@ -110,9 +125,9 @@ def code_fit(
         if level:
             context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
     return [
-        _coded(prior, signal, Parts([own[i] for own in numbers], classes[i], factors[i], indices[i]), spent[i],
-               [grid[i] for grid in reversed(grids)])
-        for i, signal in enumerate(signals)
+        Latents(Parts([own[i] for own in numbers], classes[i], factors[i], indices[i]), float(spent[i]),
+                [grid[i] for grid in reversed(grids)])
+        for i in range(len(classes))
     ]  # fmt: skip
 
 
@@ -130,14 +145,14 @@ def _factor(prior, level, classes, bits):
     return int(np.clip(round(margin * FACTOR_UNIT * float(bits.sum()) / max(expected, 1.0)), 1, 256))
 
 
-def _coded(prior, signal, parts, spent, grids):
-    bits = part_bits(prior, parts)
+def _coded(prior, signal, latents):
+    bits = part_bits(prior, latents.parts)
     return Coded(
-        payload=write_stream(prior, parts),
+        payload=write_stream(prior, latents.parts),
         exponent=0,
         stream_bits=sum(bits.values()),
-        kl_bits=float(spent) + bits["numbers"] + bits["classes"],
-        decoded=image_of(prior, grids, signal.values.shape, bool(signal.meta.get("gray"))),
+        kl_bits=latents.kl_bits + bits["numbers"] + bits["classes"],
+        decoded=image_of(prior, latents.grids, signal.values.shape, bool(signal.meta.get("gray"))),
     )
 
 
@@ -160,39 +175,3 @@ def _of_u(mean, log_std, scale, tail):
     """Mean, standard deviation and KL of what is coded."""
     own = posterior_of_u(mean, log_std, scale, tail)
     return *own, kl_bits(*own)
-
-
-def _code(prior, coder, level, blocks, posteriors):
-    """Indices of the blocks of all images, whose chains fill the lanes of one product after the other."""
-    width = table_width(blocks)
-    table = coder.table(table_key(prior), width)
-    chains = [_chains(level, own, q, width) for own, q in zip(blocks, posteriors, strict=True)]
-    lengths, out = [own[0].shape[1] for own in chains], [np.zeros(0, np.int32)] * len(blocks)
-    for length in sorted(set(lengths)):
-        chosen = [i for i, own in enumerate(lengths) if own == length]
-        parts = [np.concatenate(part) for part in zip(*(chains[i] for i in chosen), strict=True)]
-        index = _best_paths(coder, table, table_key(prior), parts)
-        ends = np.cumsum([len(chains[i][0]) for i in chosen])
-        for i, own in zip(chosen, np.split(index[: ends[-1]], ends[:-1]), strict=True):
-            out[i] = own.reshape(-1)[: len(blocks[i].widths)]
-    return out
-
-
-def _best_paths(coder, table, key, parts):
-    """Indices of so many chains, ``[chains, length]``, and of some padding."""
-    parts = [np.pad(part, [(0, -len(part) % _LANES)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
-    lots = [[part[i : i + _LANES].swapaxes(0, 1) for part in parts] for i in range(0, len(parts[0]), _LANES)]
-    index = [np.asarray(coder.encode_chains(table, key, *lot)).T for lot in lots]
-    return np.concatenate([*index, np.zeros((0, parts[0].shape[1]), np.int32)])
-
-
-def _chains(level, blocks, posterior, width):
-    """Ids, means, standard deviations and widths of the chains of one image, ``[chains, length, ...]`` each."""
-    count = len(blocks.widths)
-    length = chain_length(count)
-    inside = np.arange(width) < blocks.widths[:, None]
-    mean, std = np.zeros((count, width), np.float32), np.ones((count, width), np.float32)
-    mean[inside], std[inside] = posterior
-    parts = block_ids(level, count), mean, std, blocks.widths.astype(np.int32)
-    parts = (np.pad(part, [(0, -count % length)] + [(0, 0)] * (part.ndim - 1)) for part in parts)
-    return [part.reshape(-1, length, *part.shape[1:]) for part in parts]

@@ -1,0 +1,124 @@
+"""Coders of the blocks of a transform's levels, for comparison: what they choose, and what their indices cost."""
+
+import dataclasses
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from experiments.coding_gap import SingleBlocks
+from experiments.partitioned_blocks import PartitionedBlocks
+from recjax.bits.zipf import best_exponent, codelength_bits
+from recjax.codec.allocation import UNIT, Blocks
+from recjax.codec.chains import Level, code_level
+from recjax.codec.patches import table_key
+from recjax.codec.pyramid import block_ids, level_units
+from recjax.codec.transform_prior import TransformPrior
+from recjax.samplers.block_coder import BlockCoder
+from recjax.samplers.trellis_coder import TrellisCoder
+
+_REST = 32  # the table's columns are a multiple, so that few programs are compiled
+
+
+class LevelCoder(Protocol):
+    """Blocks of some bits of KL.
+
+    Attributes:
+        budget: bits of a block.
+    """
+
+    @property
+    def budget(self) -> int: ...
+
+    def code(self, prior: TransformPrior, level: Level) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Indices of the blocks of every image, a row each, and the samples that a receiver has of them."""
+        ...
+
+    def bits(self, indices: np.ndarray) -> float:
+        """Length of the code of all indices of an image, whose receiver knows the prior, classes and factors."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Chains:
+    """The trellis: it has no preference for small indices."""
+
+    coder: TrellisCoder
+
+    @property
+    def budget(self) -> int:
+        return self.coder.budget
+
+    def code(self, prior, level):
+        return code_level(self.coder, prior, level)
+
+    def bits(self, indices):
+        return float(self.budget * len(indices))
+
+
+@dataclasses.dataclass(frozen=True)
+class Lone:
+    """Blocks that know nothing of each other; indices in the truncated Zipf code with an image's best exponent."""
+
+    coder: SingleBlocks
+
+    @property
+    def budget(self) -> int:
+        return self.coder.budget
+
+    def code(self, prior, level):
+        return code_level(self, prior, level)
+
+    def bits(self, indices):
+        sizes = np.full(len(indices), self.coder.budget + self.coder.extra_bits)
+        return float(codelength_bits(indices, sizes, best_exponent(indices, sizes)).sum())
+
+    def table(self, key, d):
+        return self.coder.table(key, d)
+
+    def encode_chains(self, table, key, ids, mu, sigma, width):
+        def one(_, block):
+            return None, BlockCoder.encode(self.coder, table, key, *block)[0]
+
+        return jax.lax.scan(one, None, (ids, mu, sigma, width))[1]
+
+    def decode(self, key, ids, index, previous, width, d):
+        return self.coder.decode(key, ids, index, width, d)
+
+
+@dataclasses.dataclass(frozen=True)
+class Partitioned:
+    """Blocks whose latents are cut by the KL that the prior's table, the class and the level's factor let expect.
+
+    Their indices are bin, rank, and log2 of the number of bins, which is no part of the message.
+    """
+
+    budget: int
+    coder: PartitionedBlocks
+
+    def code(self, prior, level):
+        images = zip(level.classes, level.factors, level.blocks, level.posteriors, strict=True)
+        return [self._code_image(prior, level.number, *image) for image in images]
+
+    def _code_image(self, prior, level, classes, factor, blocks: Blocks, posterior):
+        count, widths = len(blocks.widths), blocks.widths.astype(np.int32)
+        if not count:
+            return np.zeros((0, 3), np.int64), np.zeros(0, np.float32)
+        inside = np.arange(widths.max()) < widths[:, None]
+        units, mean, std = np.full(inside.shape, -1.0), np.zeros(inside.shape), np.ones(inside.shape)
+        units[inside] = level_units(prior, level, classes, factor).reshape(-1)[blocks.latents]
+        mean[inside], std[inside] = posterior
+        order = np.argsort(-units, axis=1, kind="stable")
+        units, mean, std = (np.take_along_axis(x, order, axis=1) for x in (units, mean, std))
+        bits = self.coder.allot(np.maximum(units, 0) / UNIT)
+        rest = -(-max(1, inside.shape[1] - bits.shape[1]) // _REST) * _REST
+        key, ids = table_key(prior), block_ids(level, count)
+        table = self.coder.table(key, rest)
+        number, rank = self.coder.encode(table, key, ids, mean, std, widths, bits)
+        decoded = self.coder.decode(key, ids, number, rank, widths, bits, rest)[:, : inside.shape[1]]
+        values = np.zeros(inside.shape, np.float32)
+        np.put_along_axis(values, order, decoded, axis=1)
+        return np.stack([number, rank, bits.sum(axis=1)], axis=1), values[inside]
+
+    def bits(self, indices):
+        return self.coder.codelength(indices[:, 2], indices[:, 1])
