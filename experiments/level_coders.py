@@ -58,9 +58,16 @@ class Chains:
 
 @dataclasses.dataclass(frozen=True)
 class Lone:
-    """Blocks that know nothing of each other; indices in the truncated Zipf code with an image's best exponent."""
+    """Blocks that know nothing of each other.
+
+    Attributes:
+        coder: of the blocks.
+        zipf: whether indices are in the truncated Zipf code with an image's best exponent, or of equal length, as those
+            of COMBINER and RECOMBINER.
+    """
 
     coder: SingleBlocks
+    zipf: bool = True
 
     @property
     def budget(self) -> int:
@@ -71,7 +78,7 @@ class Lone:
 
     def bits(self, indices):
         sizes = np.full(len(indices), self.coder.budget + self.coder.extra_bits)
-        return float(codelength_bits(indices, sizes, best_exponent(indices, sizes)).sum())
+        return float(codelength_bits(indices, sizes, best_exponent(indices, sizes)).sum() if self.zipf else sizes.sum())
 
     def table(self, key, d):
         return self.coder.table(key, d)

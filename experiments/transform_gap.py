@@ -110,6 +110,7 @@ def main(args: Args) -> None:
         raise ValueError(f"{args.prior} is no transform: experiments.coding_gap is for it")
     b = prior.budget
     coders = {
+        "ordered random coding, t = 0, indices of equal length": Lone(SingleBlocks(budget=b), zipf=False),
         "ordered random coding, t = 0": Lone(SingleBlocks(budget=b)),
         "ordered random coding, t = 2": Lone(SingleBlocks(budget=b, extra_bits=2, table_bytes=1 << 30)),
         "best candidate": Lone(SingleBlocks(budget=b, best=True)),
