@@ -106,12 +106,10 @@ def test_interrupted_run_gives_the_same_files(transforms, transform_config, tmp_
         train_transform, transform_config, transforms.images, outs, checkpoint_dir=tmp_path / "run",
         metadata={"data": "waves"}, force=True, log=lines.append,
     )  # fmt: skip
-    assert run(max_minutes=1e-9) is False and "stopped after 60 of 150 steps" in "\n".join(lines)
-    assert all(load_prior(out).metadata["training"]["steps_done"] == 60 for out in outs)
+    assert run(max_minutes=1e-9) is False and "stopped after 120 of 150 steps" in "\n".join(lines)
+    assert all(load_prior(out).metadata["training"]["steps_done"] == 120 for out in outs)
     assert run() is True
-    for whole, resumed in zip(transforms.outs, outs, strict=True):
-        a, b = (safetensors.numpy.load(out.read_bytes()) for out in (whole, resumed))
-        assert a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+    assert [out.read_bytes() for out in outs] == [out.read_bytes() for out in transforms.outs]
 
 
 def test_files_decode_to_what_was_promised(transforms, signals, encoded):

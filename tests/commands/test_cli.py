@@ -248,7 +248,7 @@ def test_bad_usage_names_the_option_and_no_more(folder, capsys):
 
 
 TINY_TRANSFORM = [
-    *("--prices", "1e-2", "1e-3", "--steps", "61", "--batch", "1", "--crop", "16", "--scales"),
+    *("--prices", "1e-2", "1e-3", "--steps", "121", "--batch", "1", "--crop", "16", "--scales"),
     *("--stride", "4", "--depth", "6", "--levels", "2", "--context", "2", "--hidden", "4", "--features", "4"),
     *("--budget", "8"),
 ]
@@ -262,10 +262,10 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
         recjax.save(recjax.Signal(photo), f"photos/{number}.png")
     command = ["train-transform", "photos", "mine", *TINY_TRANSFORM, "--licence", "CC0", "--data", "noise"]
     code, out, _ = run(capsys, *command, "--max-minutes", "1e-6")
-    assert code == 0 and "stopped after 60 of 61 steps: the same command goes on from here" in out
-    assert recjax.load_prior("mine-1.safetensors").metadata["training"]["steps_done"] == 60
+    assert code == 0 and "stopped after 120 of 121 steps: the same command goes on from here" in out
+    assert recjax.load_prior("mine-1.safetensors").metadata["training"]["steps_done"] == 120
     code, out, err = run(capsys, *command)
-    assert (code, err) == (0, "") and "step 61/61" in out and "mine-2.safetensors" in out
+    assert (code, err) == (0, "") and "step 121/121" in out and "mine-2.safetensors" in out
     metadata = recjax.load_prior("mine-1.safetensors").metadata
     assert metadata["data"] == "noise" and metadata["command"] and metadata["training"]["price"] == 1e-2
     assert Path("mine-1.safetensors").read_bytes() != Path("mine-2.safetensors").read_bytes()
@@ -297,7 +297,7 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     assert facts["licence"] == "CC0" and facts["training"]["price"] == 1e-3 and facts["kind"] == "transform"
     assert facts["reached"] == {}  # a single step since the last look
     shown = run(capsys, "priors")[1]
-    assert "latents          [6, 14]" in shown and "price 0.001, steps_done 61" in shown
+    assert "latents          [6, 14]" in shown and "price 0.001, steps_done 121" in shown
 
 
 @pytest.mark.standard_promotion
