@@ -123,8 +123,9 @@ def test_the_gap_of_a_transform(transforms, tmp_path):
         Image.fromarray(photo(i, 24, 32)).save(tmp_path / f"{i}.png")
     transform_gap.main(transform_gap.Args(data=tmp_path, prior=str(transforms[1]), effort=1, out=tmp_path))
     rows = load_results(tmp_path / "transform_gap-dear.json").details["coders"]
-    ordered, _, best = rows[:3]
-    assert len(rows) == 7 and ordered["variant"].startswith("ordered") and ordered["closed"] == 0
+    ordered, zipf, _, best = rows[:4]
+    assert len(rows) == 8 and ordered["variant"].startswith("ordered") and ordered["closed"] == 0
+    assert zipf["psnr"] == ordered["psnr"] and zipf["bpp"] < ordered["bpp"]
     assert ordered["gap_db"] > best["gap_db"] > 0 and best["closed"] == pytest.approx(
         1 - best["gap_db"] / ordered["gap_db"]
     )
