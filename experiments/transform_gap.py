@@ -131,6 +131,7 @@ def main(args: Args) -> None:
         fit, *curve = exact_curve(signal, prior, steps)
         for name, coder in coders.items():
             measured[name].append(gap(signal, prior, fit, coder, curve))
+        jax.clear_caches()  # or the programs of all shapes exhaust what a process may map
     rows = summary(measured)
     for row in rows:
         print(
