@@ -16,6 +16,7 @@ from recjax.codec.transform_prior import TransformPrior
 from recjax.errors import FormatError
 from recjax.modalities import Signal
 from recjax.modalities.image import MAX_SIDE
+from recjax.samplers.base import check_range
 
 
 def decompress(blob: bytes, *, priors: Sequence[Prior] = (), max_pixels: int = MAX_SIDE**2) -> Signal:
@@ -29,7 +30,8 @@ def decompress(blob: bytes, *, priors: Sequence[Prior] = (), max_pixels: int = M
 
     Raises:
       FormatError: the file is damaged, of a newer version, its prior is not at hand, or its image is too large.
-      ValueError: ``blob`` is not bytes.
+      ValueError: ``blob`` is not bytes, ``priors`` are not priors, or ``max_pixels`` is not a whole number from 1 to
+        4096^2.
     """
     return decompress_batch([blob], priors=priors, max_pixels=max_pixels)[0]
 
@@ -38,6 +40,9 @@ def decompress_batch(
     blobs: Sequence[bytes], *, priors: Sequence[Prior] = (), max_pixels: int = MAX_SIDE**2
 ) -> list[Signal]:
     """:func:`decompress` for many files at once."""
+    if isinstance(priors, Prior) or not all(isinstance(prior, Prior) for prior in priors):
+        raise ValueError("priors must be a sequence of what load_prior returns")
+    check_range("max_pixels", max_pixels, 1, MAX_SIDE**2)
     groups: dict[tuple, list[int]] = {}
     embedded = functools.cache(embedded_with)  # once for all files of a prior
     parsed = [_open(blob, priors, embedded, max_pixels) for blob in blobs]

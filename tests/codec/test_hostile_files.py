@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import recjax
 from recjax.bits.container import Header, Modality, pack, parse
 from recjax.bits.range_coder import encode_indices
 from recjax.codec import decompress, decompress_batch, encode_batch
@@ -183,3 +184,17 @@ def test_registers_that_are_too_long_are_refused(prior):
 def test_other_data_is_refused(data, prior):
     with pytest.raises(FormatError):
         decompress(data, priors=[prior])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"priors": ("photo-low",)}, "priors must be"),
+        ({"priors": "photo-low"}, "priors must be"),
+        ({"priors": recjax.load_prior("photo-low")}, "priors must be"),
+        *(({"max_pixels": value}, "max_pixels") for value in (0, -1, "8", 1.5, None)),
+    ],
+)
+def test_arguments_of_other_kinds_are_named(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        decompress(b"", **arguments)
