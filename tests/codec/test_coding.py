@@ -56,7 +56,7 @@ def test_accounts_add_up(signals, encoded, prior, effort):
         header, payload = parse(result.blob)
         assert 8 * len(result.blob) == result.header_bits + 8 * len(payload)
         # the last byte is partly empty; by luck, trailing zeros are saved
-        assert -16 < 8 * len(payload) - result.index_bits < 8
+        assert -8.001 < 8 * len(payload) - result.index_bits < 8
         assert header.extra_bits == effort.extra_bits and header.modality == Modality.IMAGE and not header.gray
         # one patch of the prior's size says nothing about its shape
         assert header.shape == (None if signal.values.shape[:2] == (8, 8) else signal.values.shape[:2])
@@ -152,9 +152,10 @@ def test_more_work_and_looking_ahead_are_better_on_average(waves, prior, effort)
     batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 512)]
     quality = lambda effort: np.array([result.psnr for result in encode_batch(batch, prior, effort=effort)])
     best = quality(effort)
-    for less in (Effort(fit_steps=8, refine_steps=0), dataclasses.replace(effort, lookahead=0)):
-        gain = best - quality(less)
-        assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
+    assert (best - quality(Effort(fit_steps=8, refine_steps=0))).mean() > 0.3
+    # about 0.09 dB, which depends on the machine as the trained prior does; without effect it would be 0 exactly
+    gain = best - quality(dataclasses.replace(effort, lookahead=0))
+    assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
 
 
 def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
