@@ -11,7 +11,7 @@ from recjax.codec.pyramid import block_ids, chain_length, samples, table_width
 from recjax.codec.transform_prior import TransformPrior
 from recjax.samplers.trellis_coder import TrellisCoder
 
-_LANES = 64
+_LANES = 64, 128
 
 
 class Level(NamedTuple):
@@ -41,7 +41,7 @@ def code_level(coder: TrellisCoder, prior: TransformPrior, level: Level) -> list
         parts = [np.concatenate(part) for part in zip(*(chains[i] for i in chosen), strict=True)]
         index = _best_paths(coder, table, table_key(prior), parts)
         ends = np.cumsum([len(chains[i][0]) for i in chosen])
-        for i, own in zip(chosen, np.split(index[: ends[-1]], ends[:-1]), strict=True):
+        for i, own in zip(chosen, np.split(index, ends[:-1]), strict=True):
             out[i] = own.reshape(-1)[: len(level.blocks[i].widths)]
     return [
         (index, samples(prior, coder, level.number, own, index)) for own, index in zip(level.blocks, out, strict=True)
@@ -49,11 +49,17 @@ def code_level(coder: TrellisCoder, prior: TransformPrior, level: Level) -> list
 
 
 def _best_paths(coder, table, key, parts):
-    """Indices of so many chains, ``[chains, length]``, and of some padding."""
-    parts = [np.pad(part, [(0, -len(part) % _LANES)] + [(0, 0)] * (part.ndim - 1)) for part in parts]
-    lots = [[part[i : i + _LANES].swapaxes(0, 1) for part in parts] for i in range(0, len(parts[0]), _LANES)]
-    index = [np.asarray(coder.encode_chains(table, key, *lot)).T for lot in lots]
-    return np.concatenate([*index, np.zeros((0, parts[0].shape[1]), np.int32)])
+    """Indices of so many chains, ``[chains, length]``."""
+    *_, widths = parts
+    order = np.argsort(widths.max(axis=1), kind="stable")  # the time of a product is that of its widest block
+    lanes = _LANES[0] if len(order) <= _LANES[0] else _LANES[1]
+    index = np.zeros(widths.shape, np.int32)
+    for start in range(0, len(order), lanes):
+        chosen = order[start : start + lanes]
+        lot = [np.pad(part[chosen], [(0, lanes - len(chosen))] + [(0, 0)] * (part.ndim - 1)) for part in parts]
+        paths = coder.encode_chains(table, key, *(part.swapaxes(0, 1) for part in lot))
+        index[chosen] = np.asarray(paths).T[: len(chosen)]
+    return index
 
 
 def _chains(level, blocks, posterior, width):

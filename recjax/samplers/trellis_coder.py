@@ -28,6 +28,7 @@ from recjax.samplers.block_coder import candidate_rows, lane_groups, signed_colu
 
 _TILE = 2048  # candidates a product
 _LANES = 128  # most chains a product
+_COLUMNS = 32, 48  # of a product, and these times powers of two: each is a program of its own
 _MOST_BITS = 20  # of the register: the features of all candidates are kept
 
 
@@ -91,7 +92,7 @@ class TrellisCoder:
 
         def rows(start):
             z = candidate_rows(key, start + jnp.arange(chunk, dtype=jnp.int32), -(-d // 2), dtype)
-            return jnp.concatenate([z * z, z], axis=1)
+            return jnp.stack([z * z, z], axis=2).reshape(chunk, -1)
 
         return lax.map(rows, jnp.arange(0, count, chunk, dtype=jnp.int32)).reshape(count, -1)
 
@@ -176,14 +177,22 @@ class TrellisCoder:
         first, second = self.step_bits
         inside = jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None] < width.astype(jnp.int32)[:, :, None]
         blocks = ids, jnp.where(inside, mu, 0), jnp.where(inside, sigma, 1), width
+        # most blocks are narrower than the widest: a product has the columns that some chain needs in this step
+        sizes = [size << n for n in range(table.shape[1].bit_length()) for size in _COLUMNS]
+        sizes = [size for size in sizes if size < table.shape[1]] + [table.shape[1]]
+        most = (jnp.max(width.astype(jnp.int32), axis=1, initial=0) + 1) // 2 * 2
 
         def halves(block):
             return self._coefficients(key, block, table.dtype).swapaxes(1, 2)
 
-        def before(future, block):
-            coefficients = halves(block)
-            middle = _value(table, future, coefficients[1], second)
-            return _value(table, middle, coefficients[0], first), (middle, future)
+        def before(future, step):
+            block, which = step
+
+            def values(size, coefficients):
+                middle = _value(table, future, coefficients[1, :size], second)
+                return _value(table, middle, coefficients[0, :size], first), (middle, future)
+
+            return lax.switch(which, [functools.partial(values, size) for size in sizes], halves(block))
 
         def chosen(register, step):
             (middle, future), block = step
@@ -193,7 +202,8 @@ class TrellisCoder:
             return register, register & ((1 << self.budget) - 1)
 
         end = jnp.zeros((1 << (self.register_bits - first), mu.shape[1]), table.dtype)
-        _, futures = lax.scan(before, end, blocks, reverse=True)
+        which = jnp.searchsorted(jnp.array(sizes), most)
+        _, futures = lax.scan(before, end, (blocks, which), reverse=True)
         return lax.scan(chosen, jnp.zeros(mu.shape[1], jnp.int32), (futures, blocks))[1]
 
     @functools.partial(jax.jit, static_argnums=(0, 6, 7))
@@ -245,7 +255,7 @@ class TrellisCoder:
         m, p, s = (jnp.take_along_axis(x, i, axis=1) for x, i in ((mu, there), (precision, there), (sign, local)))
         used = local < count[:, None]
         square, linear = jnp.where(used, 0.5 - 0.5 * p, 0), jnp.where(used, s.astype(dtype) * m * p, 0)
-        return jnp.concatenate([square, linear], axis=1).reshape(2, len(ids), 2 * half)
+        return jnp.stack([square, linear], axis=2).reshape(2, len(ids), 2 * half)
 
     def _best_path(self, table, coefficients, previous):
         """Index of the first block on the best path through coefficients [W, 2, columns, lanes], int32[lanes]."""
@@ -270,7 +280,7 @@ def _value(table, future, coefficients, bits):
     Args:
         future: the score after the step for every value of the low bits of the register that the steps after it
             keep, ``[2^kept, lanes]``.
-        coefficients: ``[columns, lanes]``.
+        coefficients: ``[columns, lanes]``, of as many columns of the table as matter.
 
     Returns:
         The score before the step for every value of the low ``L - bits`` bits, ``[2^(L - bits), lanes]``.
@@ -280,7 +290,8 @@ def _value(table, future, coefficients, bits):
     part = min(tile, len(future))
 
     def best(start):
-        gain = jnp.matmul(lax.dynamic_slice_in_dim(table, start, tile), coefficients, precision=lax.Precision.HIGHEST)
+        rows = lax.dynamic_slice(table, (start, 0), (tile, len(coefficients)))
+        gain = jnp.matmul(rows, coefficients, precision=lax.Precision.HIGHEST)
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), part)
         return (gain.reshape(-1, part, lanes) + after[None]).reshape(-1, 1 << bits, lanes).max(axis=1)
 

@@ -116,10 +116,14 @@ def test_blocks_of_no_width_change_nothing():
     np.testing.assert_array_equal(changed, index)
 
 
-def test_windows_that_hold_a_whole_chain_choose_its_path():
-    """Block by block with all that remains in view, as `encode_chains` does it in one go."""
+@pytest.mark.parametrize(
+    "d,most", [(6, (6, 6, 6, 6)), (100, (20, 33, 64, 99)), (100, (32, 49, 96, 100)), (81, (81, 48, 0, 80))]
+)
+def test_windows_that_hold_a_whole_chain_choose_its_path(d, most):
+    """Block by block with all that remains in view, as `encode_chains` does it in one go, whatever the widths."""
     coder = TrellisCoder(budget=8, extra_bits=2, lookahead=3)
-    ids, mu, sigma, width, _ = chains(coder, 9, 4, 6)
+    ids, mu, sigma, width, _ = chains(coder, 9, 4, d)
+    width = jnp.minimum(width, jnp.array([most])).at[0].set(jnp.array(most))
     index = whole_chains(coder, (ids, mu, sigma, width))
     before = jnp.zeros(9, jnp.int32)
     for k in range(4):
