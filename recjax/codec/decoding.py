@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 
@@ -19,7 +19,7 @@ from recjax.modalities.image import MAX_SIDE
 from recjax.samplers.base import check_range
 
 
-def decompress(blob: bytes, *, priors: Sequence[Prior] = (), max_pixels: int = MAX_SIDE**2) -> Signal:
+def decompress(blob: bytes, *, priors: Iterable[Prior] = (), max_pixels: int = MAX_SIDE**2) -> Signal:
     """The signal in a ``.rec`` file.
 
     Args:
@@ -37,15 +37,16 @@ def decompress(blob: bytes, *, priors: Sequence[Prior] = (), max_pixels: int = M
 
 
 def decompress_batch(
-    blobs: Sequence[bytes], *, priors: Sequence[Prior] = (), max_pixels: int = MAX_SIDE**2
+    blobs: Sequence[bytes], *, priors: Iterable[Prior] = (), max_pixels: int = MAX_SIDE**2
 ) -> list[Signal]:
     """:func:`decompress` for many files at once."""
-    if isinstance(priors, Prior) or not all(isinstance(prior, Prior) for prior in priors):
+    given = list(priors) if isinstance(priors, Iterable) else [priors]
+    if isinstance(priors, Prior) or not all(isinstance(prior, Prior) for prior in given):
         raise ValueError("priors must be a sequence of what load_prior returns")
     check_range("max_pixels", max_pixels, 1, MAX_SIDE**2)
     groups: dict[tuple, list[int]] = {}
     embedded = functools.cache(embedded_with)  # once for all files of a prior
-    parsed = [_open(blob, priors, embedded, max_pixels) for blob in blobs]
+    parsed = [_open(blob, given, embedded, max_pixels) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
         groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)

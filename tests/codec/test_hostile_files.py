@@ -191,6 +191,7 @@ def test_other_data_is_refused(data, prior):
     [
         ({"priors": ("photo-low",)}, "priors must be"),
         ({"priors": "photo-low"}, "priors must be"),
+        ({"priors": None}, "priors must be"),
         ({"priors": recjax.load_prior("photo-low")}, "priors must be"),
         *(({"max_pixels": value}, "max_pixels") for value in (0, -1, "8", 1.5, None)),
     ],
@@ -198,3 +199,9 @@ def test_other_data_is_refused(data, prior):
 def test_arguments_of_other_kinds_are_named(arguments, named):
     with pytest.raises(ValueError, match=named):
         decompress(b"", **arguments)
+
+
+def test_priors_may_be_seen_once(prior):
+    file = packed(prior)
+    one, other = decompress_batch([file, file], priors=(own for own in [prior]))
+    assert (one.values == other.values).all()
