@@ -32,7 +32,7 @@ ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
 
 TRAINING_ROWS = 128
-"""Rows at a time; larger than in a fit, because the gradient of a matrix is a product over rows."""
+"""Rows at a time, about; larger than in a fit, because the gradient of a matrix is a product over rows."""
 
 
 @struct.dataclass
@@ -86,10 +86,20 @@ def learning_rate(config: TrainConfig, progress: Array) -> Array:
 
 
 def batch_signals(config: TrainConfig, signals: int) -> int:
-    """How many of the signals a round has: whole chunks of rows, if it has as many."""
+    """How many of the signals a round has: with whole chunks of rows, if so many signals fill any."""
     patches = math.prod(config.scene)
     size, whole = min(max(config.batch // patches, 1), signals), TRAINING_ROWS // math.gcd(TRAINING_ROWS, patches)
     return size - size % whole if size > whole else size
+
+
+def chunks_of(rows: int) -> int:
+    """Chunks of equal length, as near to `TRAINING_ROWS` by its ratio as can be.
+
+    >>> chunks_of(3 * TRAINING_ROWS)
+    3
+    """
+    divisors = (n for n in range(1, rows + 1) if rows % n == 0)
+    return min(divisors, key=lambda n: abs(math.log(rows / n / TRAINING_ROWS)))
 
 
 def batch_rows(config: TrainConfig, signals: int, round_number: int) -> np.ndarray:
@@ -141,8 +151,7 @@ def make_round(config: TrainConfig, devices: int = 1):
 
         network = Network(graph, params, priors)
         inputs, pull = jax.vjp(lambda q: sampled_inputs(network, q, noise, geometry), posteriors)
-        rows = signals * patches
-        chunks = next(n for n in range(max(rows // TRAINING_ROWS, 1), 0, -1) if rows % n == 0)
+        chunks = chunks_of(signals * patches)
         split = jax.tree.map(lambda leaf: leaf.reshape(chunks, -1, *leaf.shape[1:]), (inputs, pixels))
         of_params, (own, error) = jax.lax.scan(chunk, jax.tree.map(jnp.zeros_like, params), split)
         (own,) = pull(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own))

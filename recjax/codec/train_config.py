@@ -14,7 +14,8 @@ class TrainConfig:
     Attributes:
       rate: wanted KL in bits per grid cell (pixel), averaged over the training signals.
       rounds: rounds of 50 gradient steps; the learning rate falls to zero at the end.
-      batch: patches a round, about: whole signals, and whole chunks of 128 patches if there are as many.
+      batch: patches a round, about: whole signals, as many as fill chunks of 128 patches if any number up to this does.
+        Else they are worked on in chunks of about 128.
       lr: Adam's learning rate for the posteriors (in units of the prior's standard deviation).
       lr_shared: Adam's learning rate for matrices and features.
       steering: change of log beta in a step, per nat by which log KL misses its goal.
