@@ -92,11 +92,12 @@ def learning_curve(prior: Prior) -> tuple[list[float], list[float], list[float]]
     """Gradient steps, PSNR of the mean squared error, and bits of KL a pixel, during training."""
     training = prior.metadata["training"]
     curve = training["curve"]
-    steps = [point["step"] for point in curve]
     if isinstance(prior, InrPrior):
-        return steps, [p["psnr"] for p in curve], [p["kl_bits"] / prior.config.n_points for p in curve]
+        bits = [p["kl_bits"] / prior.config.n_points for p in curve]
+        return [p["step"] for p in curve], [p["psnr"] for p in curve], bits
     at = training["config"]["prices"].index(training["price"])
-    return steps, [p["psnr"][at] for p in curve], [p["bpp"][at] for p in curve]
+    curve = [p for p in curve if p["bpp"][at] is not None]  # those at which this price had a step
+    return [p["step"] for p in curve], [p["psnr"][at] for p in curve], [p["bpp"][at] for p in curve]
 
 
 def curve_of(label: str, points: list[tuple[float, dict[str, float]]]) -> Curve:

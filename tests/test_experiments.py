@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -87,6 +88,17 @@ def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
         assert row["files"]["file_bpp"] * 64 / 8 >= row["files"]["header_bytes"] == 10
         assert row["exact"]["kl_bpp"] > 0
     assert (tmp_path / "cifar10.png").stat().st_size > 10_000
+
+
+def test_prices_without_a_step_since_the_last_look_have_no_point():
+    curve = [
+        {"step": 120, "psnr": [20.0, 25.0], "bpp": [0.5, 1.0]},
+        {"step": 121, "psnr": [21.0, None], "bpp": [0.6, None]},
+    ]
+    training = {"config": {"prices": [2e-2, 2e-3]}, "curve": curve}
+    priors = [types.SimpleNamespace(metadata={"training": training | {"price": price}}) for price in (2e-2, 2e-3)]
+    cheap, dear = map(cifar10.learning_curve, priors)
+    assert cheap == ([120, 121], [20.0, 21.0], [0.5, 0.6]) and dear == ([120], [25.0], [1.0])
 
 
 def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkeypatch):
@@ -184,6 +196,11 @@ def test_ablation_is_paired_and_beside_the_published_differences():
     assert ablation.summary("COMBINER, no prior learning", results, 1.5)["published_difference"] < -4
     assert ablation.summary("no refinement", results, 1.5)["published_difference"] is None
     assert all(setting.base in results for setting in ablation.SETTINGS.values())
+
+
+def test_an_ablation_with_fixed_features_replaces_no_other(tmp_path):
+    names = [ablation.Args(tmp_path, tmp_path, learn_features=learned).name for learned in (True, False)]
+    assert names == ["ablation", "ablation-fixed-features"]
 
 
 @pytest.mark.slow

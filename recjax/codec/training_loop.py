@@ -25,7 +25,7 @@ class Limits:
     Attributes:
       checkpoint_dir: where the state is kept; a run that finds its own state there goes on from it.
       checkpoint_minutes: between two checkpoints.
-      max_minutes: of wall-clock time, then the run keeps its state and stops.
+      max_minutes: of wall-clock time, then the run keeps its state, if it has a folder for it, and stops.
       log: receives lines for people.
     """
 
@@ -99,6 +99,7 @@ def train(training: Training, state: Any, limits: Limits) -> tuple[Any, list[dic
             checkpoints.save(done * training.gradient_steps, state, curve)
             saved = time.monotonic()
         if out_of_time and not last:
-            limits.log(f"stopped after {done} of {training.units} {training.unit}s: the same command goes on from here")
+            resumed = ": the same command goes on from here" if checkpoints else ""
+            limits.log(f"stopped after {done} of {training.units} {training.unit}s{resumed}")
             break
     return state, curve

@@ -56,7 +56,8 @@ def train_prior(
       checkpoint_dir: where the state is kept, every ``checkpoint_minutes``; a run that finds its own state there
         goes on from it, with the results that an undisturbed run would have had (up to rounding, if the number of
         devices is another).
-      max_minutes: wall-clock limit; a run that reaches it keeps its state and writes a usable prior.
+      max_minutes: wall-clock limit; a run that reaches it keeps its state, if it has a ``checkpoint_dir``, and writes a
+        usable prior.
       metadata: provenance to store in the prior (data, licence, command).
       force: whether ``out`` may be replaced.
       log: receives one line every 20 rounds: rate, distortion, price, remaining time.

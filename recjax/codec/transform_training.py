@@ -85,7 +85,8 @@ def train_transform(
         summary=lambda reports, done: _means(reports, done, len(config.prices)),
         devices=devices,
         describe=lambda point, state: "  ".join(
-            f"{bpp:.3f} bpp {psnr:.2f} dB" for bpp, psnr in zip(point["bpp"], point["psnr"], strict=True)
+            f"{bpp:.3f} bpp {psnr:.2f} dB" if bpp is not None else "no step"
+            for bpp, psnr in zip(point["bpp"], point["psnr"], strict=True)
         ),
     )
     limits = Limits(
@@ -112,10 +113,19 @@ def _scaled(image, config):
 
 
 def _means(reports, step, prices):
-    """At every price, of ``[2, steps]``, errors and nats a pixel, the last of which is that of ``step``."""
+    """PSNR and bits a pixel at every price, None where it had no step.
+
+    Args:
+      reports: ``[2, steps]``, errors and nats a pixel, the last of which is that of ``step``.
+    """
     which = np.arange(step - reports.shape[1], step) % prices
-    error, kl = ([float(row[which == i].mean()) for i in range(prices) if (which == i).any()] for row in reports)
-    return {"psnr": [-10 * math.log10(e) for e in error], "bpp": [k / math.log(2) for k in kl]}
+    error, kl = (
+        [float(row[which == i].mean()) if (which == i).any() else None for i in range(prices)] for row in reports
+    )
+    return {
+        "psnr": [None if e is None else -10 * math.log10(e) for e in error],
+        "bpp": [None if k is None else k / math.log(2) for k in kl],
+    }
 
 
 def _account(config, steps, curve, price, devices):

@@ -49,7 +49,7 @@ def _reached(training: dict[str, Any]) -> dict[str, float]:
     if "kl_bits" in last:  # of a signal of an implicit neural representation
         pixels = math.prod([*config.get("scene", ()), *config["network"]["grid"]])
         return {"kl_bpp": last["kl_bits"] / pixels, "psnr": last["psnr"]}
-    if len(last["bpp"]) < len(config["prices"]):  # fewer steps than prices since the last look
-        return {}
     which = config["prices"].index(training["price"])
+    if last["bpp"][which] is None:  # fewer steps than prices since the last look
+        return {}
     return {"kl_bpp": last["bpp"][which], "psnr": last["psnr"][which]}

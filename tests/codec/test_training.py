@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import recjax
-from recjax.codec import TrainConfig, load_prior, train, train_prior
+from recjax.codec import TrainConfig, load_prior, train, train_prior, training_loop
 from recjax.codec.checkpoints import Checkpoints
 from recjax.codec.train import (
     ROUND_STEPS,
@@ -117,12 +118,23 @@ def test_stops_on_time_with_a_usable_prior_and_goes_on_to_the_same_end(undisturb
     out, folder, lines = tmp_path / "p.safetensors", tmp_path / "checkpoints", []
     assert train_prior(CONFIG, images, out, checkpoint_dir=folder, max_minutes=0.0, log=lines.append) is False
     assert load_prior(out).metadata["training"]["rounds_done"] == 1
-    assert "stopped after 1 of 24" in lines[-1]
+    assert lines[-1] == "stopped after 1 of 24 rounds: the same command goes on from here"
     assert train_prior(CONFIG, images, out, checkpoint_dir=folder, log=ignore, force=True) is True
     assert out.read_bytes() == undisturbed[0].read_bytes()
     # a third call has nothing left to do
     assert train_prior(CONFIG, images, out, checkpoint_dir=folder, log=ignore, force=True) is True
     assert out.read_bytes() == undisturbed[0].read_bytes()
+
+
+def test_a_run_that_keeps_no_state_does_not_promise_to_go_on():
+    lines, begin = [], types.SimpleNamespace(done=0)
+    training = training_loop.Training(
+        unit="step", units=2, stride=1, log_units=2, gradient_steps=1, identity={}, devices=1,
+        advance=lambda state, first, end: (types.SimpleNamespace(done=end), [[0.0]]),
+        summary=lambda report, done: {}, describe=lambda point, state: "",
+    )  # fmt: skip
+    training_loop.train(training, begin, training_loop.Limits(max_minutes=0.0, log=lines.append))
+    assert lines == ["stopped after 1 of 2 steps"]
 
 
 def test_other_settings_or_data_are_refused(images, tmp_path):
