@@ -11,8 +11,8 @@ An encoder steers every block to its budget, so the rate of a file is the number
 near the wanted KL, but not at it; then the latents are put into as many blocks as the wanted rate takes.
 
 The input features are learned with the networks, as everywhere in recjax; ``--no-learn-features`` leaves them as they
-start, as the papers do, whose networks are larger and saw far more images. Without positional encodings as many Fourier
-features take their place.
+start, as the papers do, whose networks are larger and saw far more images; its priors and results have names of their
+own. Without positional encodings as many Fourier features take their place.
 "No prior learning" is the prior as training begins: the mean is SIREN's random initialisation, the scale one for all
 weights of a layer, and blocks have equally many weights. "No refinement" has no steps after the coding of a block.
 The papers train larger networks for longer on more images; what is compared with them is the order and the sign.
@@ -127,6 +127,11 @@ class Args:
     max_minutes: float = math.inf
     out: Path = Path("experiments/results")
 
+    @property
+    def name(self) -> str:
+        """Of the results and the priors."""
+        return "ablation" if self.learn_features else "ablation-fixed-features"
+
 
 def unlearned(config: TrainConfig, out: Path) -> None:
     """Writes the prior before training; its latents share the rate evenly."""
@@ -162,7 +167,7 @@ def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -
         network=setting.network(args.learn_features),
     )
     parts = ("lr" if setting.reparameterise else "", "pe" if setting.encodings else "", "" if setting.learned else "un")
-    out = args.work / f"ablation-{''.join(parts)}.safetensors"
+    out = args.work / f"{args.name}-{''.join(parts)}.safetensors"
     if not setting.learned:
         unlearned(config, out)
     elif not train_prior(
@@ -219,7 +224,7 @@ def line(row: dict) -> str:
     )
 
 
-def to_results(rows: list[dict], description: str) -> Results:
+def to_results(rows: list[dict], name: str, description: str) -> Results:
     """The rows of the table as a results file."""
     ours, published, differences = [], [], []
     for row in rows:
@@ -236,7 +241,7 @@ def to_results(rows: list[dict], description: str) -> Results:
         Panel("CIFAR-10: ablation", RATE, PSNR, (*ours, *published)),
         Panel("CIFAR-10: what a part is worth", *axes, (*differences, equal)),
     )
-    return Results("ablation", description, "python -m experiments.ablation", panels, {"settings": rows})
+    return Results(name, description, "python -m experiments.ablation", panels, {"settings": rows})
 
 
 def _point(name: str, x: float, y: dict[str, float]) -> Curve:
@@ -264,9 +269,11 @@ def main(args: Args) -> list[dict] | None:
     print("\n".join(map(line, rows)))
     description = (
         f"{len(signals)} CIFAR-10 test images, effort {args.effort}, {args.train} training images, "
-        f"{args.rounds} rounds of {args.batch}; published differences at {args.rate} bits per pixel"
+        f"{args.rounds} rounds of {args.batch} at a learning rate of {args.lr}, "
+        f"{'learned' if args.learn_features else 'fixed'} input features; "
+        f"published differences at {args.rate} bits per pixel"
     )
-    save(to_results(rows, description), args.out)
+    save(to_results(rows, args.name, description), args.out)
     return rows
 
 

@@ -18,6 +18,7 @@ from recjax.samplers.block_coder import BlockCoder
 from recjax.samplers.trellis_coder import TrellisCoder
 
 _REST = 32  # the table's columns are a multiple, so that few programs are compiled
+_TABLE_BYTES = 1 << 31
 
 
 class LevelCoder(Protocol):
@@ -97,7 +98,8 @@ class Lone:
 class Partitioned:
     """Blocks whose latents are cut by the KL that the prior's table, the class and the level's factor let expect.
 
-    Their indices are bin, rank, and log2 of the number of bins, which is no part of the message.
+    Their indices are bin, rank, and log2 of the number of bins, which is no part of the message. Blocks so wide that
+    their table would exceed 2 GiB are a ValueError.
     """
 
     budget: int
@@ -119,6 +121,10 @@ class Partitioned:
         units, mean, std = (np.take_along_axis(x, order, axis=1) for x in (units, mean, std))
         bits = self.coder.allot(np.maximum(units, 0) / UNIT)
         rest = -(-max(1, inside.shape[1] - bits.shape[1]) // _REST) * _REST
+        if 8 * rest << self.coder.search_bits > _TABLE_BYTES:
+            raise ValueError(
+                f"a block of {inside.shape[1]} latents needs a table of more than 2 GiB: search fewer bits"
+            )
         key, ids = table_key(prior), block_ids(level, count)
         table = self.coder.table(key, rest)
         number, rank = self.coder.encode(table, key, ids, mean, std, widths, bits)

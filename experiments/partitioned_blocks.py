@@ -34,6 +34,7 @@ from experiments.partitioned_candidates import (
     rows_of,
 )
 from recjax.bits.zipf import best_exponent, codelength_bits
+from recjax.samplers.base import check_range
 from recjax.samplers.block_coder import candidate_rows
 
 _LANES, _DECODED = 16, 256  # blocks at a time
@@ -44,17 +45,24 @@ class PartitionedBlocks:
     """Codes Gaussian blocks, each as a bin and a rank.
 
     Attributes:
-        partition_bits: log2 of J, at most 20.
+        partition_bits: log2 of J, 0 to 20.
         search_bits: log2 of N, 6 to 20.
         most_cut: coordinates of a block that are cut at most, those of which the most divergence is expected.
         best: take the candidate with the largest log q/p - log(rank + 1), instead of a sample of the posterior: the
             best signal at the price of a rank in a Zipf code.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     partition_bits: int
     search_bits: int = 16
     most_cut: int = 10
     best: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("partition_bits", self.partition_bits, 0, 20)
+        check_range("search_bits", self.search_bits, 6, 20)
 
     def allot(self, expected: Float[np.ndarray, "B d"]) -> Int[np.ndarray, "B M"]:
         """Bits of the partition for the M first coordinates of every block: each goes where most is still left.

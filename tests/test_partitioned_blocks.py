@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import recjax
-from experiments import partitioned_blocks
+from experiments import level_coders, partitioned_blocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from experiments.partitioned_candidates import draw_bins, log_times, ranks
+from recjax.codec.allocation import Blocks
 
 pytestmark = pytest.mark.standard_promotion
 KEY = jax.random.key(5)
@@ -98,3 +99,21 @@ def test_messages_cost_their_bins_and_ranks():
     rank = np.random.default_rng(0).integers(0, 256, 5000)
     assert coder.codelength(np.full(5000, 4), rank) == pytest.approx(5000 * 12, rel=1e-3)
     assert coder.codelength(np.full(5000, 4), 0 * rank) > 5000 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("partition_bits", -1), ("partition_bits", 21), ("search_bits", 5), ("search_bits", 21), ("search_bits", 8.0)],
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        PartitionedBlocks(**{"partition_bits": 4, name: value})
+
+
+def test_tables_too_large_for_memory_are_refused(monkeypatch):
+    """Of 2^20 candidates a coordinate takes 8 MiB."""
+    monkeypatch.setattr(level_coders, "level_units", lambda *_: np.zeros(300))
+    coder = level_coders.Partitioned(24, PartitionedBlocks(partition_bits=4, search_bits=20))
+    blocks = Blocks(latents=np.arange(300), widths=np.array([300]))
+    with pytest.raises(ValueError, match="300 latents needs a table of more than 2 GiB"):
+        coder._code_image(None, 0, None, None, blocks, (np.zeros(300), np.ones(300)))
