@@ -228,12 +228,12 @@ def to_results(rows: list[dict], name: str, description: str) -> Results:
     """The rows of the table as a results file."""
     ours, published, differences = [], [], []
     for row in rows:
-        name, there = row["setting"], SETTINGS[row["setting"]].published
-        ours.append(_point(name, row["index_bpp"], row["psnr"]))
+        setting, there = row["setting"], SETTINGS[row["setting"]].published
+        ours.append(_point(setting, row["index_bpp"], row["psnr"]))
         if there:
             published.append(load_curve("cifar10", there))
-        if name != row["base"] and row["published_difference"] is not None:
-            differences.append(_point(f"{name}, to {row['base']}", row["published_difference"], row["difference"]))
+        if setting != row["base"] and row["published_difference"] is not None:
+            differences.append(_point(f"{setting}, to {row['base']}", row["published_difference"], row["difference"]))
     ends = tuple(sorted(bound(curve.x[0] for curve in differences) for bound in (min, max)))
     equal = Curve("as published", ends, ends, kind="theory")
     axes = Axis("published difference (dB)"), Axis("difference here (dB)")

@@ -201,6 +201,10 @@ def test_ablation_is_paired_and_beside_the_published_differences():
 def test_an_ablation_with_fixed_features_replaces_no_other(tmp_path):
     names = [ablation.Args(tmp_path, tmp_path, learn_features=learned).name for learned in (True, False)]
     assert names == ["ablation", "ablation-fixed-features"]
+    own = {"psnr": [30.0, 31.0], "index_bpp": 1.5, "file_bpp": 1.6}
+    results = dict.fromkeys(ablation.SETTINGS, own)
+    rows = [ablation.summary(name, results, 1.5) for name in ablation.SETTINGS]
+    assert [ablation.to_results(rows, name, "").name for name in names] == names
 
 
 @pytest.mark.slow
