@@ -196,7 +196,8 @@ def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) 
     """Raises a ValueError for what is wrong with concrete parameters; does nothing on traced ones."""
     values = concrete((target, proposal))
     if values is not None:
-        raise_first(violations(pair_of(*values), bounded, widths))
+        with jax.ensure_compile_time_eval():  # constants of a program that is being traced
+            raise_first(violations(pair_of(*values), bounded, widths))
 
 
 def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = False) -> None:
