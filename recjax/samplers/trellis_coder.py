@@ -174,6 +174,8 @@ class TrellisCoder:
         Returns:
             The index of every block.
         """
+        if width.size == 0:
+            return jnp.zeros(width.shape, jnp.int32)
         first, second = self.step_bits
         inside = jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None] < width.astype(jnp.int32)[:, :, None]
         blocks = ids, jnp.where(inside, mu, 0), jnp.where(inside, sigma, 1), width

@@ -105,10 +105,9 @@ def test_samples_follow_the_target_and_the_index_is_bounded(alpha, case):
 
 
 def test_constants_of_a_program_are_checked():
-    p = make("Uniform", (0, 4))
+    p, targets = make("Uniform", (0, 4)), [make("Triangular", ends) for ends in ((1, 2.5), (1, 5))]
     inside, outside = (
-        jax.jit(lambda key, q=make("Triangular", ends): recjax.PoissonPrivate().encode(key, q, p, private_key=key))
-        for ends in ((1, 2.5), (1, 5))
+        jax.jit(lambda key, q=q: recjax.PoissonPrivate().encode(key, q, p, private_key=key)) for q in targets
     )
     assert inside(jax.random.key(0)).status == Status.DONE
     with pytest.raises(ValueError, match="within the proposal"):

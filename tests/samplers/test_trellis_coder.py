@@ -93,6 +93,13 @@ def test_whole_chains_take_the_best_of_all_paths(budget, extra_bits, length):
     assert len(np.unique(index)) > 5
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
+def test_no_chains_and_chains_of_no_blocks_have_no_indices(shape):
+    mu = jnp.zeros((*shape, 5))
+    parts = jnp.zeros((*shape, 2), jnp.uint32), mu, mu + 1, jnp.zeros(shape, jnp.int32)
+    assert whole_chains(TrellisCoder(budget=4), parts).shape == shape
+
+
 def test_blocks_of_no_width_change_nothing():
     """Whatever their means are, and however many come after a chain's end."""
     coder = TrellisCoder(budget=6, extra_bits=1)
