@@ -19,9 +19,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## compress a real photograph and back; results under demo/
 	$(BIN)/python -m experiments.demo
 
-# what a module or class prepares and compiles is for one process
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadscope
+	$(BIN)/python -m pytest -q -n auto
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/ruff check .
