@@ -94,8 +94,10 @@ def script(name, path):
 
 @pytest.mark.parametrize("name", STATES)
 def test_four_devices_learn_what_one_does(name, tmp_path):
+    # more threads than reductions can wait at once, or that of the last device never begins; and patience
+    flags = "--xla_force_host_platform_device_count=4 --xla_cpu_collective_call_terminate_timeout_seconds=300"
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": flags, "NPROC": "32", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu",
     }  # fmt: skip
     path = tmp_path / "leaves.npz"
     assert train(name, tmp_path, minutes=0.0)[0] is False
