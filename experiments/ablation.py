@@ -35,15 +35,15 @@ from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, TrainConfig, decompress_batch, encode_batch, load_prior, train_prior
 from recjax.codec.effort import effort_of
-from recjax.codec.inr_prior import save_prior
-from recjax.codec.posterior import Posterior
-from recjax.codec.train import initial_state
-from recjax.codec.training_run import write_trained
-from recjax.inr.siren import SirenConfig
-from recjax.inr.upsampler import EncodingConfig
-from recjax.modalities.image import psnr
-from recjax.rate_curves import psnr_at
-from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results
+from recjax.codec.siren.network import SirenConfig
+from recjax.codec.siren.posterior import Posterior
+from recjax.codec.siren.prior import save_prior
+from recjax.codec.siren.round import initial_state
+from recjax.codec.siren.training import write_trained
+from recjax.codec.siren.upsampler import EncodingConfig
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
+from recjax.results.rate_curves import psnr_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,9 @@ COMBINER = Setting(reparameterise=False, encodings=False, published="COMBINER")
 SETTINGS = {
     "RECOMBINER": Setting(published="RECOMBINER"),
     "no encodings": Setting(encodings=False, published="RECOMBINER: no positional encodings"),
-    "no reparameterisation": Setting(reparameterise=False, published="RECOMBINER: no linear reparameterisation"),
+    "no reparameterisation": Setting(
+        reparameterise=False, published="RECOMBINER: no linear reparameterisation"
+    ),
     "no refinement": Setting(refined=False),
     "COMBINER": COMBINER,
     "COMBINER, no refinement": dataclasses.replace(
@@ -147,7 +149,10 @@ def in_blocks(path: Path, rate: float) -> Prior:
     """Rewrites a prior, with as many blocks as the rate (in bits per pixel) takes."""
     prior = load_prior(path)
     blocks = round(rate * prior.config.n_points / prior.budget)
-    tries = [repartitioned(prior, share * prior.rate_bits / blocks) for share in np.linspace(0.95, 1.05, 101)]
+    tries = [
+        repartitioned(prior, share * prior.rate_bits / blocks)
+        for share in np.linspace(0.95, 1.05, 101)
+    ]
     best = min(tries, key=lambda own: abs(own.n_blocks - blocks))
     save_prior(
         path, config=best.config, params=best.network.params, groups=best.groups, region=best.region, beta=best.beta,
@@ -166,12 +171,21 @@ def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -
         steering=0.001,
         network=setting.network(args.learn_features),
     )
-    parts = ("lr" if setting.reparameterise else "", "pe" if setting.encodings else "", "" if setting.learned else "un")
+    parts = (
+        "lr" if setting.reparameterise else "",
+        "pe" if setting.encodings else "",
+        "" if setting.learned else "un",
+    )
     out = args.work / f"{args.name}-{''.join(parts)}.safetensors"
     if not setting.learned:
         unlearned(config, out)
     elif not train_prior(
-        config, images, out, checkpoint_dir=out.with_suffix(".checkpoints"), max_minutes=minutes, force=True
+        config,
+        images,
+        out,
+        checkpoint_dir=out.with_suffix(".checkpoints"),
+        max_minutes=minutes,
+        force=True,
     ):
         return None
     return in_blocks(out, args.rate)
@@ -194,7 +208,9 @@ def measured(signals: list[recjax.Signal], prior: Prior, setting: Setting, args:
     """`measure`, unless it is done already."""
     path = args.work / "measured.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    key = f"{prior.digest.hex()} effort {args.effort} refined {setting.refined} images {len(signals)}"
+    key = (
+        f"{prior.digest.hex()} effort {args.effort} refined {setting.refined} images {len(signals)}"
+    )
     if key not in known:
         known[key] = measure(signals, prior, setting, args.effort)
         path.write_text(json.dumps(known))
@@ -233,7 +249,11 @@ def to_results(rows: list[dict], name: str, description: str) -> Results:
         if there:
             published.append(load_curve("cifar10", there))
         if setting != row["base"] and row["published_difference"] is not None:
-            differences.append(_point(f"{setting}, to {row['base']}", row["published_difference"], row["difference"]))
+            differences.append(
+                _point(
+                    f"{setting}, to {row['base']}", row["published_difference"], row["difference"]
+                )
+            )
     ends = tuple(sorted(bound(curve.x[0] for curve in differences) for bound in (min, max)))
     equal = Curve("as published", ends, ends, kind="theory")
     axes = Axis("published difference (dB)"), Axis("difference here (dB)")

@@ -29,7 +29,9 @@ class Autoencoder(nnx.Module):
 
     def __init__(self, latents: int, rngs: nnx.Rngs):
         layers = [(SIDE * SIDE, 128), (128, 2 * latents), (latents, 128), (128, SIDE * SIDE)]
-        self.inward, self.posterior, self.outward, self.pixels = (nnx.Linear(*shape, rngs=rngs) for shape in layers)
+        self.inward, self.posterior, self.outward, self.pixels = (
+            nnx.Linear(*shape, rngs=rngs) for shape in layers
+        )
 
     def encode(self, patch):
         """The posterior of the latents; scales below 1 keep density ratios bounded."""
@@ -49,10 +51,14 @@ def send(keys, posterior):
 def loss(model, patches, key, price):
     """Squared error plus ``price`` for a bit of KL divergence, means over patches."""
     posterior = model.encode(patches)
-    sample = send(jax.random.split(key, posterior.loc.size), posterior).sample.reshape(posterior.loc.shape)
+    sample = send(jax.random.split(key, posterior.loc.size), posterior).sample.reshape(
+        posterior.loc.shape
+    )
     noise = jax.lax.stop_gradient((sample - posterior.loc) / posterior.scale)
     error = jnp.square(model.decode(posterior.loc + posterior.scale * noise) - patches).sum(-1)
-    bits = jax.vmap(lambda q: recjax.kl_bits(q, recjax.Normal(jnp.zeros_like(q.loc), 1.0)))(posterior)
+    bits = jax.vmap(lambda q: recjax.kl_bits(q, recjax.Normal(jnp.zeros_like(q.loc), 1.0)))(
+        posterior
+    )
     return jnp.mean(error + price * bits), (error.mean() / SIDE**2, bits.mean())
 
 
@@ -102,7 +108,9 @@ def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[
     rate = float(kl.mean())
     data = write_indices(CODER, keys, codes.index, rate_bits=rate)
     index = read_indices(CODER, data, keys, rate_bits=rate)
-    received = jax.vmap(CODER.decode, (0, 0, None))(keys, index, PROPOSAL).reshape(posterior.loc.shape)
+    received = jax.vmap(CODER.decode, (0, 0, None))(keys, index, PROPOSAL).reshape(
+        posterior.loc.shape
+    )
     decoded = np.clip(module.decode(received), -1, 1)
     results = {
         "kl": rate * latents,
@@ -117,10 +125,14 @@ def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--latents", type=int, default=8)
-    parser.add_argument("--price", type=float, default=0.02, help="squared error of a patch worth one bit")
+    parser.add_argument(
+        "--price", type=float, default=0.02, help="squared error of a patch worth one bit"
+    )
     parser.add_argument("--seed", type=int, default=0)
     main(**vars(parser.parse_args()))

@@ -11,7 +11,9 @@ from recjax import Channel, RingToss
 from recjax.samplers import Coder, read_indices, write_indices
 
 
-def measure(coder: Coder, channel: Channel, count: int, rate_bits: float, seed: int = 0) -> dict[str, float]:
+def measure(
+    coder: Coder, channel: Channel, count: int, rate_bits: float, seed: int = 0
+) -> dict[str, float]:
     """Codes ``count`` outputs of inputs drawn from the channel's law into one file.
 
     Returns:
@@ -25,7 +27,9 @@ def measure(coder: Coder, channel: Channel, count: int, rate_bits: float, seed: 
     # one program for channels of one size, and one copy of the channel for all lanes
     code = _encoder(coder)(keys, targets, proposal)
     data = write_indices(coder, keys, code.index, rate_bits=rate_bits, proposal=proposal)
-    assert np.array_equal(read_indices(coder, data, keys, rate_bits=rate_bits, proposal=proposal), code.index)
+    assert np.array_equal(
+        read_indices(coder, data, keys, rate_bits=rate_bits, proposal=proposal), code.index
+    )
     bits = np.asarray(_lengths(coder)(keys, code.index, proposal, jnp.float32(rate_bits)), float)
     return {
         "rate": 8 * len(data) / count,

@@ -24,10 +24,10 @@ from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.inr_prior import InrPrior
-from recjax.codec.transform_prior import TransformPrior
-from recjax.modalities.image import psnr
-from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results
+from recjax.codec.siren.prior import InrPrior
+from recjax.codec.transform.prior import TransformPrior
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,10 @@ def n_pixels(signals: list[recjax.Signal]) -> int:
 
 def mean_and_error(values: list[float]) -> dict[str, float]:
     """Mean and its standard error."""
-    return {"mean": float(np.mean(values)), "standard_error": float(np.std(values, ddof=1) / math.sqrt(len(values)))}
+    return {
+        "mean": float(np.mean(values)),
+        "standard_error": float(np.std(values, ddof=1) / math.sqrt(len(values))),
+    }
 
 
 def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
@@ -64,7 +67,9 @@ def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     decoded, bits = exact_samples(signals, prior, effort)
     return {
         "kl_bpp": bits / n_pixels(signals),
-        "psnr": mean_and_error([psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]),
+        "psnr": mean_and_error(
+            [psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]
+        ),
     }
 
 
@@ -82,7 +87,9 @@ def files(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
         "file_bpp": sum(8 * len(r.blob) for r in results) / pixels,
         "kl_bpp": sum(r.kl_bits for r in results) / pixels,
         "header_bytes": max(r.header_bits for r in results) / 8,
-        "psnr": mean_and_error([psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]),
+        "psnr": mean_and_error(
+            [psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]
+        ),
         "seconds_an_image": seconds / len(signals),
         "decode_seconds_an_image": decode_seconds / len(signals),
     }
@@ -103,17 +110,27 @@ def learning_curve(prior: Prior) -> tuple[list[float], list[float], list[float]]
 def curve_of(label: str, points: list[tuple[float, dict[str, float]]]) -> Curve:
     """Rates, and PSNR with its standard error."""
     bpp, quality = zip(*sorted(points, key=lambda point: point[0]), strict=True)
-    return Curve.with_errors(label, bpp, [q["mean"] for q in quality], [q["standard_error"] for q in quality])
+    return Curve.with_errors(
+        label, bpp, [q["mean"] for q in quality], [q["standard_error"] for q in quality]
+    )
 
 
 def to_results(priors: list[Prior], measured: list[dict], description: str) -> Results:
     """What `measure` gave for every prior as a results file, with the course of their training."""
     ours = [
-        curve_of("recjax, index bits of files", [(r["files"]["index_bpp"], r["files"]["psnr"]) for r in measured]),
+        curve_of(
+            "recjax, index bits of files",
+            [(r["files"]["index_bpp"], r["files"]["psnr"]) for r in measured],
+        ),
         curve_of("recjax, files", [(r["files"]["file_bpp"], r["files"]["psnr"]) for r in measured]),
-        curve_of("recjax, exact samples at their KL", [(r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in measured]),
+        curve_of(
+            "recjax, exact samples at their KL",
+            [(r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in measured],
+        ),
     ]
-    published = [load_curve("cifar10", name) for name in ("COMBINER", "RECOMBINER", "COIN++", "BPG")]
+    published = [
+        load_curve("cifar10", name) for name in ("COMBINER", "RECOMBINER", "COIN++", "BPG")
+    ]
     quality, rates = [], []
     for prior in priors:
         steps, psnrs, bpp = map(tuple, learning_curve(prior))
@@ -122,16 +139,25 @@ def to_results(priors: list[Prior], measured: list[dict], description: str) -> R
     progress = Axis("gradient steps")
     panels = (
         Panel("CIFAR-10", RATE, PSNR, (*ours, *published)),
-        Panel("CIFAR-10: training", progress, Axis("training PSNR of the mean squared error (dB)"), tuple(quality)),
+        Panel(
+            "CIFAR-10: training",
+            progress,
+            Axis("training PSNR of the mean squared error (dB)"),
+            tuple(quality),
+        ),
         Panel("CIFAR-10: training", progress, Axis("KL (bits per pixel)"), tuple(rates)),
     )
-    return Results("cifar10", description, "python -m experiments.cifar10", panels, {"priors": measured})
+    return Results(
+        "cifar10", description, "python -m experiments.cifar10", panels, {"priors": measured}
+    )
 
 
 def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
     """Files, and exact sampling with the same refinement and without any."""
     effort = effort_of(level, transform=isinstance(prior, TransformPrior))
-    few = dataclasses.replace(effort, fit_steps=min(effort.fit_steps, 10), refine_steps=min(effort.refine_steps, 1))
+    few = dataclasses.replace(
+        effort, fit_steps=min(effort.fit_steps, 10), refine_steps=min(effort.refine_steps, 1)
+    )
     encode_batch(signals, prior, effort=few)  # compile
     result = {
         "prior": prior.name,
@@ -140,15 +166,22 @@ def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
         "exact": exact(signals, prior, effort),
     }
     if isinstance(prior, InrPrior):  # a transform has no refinement
-        result["exact_without_refinement"] = exact(signals, prior, dataclasses.replace(effort, refine_steps=0))
+        result["exact_without_refinement"] = exact(
+            signals, prior, dataclasses.replace(effort, refine_steps=0)
+        )
     print(
         "{prior}: index {index_bpp:.3f} bpp, file {file_bpp:.3f} bpp, KL {kl_bpp:.3f} bpp, "
         "header {header_bytes:.0f} bytes, {mean:.2f} +- {standard_error:.2f} dB, {seconds_an_image:.2f} s an image, "
-        "decoding {decode_seconds_an_image:.4f} s".format(**result, **result["files"], **result["files"]["psnr"])
+        "decoding {decode_seconds_an_image:.4f} s".format(
+            **result, **result["files"], **result["files"]["psnr"]
+        )
     )
     for name in ("exact", "exact_without_refinement"):
         if name in result:
-            print(f"  {name}: KL {result[name]['kl_bpp']:.3f} bpp, {result[name]['psnr']['mean']:.2f} dB", flush=True)
+            print(
+                f"  {name}: KL {result[name]['kl_bpp']:.3f} bpp, {result[name]['psnr']['mean']:.2f} dB",
+                flush=True,
+            )
     return result
 
 

@@ -21,15 +21,15 @@ import recjax
 from experiments.exact import ExactSampler
 from experiments.outputs import save
 from recjax.bits.zipf import best_exponent, codelength_bits
+from recjax.blocks.ordered_random import BlockCoder
+from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import Prior, load_prior
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.inr_encoding import code_signals
-from recjax.codec.partition import partition
-from recjax.codec.patches import render
-from recjax.modalities.image import psnr
-from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results
-from recjax.samplers.block_coder import BlockCoder
-from recjax.samplers.trellis_coder import TrellisCoder
+from recjax.codec.siren.batch import render
+from recjax.codec.siren.encode import code_signals
+from recjax.codec.siren.partition import partition
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +89,16 @@ def measure(signals: list[recjax.Signal], prior: Prior, effort: Effort, coder: A
     if isinstance(coder, ExactSampler):
         bits = sum(part.sum() for part in kl_bits)
     else:
-        log2_size = coder.budget if isinstance(coder, TrellisCoder) else coder.budget + coder.extra_bits
-        streams = [np.concatenate([part.reshape(-1) for part in image]) for image in batch.split(indices)]
+        log2_size = (
+            coder.budget if isinstance(coder, TrellisCoder) else coder.budget + coder.extra_bits
+        )
+        streams = [
+            np.concatenate([part.reshape(-1) for part in image]) for image in batch.split(indices)
+        ]
         sizes = np.full(len(streams[0]), log2_size)
-        bits = sum(codelength_bits(stream, sizes, best_exponent(stream, sizes)).sum() for stream in streams)
+        bits = sum(
+            codelength_bits(stream, sizes, best_exponent(stream, sizes)).sum() for stream in streams
+        )
     return {
         "bpp": float(bits / len(signals) / prior.config.n_points),
         "psnr": np.array([psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]),
@@ -104,16 +110,22 @@ def gap_panels(title: str, rows: list[dict], rate: str) -> tuple[Panel, Panel]:
     """Of coders, each a point: PSNR, and what it lacks to exact samples, at the rate under this key."""
     quality = [Curve(row["variant"], (row[rate],), (row["psnr"],)) for row in rows]
     gaps = [
-        Curve.with_errors(row["variant"], [row[rate]], [row["gap_db"]], [row["gap_standard_error"] or 0.0])
+        Curve.with_errors(
+            row["variant"], [row[rate]], [row["gap_db"]], [row["gap_standard_error"] or 0.0]
+        )
         for row in rows
     ]
-    return Panel(title, RATE, PSNR, tuple(quality)), Panel(title, RATE, Axis("gap to exact samples (dB)"), tuple(gaps))
+    return Panel(title, RATE, PSNR, tuple(quality)), Panel(
+        title, RATE, Axis("gap to exact samples (dB)"), tuple(gaps)
+    )
 
 
 def to_results(exact: list[dict], rows: list[dict], description: str) -> Results:
     """Points of exact samples and the rows of coders as a results file."""
     quality, gaps = gap_panels("CIFAR-10: coders of one SIREN", rows, "index_bpp")
-    ideal = Curve("exact samples at their KL", tuple(e["bpp"] for e in exact), tuple(e["psnr"] for e in exact))
+    ideal = Curve(
+        "exact samples at their KL", tuple(e["bpp"] for e in exact), tuple(e["psnr"] for e in exact)
+    )
     panels = (dataclasses.replace(quality, curves=(ideal, *quality.curves)), gaps)
     details = {"exact": exact, "coders": rows}
     return Results("coding_gap", description, "python -m experiments.coding_gap", panels, details)
@@ -125,7 +137,10 @@ def main(args: Args) -> None:
     signals = [recjax.Signal(image, "image", {"gray": False}) for image in images]
     b = prior.budget
     budgets = (b - b // 8, b, b + b // 8)
-    exact = [measure(signals, dataclasses.replace(prior, budget=k), effort, ExactSampler(k)) for k in budgets]
+    exact = [
+        measure(signals, dataclasses.replace(prior, budget=k), effort, ExactSampler(k))
+        for k in budgets
+    ]
     for k, point in zip(budgets, exact, strict=True):
         print(f"exact, {k} bits: {point['bpp']:.3f} bpp, {point['psnr'].mean():.2f} dB", flush=True)
     wide = dataclasses.replace(repartitioned(prior, b + 4), budget=b + 4)
@@ -143,7 +158,8 @@ def main(args: Args) -> None:
     for name, (own, coder) in coders.items():
         result = measure(signals, own, effort, coder)
         curve = [
-            np.interp(result["bpp"], [e["bpp"] for e in exact], psnrs) for psnrs in zip(*(e["psnr"] for e in exact))
+            np.interp(result["bpp"], [e["bpp"] for e in exact], psnrs)
+            for psnrs in zip(*(e["psnr"] for e in exact))
         ]
         gaps = np.array(curve) - result["psnr"]
         rows.append(

@@ -43,7 +43,9 @@ def main() -> None:
     for _ in range(count):
         step()
     each = (time.perf_counter() - start) / count
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads: {1e3 * each:.2f} ms a step")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads: {1e3 * each:.2f} ms a step"
+    )
     print(f"{STEPS} steps of one image: {STEPS * each:.0f} s")
 
 

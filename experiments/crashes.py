@@ -26,8 +26,8 @@ import safetensors.numpy
 import recjax
 from recjax.atomic import write_atomic
 from recjax.codec import TrainConfig, TransformTraining, load_prior, train_prior, train_transform
-from recjax.inr import SirenConfig
-from recjax.inr.transform import TransformConfig
+from recjax.codec.siren.network import SirenConfig
+from recjax.codec.transform.network import TransformConfig
 
 ROOT = Path(__file__).parents[1]
 PRIOR = ROOT / "tests" / "codec" / "golden" / "waves.safetensors"
@@ -41,15 +41,20 @@ TRANSFORM = TransformTraining(
     network=TransformConfig(stride=4, depth=6, levels=2, context=2, hidden=8, features=4),
 )  # fmt: skip
 PROCESSES = multiprocessing.get_context("spawn")
-OUTPUTS = {"compress": "out.rec", "eval": "out.json", "train-prior": "out.prior", "train-transform": "out.prior"}
+OUTPUTS = {
+    "compress": "out.rec",
+    "eval": "out.json",
+    "train-prior": "out.prior",
+    "train-transform": "out.prior",
+}
 
 
 def images(count: int, side: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     slopes = rng.normal(0, 8, (count, side, 1, 3)).cumsum(1)
-    return np.clip(rng.integers(0, 256, (count, 1, 1, 3)) + slopes + np.zeros((count, side, side, 3)), 0, 255).astype(
-        np.uint8
-    )
+    return np.clip(
+        rng.integers(0, 256, (count, 1, 1, 3)) + slopes + np.zeros((count, side, side, 3)), 0, 255
+    ).astype(np.uint8)
 
 
 def child(job: str) -> None:
@@ -68,10 +73,26 @@ def started(job: str, folder: Path) -> subprocess.Popen:
     else:
         source = "photo.png" if job == "compress" else "photos"
         out = [OUTPUTS[job]] if job == "compress" else ["--json", OUTPUTS[job]]
-        command = [sys.executable, "-m", "recjax.cli", job, source, *out, "--prior", str(PRIOR), "--effort", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "recjax.cli",
+            job,
+            source,
+            *out,
+            "--prior",
+            str(PRIOR),
+            "--effort",
+            "1",
+        ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -171,7 +192,9 @@ def _checkpoints(folder):
 def mounted(folder: Path, size: str) -> Iterator[bool]:
     """A small disk at ``folder``, or False where that is not permitted."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True
+    )
     try:
         yield done.returncode == 0
     finally:
@@ -183,7 +206,11 @@ def refused(process: subprocess.Popen) -> str:
     """The one line with which it failed, or what is wrong with that."""
     error = process.communicate()[1]
     lines = [line for line in error.splitlines() if line.strip()]
-    return lines[-1] if process.returncode == 1 and lines else f"BAD: exit {process.returncode}, {error[-300:]}"
+    return (
+        lines[-1]
+        if process.returncode == 1 and lines
+        else f"BAD: exit {process.returncode}, {error[-300:]}"
+    )
 
 
 def full_disk(work: Path) -> Iterator[str]:
@@ -207,7 +234,11 @@ def full_disk(work: Path) -> Iterator[str]:
         (folder / "filling").write_bytes(bytes((folder / "filling").stat().st_size - room))
         yield f"nearly full disk, train-prior: {refused(started('train-prior', folder))}"
         subprocess.run(["mount", "-o", "remount,size=100M", disk], check=True)
-        same = equal("train-prior", finished("train-prior", folder), finished("train-prior", prepared(work / "roomy")))
+        same = equal(
+            "train-prior",
+            finished("train-prior", folder),
+            finished("train-prior", prepared(work / "roomy")),
+        )
         yield f"room again, the same command: {'as undisturbed' if same else 'BAD: another prior'}"
         (folder / OUTPUTS["compress"]).unlink(missing_ok=True)
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -225,7 +256,9 @@ def writers(work: Path) -> Iterator[str]:
     """Four processes write one path while it is read."""
     path, contents = work / "shared", [bytes([i]) * 300_000 for i in range(4)]
     write_atomic(path, contents[0])
-    processes = [PROCESSES.Process(target=_write_for, args=(5.0, path, content)) for content in contents]
+    processes = [
+        PROCESSES.Process(target=_write_for, args=(5.0, path, content)) for content in contents
+    ]
     for process in processes:
         process.start()
     reads = torn = 0
@@ -243,7 +276,9 @@ def trainings(work: Path) -> Iterator[str]:
     processes = [started("train-prior", folder) for _ in range(2)]
     errors = [process.communicate()[1] for process in processes]
     codes = [process.returncode for process in processes]
-    said = [error.strip().splitlines()[-1] for error, code in zip(errors, codes, strict=True) if code]
+    said = [
+        error.strip().splitlines()[-1] for error, code in zip(errors, codes, strict=True) if code
+    ]
     again = finished("train-prior", folder)
     same = equal("train-prior", again, finished("train-prior", prepared(work / "one")))
     outcome = "as undisturbed" if same else "BAD: another prior"
@@ -254,7 +289,10 @@ def replaced_prior(work: Path) -> Iterator[str]:
     """A prior file that changes under its readers; once in place, once by renaming."""
     path, blobs = work / "changing.safetensors", [PRIOR.read_bytes(), OTHER_PRIOR.read_bytes()]
     digests = {load_prior(PRIOR).digest, load_prior(OTHER_PRIOR).digest}
-    for name, write in (("in place", Path.write_bytes), ("by renaming", functools.partial(write_atomic, force=True))):
+    for name, write in (
+        ("in place", Path.write_bytes),
+        ("by renaming", functools.partial(write_atomic, force=True)),
+    ):
         path.write_bytes(blobs[0])
         process = PROCESSES.Process(target=_alternate, args=(path, blobs, write))
         process.start()
@@ -296,13 +334,17 @@ def ctrl_c(work: Path) -> Iterator[str]:
     process.communicate()
     absent = not (folder / OUTPUTS["train-prior"]).exists()
     same = equal(
-        "train-prior", finished("train-prior", folder), (work / "train-prior-reference" / "out.prior").read_bytes()
+        "train-prior",
+        finished("train-prior", folder),
+        (work / "train-prior-reference" / "out.prior").read_bytes(),
     )
     yield f"Ctrl-C in train-prior: no prior {absent}; the same command ends {'as undisturbed' if same else 'BAD'}"
 
 
 def main(count: int, seed: int) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs, and what they start
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # a shell's background jobs, and what they start
         signal.signal(signal.SIGINT, signal.default_int_handler)
     shares = {"compress": 0.3, "eval": 0.2, "train-prior": 0.3, "train-transform": 0.2}
     rng = np.random.default_rng(seed)
@@ -318,7 +360,9 @@ def main(count: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", dest="count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", choices=OUTPUTS, help=argparse.SUPPRESS)

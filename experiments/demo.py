@@ -16,7 +16,7 @@ from recjax.commands.decompress import decompress
 from recjax.commands.eval import best_at_size
 from recjax.commands.info import info
 from recjax.modalities import load
-from recjax.modalities.image import psnr
+from recjax.modalities.image.pixels import psnr
 
 CAPTION = 24
 
@@ -25,7 +25,9 @@ def main(folder: Path, effort: int, quality: str) -> None:
     start = time.perf_counter()
     folder.mkdir(exist_ok=True)
     photo, rec, decoded = folder / "photo.jpg", folder / "photo.rec", folder / "decoded.png"
-    shutil.copyfile(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False), photo)  # ships inside matplotlib
+    shutil.copyfile(
+        cbook.get_sample_data("grace_hopper.jpg", asfileobj=False), photo
+    )  # ships inside matplotlib
 
     print(f"recjax compress {photo} {rec} --effort {effort} --quality {quality}", flush=True)
     compress(photo, rec, effort=effort, quality=quality, force=True)
@@ -37,7 +39,10 @@ def main(folder: Path, effort: int, quality: str) -> None:
     print(f"{decoded}: {time.perf_counter() - decompressing:.1f} s")
 
     original, ours = load(photo).values, load(decoded).values
-    columns = [(original, "original"), (ours, f"recjax, {rec.stat().st_size} bytes, {psnr(ours, original):.2f} dB")]
+    columns = [
+        (original, "original"),
+        (ours, f"recjax, {rec.stat().st_size} bytes, {psnr(ours, original):.2f} dB"),
+    ]
     rival = best_at_size(original, "jpeg", rec.stat().st_size)
     if rival:
         picture = Image.open(io.BytesIO(rival.data)).convert("RGB")
@@ -50,7 +55,10 @@ def main(folder: Path, effort: int, quality: str) -> None:
 
 def _joined(columns) -> bytes:
     """The pictures beside each other as a PNG, a caption over each."""
-    pictures = [picture if isinstance(picture, Image.Image) else Image.fromarray(picture) for picture, _ in columns]
+    pictures = [
+        picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        for picture, _ in columns
+    ]
     width, height = pictures[0].size
     sheet = Image.new("RGB", (width * len(pictures), height + CAPTION), "white")
     for column, (picture, (_, label)) in enumerate(zip(pictures, columns)):

@@ -13,13 +13,13 @@ from flax import nnx
 
 from recjax.codec import Prior
 from recjax.codec.effort import Effort
-from recjax.codec.inr_encoding import code_signals
-from recjax.codec.inr_prior import InrPrior
-from recjax.codec.patches import render
-from recjax.codec.tails import kl_bits, posterior_of_u
-from recjax.codec.transform_fit import Fit, fit_transform
-from recjax.codec.transform_prior import TransformPrior
-from recjax.inr.guess import descend
+from recjax.codec.siren.batch import render
+from recjax.codec.siren.encode import code_signals
+from recjax.codec.siren.prior import InrPrior
+from recjax.codec.transform.amortised import descend
+from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
 from recjax.modalities import Signal
 
 
@@ -35,13 +35,17 @@ class ExactSampler:
 
     def encode(self, table, key, ids, mean, std, width, previous):
         ids, mean, std = ids[:, 0], mean[:, 0], std[:, 0]
-        keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(jax.random.key(7), pair[0]), pair[1]))
+        keys = jax.vmap(
+            lambda pair: jax.random.fold_in(jax.random.fold_in(jax.random.key(7), pair[0]), pair[1])
+        )
         # rows of different images have equal ids, but noise of their own
         noise = jax.random.normal(keys(ids[:1])[0], mean.shape)
         return jnp.zeros(len(mean), jnp.int32), mean + std * noise
 
 
-def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tuple[list[Signal], float]:
+def exact_samples(
+    signals: Sequence[Signal], prior: Prior, effort: Effort
+) -> tuple[list[Signal], float]:
     """The signals with exact samples of their latents, and the KL of all of them in bits.
 
     Args:
@@ -56,16 +60,22 @@ def exact_samples(signals: Sequence[Signal], prior: Prior, effort: Effort) -> tu
         images, bits = zip(*samples, strict=True)
         return list(images), sum(bits)
     assert isinstance(prior, InrPrior)
-    batch, z, _, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget))
+    batch, z, _, kl_bits = code_signals(
+        signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget)
+    )
     decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
     return decoded, float(sum(part.sum() for part in kl_bits))
 
 
-def sample_fit(signal: Signal, prior: TransformPrior, fit: Fit, key: jax.Array) -> tuple[Signal, float]:
+def sample_fit(
+    signal: Signal, prior: TransformPrior, fit: Fit, key: jax.Array
+) -> tuple[Signal, float]:
     """One image at a sample of its posterior, and the KL of all latents, also of those that files leave out."""
     height, width, _ = signal.values.shape
     values, bits = _sample(fit, prior.scales, prior.tails, key)
-    image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
+    image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(
+        np.uint8
+    )
     return Signal(image, "image", {"gray": False}), float(bits)
 
 
@@ -74,4 +84,7 @@ def _sample(fit, scales, tails, key):
     model = nnx.merge(fit.network.graph, fit.network.params)
     posteriors, decoded = descend(model, len(scales) - 1, fit.seen, fit.top, key, fit.moves)
     levels = zip(posteriors, scales, tails, strict=True)
-    return decoded, sum(kl_bits(*posterior_of_u(mean, std, scale, tail)).sum() for (mean, std), scale, tail in levels)
+    return decoded, sum(
+        kl_bits(*posterior_of_u(mean, std, scale, tail)).sum()
+        for (mean, std), scale, tail in levels
+    )

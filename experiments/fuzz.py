@@ -27,10 +27,10 @@ import numpy as np
 
 import recjax
 from experiments.mutations import MAX_PIXELS, hostile_files, hostile_priors
-from recjax.bits.container import Header, Modality, pack, parse
 from recjax.codec import Prior, decompress, embedded_priors, encode_batch, load_prior
-from recjax.codec.inr_prior import InrPrior
-from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.container import Header, Modality, pack, parse
+from recjax.codec.siren.prior import InrPrior
+from recjax.codec.transform.prior import TransformPrior
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "codec" / "golden"
 TRAINED = ("waves", "hierarchy", "pyramid")
@@ -98,7 +98,9 @@ class Watch:
         raise TimeoutError
 
     def table(self) -> str:
-        lines = [f"{'kind':<18}{'files':>8}{'decoded':>9}{'refused':>9}{'errors':>8}{'slowest s':>11}{'peak MB':>9}"]
+        lines = [
+            f"{'kind':<18}{'files':>8}{'decoded':>9}{'refused':>9}{'errors':>8}{'slowest s':>11}{'peak MB':>9}"
+        ]
         total = Tally()
         for kind, tally in [*sorted(self.tallies.items()), ("all", total)]:
             lines.append(
@@ -107,7 +109,10 @@ class Watch:
             )
             for field in ("count", "decoded", "refused", "errors"):
                 setattr(total, field, getattr(total, field) + getattr(tally, field))
-            total.seconds, total.bytes = max(total.seconds, tally.seconds), max(total.bytes, tally.bytes)
+            total.seconds, total.bytes = (
+                max(total.seconds, tally.seconds),
+                max(total.bytes, tally.bytes),
+            )
         return "\n".join(lines)
 
 
@@ -144,12 +149,20 @@ def small_files() -> list[bytes]:
     """An image of 64x64 pixels in every embedded prior."""
     y, x = np.mgrid[:64, :64]
     values = np.stack([128 + 60 * np.sin(x / 5), 2 * y, x + y], -1)
-    values = np.clip(values + np.random.default_rng(0).normal(0, 4, values.shape), 0, 255).astype(np.uint8)
+    values = np.clip(values + np.random.default_rng(0).normal(0, 4, values.shape), 0, 255).astype(
+        np.uint8
+    )
     image = recjax.Signal(values, "image", {"gray": False})
     return [encode_batch([image], load_prior(name), effort=1)[0].blob for name in embedded_priors()]
 
 
-def run(watch: Watch, files: Iterator[tuple[str, bytes]], use: Callable[[bytes], object], count: int, until: float):
+def run(
+    watch: Watch,
+    files: Iterator[tuple[str, bytes]],
+    use: Callable[[bytes], object],
+    count: int,
+    until: float,
+):
     for kind, data in itertools.islice(files, count):
         watch(kind, data, use)
         if time.monotonic() > until:
@@ -180,10 +193,14 @@ def check_prior(path: Path, rng: np.random.Generator, data: bytes) -> None:
                 continue
 
 
-def main(runs: tuple[str, ...], count: int, seconds: float, seed: int, out: Path) -> dict[str, Watch]:
+def main(
+    runs: tuple[str, ...], count: int, seconds: float, seed: int, out: Path
+) -> dict[str, Watch]:
     """Some of the three runs, of ``count`` files and at most ``seconds`` each."""
     out.mkdir(parents=True, exist_ok=True)
-    watches = {name: Watch(out, ValueError if name == "priors" else recjax.FormatError) for name in runs}
+    watches = {
+        name: Watch(out, ValueError if name == "priors" else recjax.FormatError) for name in runs
+    }
     for number, (name, watch) in enumerate(watches.items()):
         print(f"\n{name}: {RUNS[name]}", flush=True)
         rng, until = np.random.default_rng([seed, number]), time.monotonic() + seconds
@@ -199,11 +216,19 @@ def main(runs: tuple[str, ...], count: int, seconds: float, seed: int, out: Path
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", default=list(RUNS), choices=[*RUNS, list(RUNS)], help="by default all")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "runs", nargs="*", default=list(RUNS), choices=[*RUNS, list(RUNS)], help="by default all"
+    )
     parser.add_argument("--count", type=int, default=20_000, help="files a run")
-    parser.add_argument("--seconds", type=float, default=3600, help="of wall-clock time a run, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=3600, help="of wall-clock time a run, at most"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="where files that fail are kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/fuzz"), help="where files that fail are kept"
+    )
     args = vars(parser.parse_args())
     main(tuple(args.pop("runs")), **args)

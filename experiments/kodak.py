@@ -26,11 +26,11 @@ from experiments.published import load_curve
 from experiments.rivals import measured_curves, missing_codecs
 from recjax.codec import Encoded, Prior, decompress, encode_at_rate, encode_batch, load_prior
 from recjax.codec.effort import effort_of
-from recjax.codec.transform_prior import TransformPrior
-from recjax.modalities.image import psnr
-from recjax.modalities.image_files import list_images
-from recjax.rate_curves import bd_rate, psnr_at
-from recjax.results import PSNR, RATE, Curve, Panel, Results
+from recjax.codec.transform.prior import TransformPrior
+from recjax.modalities.image.files import list_images
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import PSNR, RATE, Curve, Panel, Results
+from recjax.results.rate_curves import bd_rate, psnr_at
 
 PUBLISHED = ("COMBINER", "RECOMBINER", "BPG", "VTM", "C3")
 
@@ -69,7 +69,9 @@ def load_images(folder: Path, limit: int | None) -> dict[str, recjax.Signal]:
 
 
 def files(
-    images: dict[str, recjax.Signal], encode: Callable[[recjax.Signal], Encoded], priors: Sequence[Prior]
+    images: dict[str, recjax.Signal],
+    encode: Callable[[recjax.Signal], Encoded],
+    priors: Sequence[Prior],
 ) -> list[dict]:
     """Size, quality and seconds of a file of every image; compilation for the shape of an image is apart."""
     rows, shapes = [], set()
@@ -133,7 +135,9 @@ def measure(
 
 def measure_prior(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict:
     """Files and, of a transform, exact samples."""
-    result = measure(images, prior.name, lambda signal: encode_batch([signal], prior, effort=effort)[0], (prior,))
+    result = measure(
+        images, prior.name, lambda signal: encode_batch([signal], prior, effort=effort)[0], (prior,)
+    )
     result["digest"] = prior.digest.hex()[:12]
     if isinstance(prior, TransformPrior):  # that of a SIREN costs as much as its files
         result["exact"] = exact(images, prior, effort)
@@ -154,7 +158,9 @@ def own_curves(measured: dict[str, Any]) -> list[Curve]:
         for key, name in (("recjax", "one price"), ("equal_sizes", "equal sizes"))
         if measured[key]
     ]
-    exact = sorted((r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in measured["recjax"] if "exact" in r)
+    exact = sorted(
+        (r["exact"]["kl_bpp"], r["exact"]["psnr"]) for r in measured["recjax"] if "exact" in r
+    )
     if exact:
         bpp, quality = zip(*exact, strict=True)
         curves.append(Curve("recjax, exact samples at their KL", bpp, quality))
@@ -181,7 +187,10 @@ def to_results(measured: dict[str, Any], description: str) -> Results:
 def compare(ours: Curve, others: dict[str, Curve]) -> dict[str, dict]:
     """For every codec PSNR at our rates, and the rate that we need more, in percent."""
     return {
-        name: {"psnr_at_our_rates": [psnr_at(other, bpp) for bpp in ours.x], "bd_rate_percent": bd_rate(ours, other)}
+        name: {
+            "psnr_at_our_rates": [psnr_at(other, bpp) for bpp in ours.x],
+            "bd_rate_percent": bd_rate(ours, other),
+        }
         for name, other in others.items()
     }
 
@@ -205,12 +214,19 @@ def main(args: Args) -> None:
     images = load_images(args.data, args.limit)
     results = [measure_prior(images, prior, args.effort) for prior in priors]
     equal = [
-        measure(images, f"{bpp:g} bpp", lambda signal, bpp=bpp: encode_at_rate(signal, bpp, effort=args.effort), priors)
+        measure(
+            images,
+            f"{bpp:g} bpp",
+            lambda signal, bpp=bpp: encode_at_rate(signal, bpp, effort=args.effort),
+            priors,
+        )
         for bpp in args.bpp
     ]
     if missing := missing_codecs():
         print(f"not measured, because this Pillow lacks them: {', '.join(missing)}")
-    measured = {f"{curve.label} (measured)": curve for curve in measured_curves(list(images.values()))}
+    measured = {
+        f"{curve.label} (measured)": curve for curve in measured_curves(list(images.values()))
+    }
     published = {f"{name} (published)": load_curve("kodak", name) for name in PUBLISHED}
     comparison = {}
     for own, name in ((results, "one price"), (equal, "equal sizes")):
@@ -223,7 +239,9 @@ def main(args: Args) -> None:
         "measured": {name: {"bpp": curve.x, "psnr": curve.y} for name, curve in measured.items()},
         "comparison": comparison,
     }
-    description = f"{len(images)} images, effort {args.effort}; published curves are for all 24 of Kodak"
+    description = (
+        f"{len(images)} images, effort {args.effort}; published curves are for all 24 of Kodak"
+    )
     save(to_results(found, description), args.out, ".png")
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from experiments.coding_gap import SingleBlocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from recjax.bits.zipf import best_exponent, codelength_bits
-from recjax.codec.allocation import UNIT, Blocks
-from recjax.codec.chains import Level, code_level
-from recjax.codec.patches import table_key
-from recjax.codec.pyramid import block_ids, level_units
-from recjax.codec.transform_prior import TransformPrior
-from recjax.samplers.block_coder import BlockCoder
-from recjax.samplers.trellis_coder import TrellisCoder
+from recjax.blocks.ordered_random import BlockCoder
+from recjax.blocks.trellis import TrellisCoder
+from recjax.codec.prior import stream_key
+from recjax.codec.transform.allocation import UNIT, Blocks
+from recjax.codec.transform.chains import Level, code_level
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.pyramid import block_ids, level_units
 
 _REST = 32  # the table's columns are a multiple, so that few programs are compiled
 _TABLE_BYTES = 1 << 31
@@ -79,7 +79,11 @@ class Lone:
 
     def bits(self, indices):
         sizes = np.full(len(indices), self.coder.budget + self.coder.extra_bits)
-        return float(codelength_bits(indices, sizes, best_exponent(indices, sizes)).sum() if self.zipf else sizes.sum())
+        return float(
+            codelength_bits(indices, sizes, best_exponent(indices, sizes)).sum()
+            if self.zipf
+            else sizes.sum()
+        )
 
     def table(self, key, d):
         return self.coder.table(key, d)
@@ -114,7 +118,11 @@ class Partitioned:
         if not count:
             return np.zeros((0, 3), np.int64), np.zeros(0, np.float32)
         inside = np.arange(widths.max()) < widths[:, None]
-        units, mean, std = np.full(inside.shape, -1.0), np.zeros(inside.shape), np.ones(inside.shape)
+        units, mean, std = (
+            np.full(inside.shape, -1.0),
+            np.zeros(inside.shape),
+            np.ones(inside.shape),
+        )
         units[inside] = level_units(prior, level, classes, factor).reshape(-1)[blocks.latents]
         mean[inside], std[inside] = posterior
         order = np.argsort(-units, axis=1, kind="stable")
@@ -125,10 +133,12 @@ class Partitioned:
             raise ValueError(
                 f"a block of {inside.shape[1]} latents needs a table of more than 2 GiB: search fewer bits"
             )
-        key, ids = table_key(prior), block_ids(level, count)
+        key, ids = stream_key(prior), block_ids(level, count)
         table = self.coder.table(key, rest)
         number, rank = self.coder.encode(table, key, ids, mean, std, widths, bits)
-        decoded = self.coder.decode(key, ids, number, rank, widths, bits, rest)[:, : inside.shape[1]]
+        decoded = self.coder.decode(key, ids, number, rank, widths, bits, rest)[
+            :, : inside.shape[1]
+        ]
         values = np.zeros(inside.shape, np.float32)
         np.put_along_axis(values, order, decoded, axis=1)
         return np.stack([number, rank, bits.sum(axis=1)], axis=1), values[inside]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from recjax.distributions import Distribution
-from recjax.results import Curve
+from recjax.results.files import Curve
 from recjax.samplers import Code, Coder, Status
 
 Summary = dict[str, list[float]]
@@ -43,7 +43,9 @@ def case_keys(targets: Any, seed: int) -> Array:
     return jax.random.split(jax.random.key(seed), jax.tree.leaves(targets)[0].shape[:2])
 
 
-def code_cases(coder: Coder, targets: Any, proposal: Distribution, seed: int, capped: bool = False) -> Code:
+def code_cases(
+    coder: Coder, targets: Any, proposal: Distribution, seed: int, capped: bool = False
+) -> Code:
     """Codes in one batch.
 
     Args:
@@ -58,22 +60,30 @@ def code_cases(coder: Coder, targets: Any, proposal: Distribution, seed: int, ca
         RuntimeError: a search did not run to its end.
     """
     keys = case_keys(targets, seed)
-    codes = coder.encode_batch(keys.reshape(-1), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), targets), proposal)
+    codes = coder.encode_batch(
+        keys.reshape(-1), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), targets), proposal
+    )
     codes = jax.tree.map(lambda x: np.asarray(x).reshape(*keys.shape, *x.shape[1:]), codes)
     allowed = (Status.DONE, Status.MAX_STEPS) if capped else (Status.DONE,)
     if not np.isin(codes.status, allowed).all():
-        raise RuntimeError(f"{coder}: searches ended with status {np.unique(codes.status).tolist()}")
+        raise RuntimeError(
+            f"{coder}: searches ended with status {np.unique(codes.status).tolist()}"
+        )
     return codes
 
 
-def codelengths(coder: Coder, keys: Array, index: Any, proposal: Distribution, rates: Any) -> Float[np.ndarray, "..."]:
+def codelengths(
+    coder: Coder, keys: Array, index: Any, proposal: Distribution, rates: Any
+) -> Float[np.ndarray, "..."]:
     """Bits [cases, n] of indices of ``code_cases``, tuned for one rate a case."""
 
     def bits(key, index, rate):
         return coder.codelength(key, index, proposal, rate_bits=rate)
 
     over_samples = jax.vmap(bits, (0, 0, None))
-    return np.asarray(jax.jit(jax.vmap(over_samples))(keys, index, jnp.asarray(rates, proposal.dtype)))
+    return np.asarray(
+        jax.jit(jax.vmap(over_samples))(keys, index, jnp.asarray(rates, proposal.dtype))
+    )
 
 
 def log2_heap(heap: UInt32[np.ndarray, "... 4"]) -> Float[np.ndarray, "..."]:
@@ -90,7 +100,13 @@ def summary(values: Any) -> Summary:
     values = np.asarray(values, np.float64)
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1).tolist()
     error = (values.std(axis=1, ddof=1) / math.sqrt(values.shape[1])).tolist()
-    return {"mean": values.mean(axis=1).tolist(), "error": error, "low": low, "median": median, "high": high}
+    return {
+        "mean": values.mean(axis=1).tolist(),
+        "error": error,
+        "low": low,
+        "median": median,
+        "high": high,
+    }
 
 
 def mean_curve(label: str, x: Any, values: Summary) -> Curve:
@@ -98,4 +114,11 @@ def mean_curve(label: str, x: Any, values: Summary) -> Curve:
 
 
 def median_curve(label: str, x: Any, values: Summary) -> Curve:
-    return Curve(label, tuple(x), tuple(values["median"]), tuple(values["low"]), tuple(values["high"]), "quartiles")
+    return Curve(
+        label,
+        tuple(x),
+        tuple(values["median"]),
+        tuple(values["low"]),
+        tuple(values["high"]),
+        "quartiles",
+    )

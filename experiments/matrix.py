@@ -20,12 +20,12 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 import recjax
-from recjax.bits.container import parse
 from recjax.bits.range_coder import decode_indices
+from recjax.codec.container import parse
 from recjax.codec.prior import Prior, embedded_priors
-from recjax.codec.transform_prior import TransformPrior
-from recjax.codec.transform_stream import read_stream
-from recjax.modalities.image import n_patches
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.stream import read_stream
+from recjax.modalities.image.pixels import n_patches
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "codec" / "golden"
@@ -39,7 +39,11 @@ VARIANTS = {
     "2 devices": {"XLA_FLAGS": DEVICES + "2"},
     "8 devices": {"XLA_FLAGS": DEVICES + "8"},
     "float64": {"jax_enable_x64": True},
-    "strict": {"jax_numpy_dtype_promotion": "strict", "jax_numpy_rank_promotion": "raise", "jax_debug_nans": True},
+    "strict": {
+        "jax_numpy_dtype_promotion": "strict",
+        "jax_numpy_rank_promotion": "raise",
+        "jax_debug_nans": True,
+    },
     "bfloat16": {"jax_default_matmul_precision": "bfloat16", "jax_default_prng_impl": "rbg"},
     "many": {
         "jax_enable_x64": True,
@@ -49,7 +53,8 @@ VARIANTS = {
         "jax_default_prng_impl": "rbg",
         "jax_threefry_partitionable": False,
         "jax_debug_infs": True,
-        "XLA_FLAGS": DEVICES + "8 --xla_cpu_multi_thread_eigen=false --xla_cpu_enable_fast_math=true",
+        "XLA_FLAGS": DEVICES
+        + "8 --xla_cpu_multi_thread_eigen=false --xla_cpu_enable_fast_math=true",
         "NPROC": "4",  # threads of XLA
     },
 }
@@ -74,12 +79,19 @@ class Environment:
         outside = {name: str(value) for name, value in settings.items() if name.isupper()}
         inside = {name: value for name, value in settings.items() if not name.isupper()}
         # the last line of a full traceback is the error itself
-        usual = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache"), "JAX_TRACEBACK_FILTERING": "off"}
+        usual = {
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+            "JAX_TRACEBACK_FILTERING": "off",
+        }
         arguments = [task, str(folder), self.name, json.dumps(inside)]
         command = [self.executable, "-W", "error", "-m", "experiments.matrix", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=usual | os.environ | outside, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=usual | os.environ | outside, capture_output=True, text=True
+        )
         said = done.stdout + done.stderr
-        return (said.strip().splitlines() or ["no message"])[-1] if done.returncode or said else None
+        return (
+            (said.strip().splitlines() or ["no message"])[-1] if done.returncode or said else None
+        )
 
 
 def encode(folder: Path, environment: str) -> None:
@@ -88,7 +100,10 @@ def encode(folder: Path, environment: str) -> None:
     out.mkdir(parents=True)
     paths, priors = sorted((folder / "images").glob("*.png")), _priors(folder)
     if jax.config.values["jax_disable_jit"]:
-        paths, priors = paths[:1], [recjax.load_prior(GOLDEN / f"{name}.safetensors") for name in ("pyramid", "waves")]
+        paths, priors = (
+            paths[:1],
+            [recjax.load_prior(GOLDEN / f"{name}.safetensors") for name in ("pyramid", "waves")],
+        )
     for path in paths:
         for prior in priors:
             blob = recjax.compress(recjax.load(path), prior, effort=1)
@@ -113,12 +128,16 @@ def integers(blob: bytes, priors: list[Prior]) -> Int[np.ndarray, "integers"]:
     prior = next(prior for prior in priors if prior.digest.startswith(header.digest_prefix))
     patches = n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape)
     if isinstance(prior, TransformPrior):
-        return np.concatenate([np.ravel(part) for part in jax.tree.leaves(read_stream(prior, patches, payload))])
+        return np.concatenate(
+            [np.ravel(part) for part in jax.tree.leaves(read_stream(prior, patches, payload))]
+        )
     sizes = np.full(sum(prior.blocks_in(patches)), header.log2_indices(prior.budget))
     return decode_indices(payload, sizes, header.exponent)
 
 
-def difference(ours: UInt8[np.ndarray, "..."], theirs: UInt8[np.ndarray, "..."]) -> tuple[int, float]:
+def difference(
+    ours: UInt8[np.ndarray, "..."], theirs: UInt8[np.ndarray, "..."]
+) -> tuple[int, float]:
     """The largest difference of two images in levels, and the share of values that differ.
 
     >>> difference(np.array([1, 2, 3, 4], np.uint8), np.array([1, 2, 5, 4], np.uint8))
@@ -200,7 +219,9 @@ def table(folder: Path, environments: list[str]) -> bool:
         sound &= all(good for _, good in cells)
         ours, first = _files(folder, made_by), _files(folder, environments[0])
         same = f"{sum(first[name] == ours[name] for name in ours.keys() & first)} of {len(ours)}"
-        print(f"{i:>2} {made_by:<{width}}" + "".join(f"{cell:>9}" for cell, _ in cells) + f"  {same}")
+        print(
+            f"{i:>2} {made_by:<{width}}" + "".join(f"{cell:>9}" for cell, _ in cells) + f"  {same}"
+        )
     print("sound" if sound else "broken")
     return sound
 
@@ -239,12 +260,16 @@ if __name__ == "__main__":
         sys.exit(None if jax.config.values == before else "settings of the program have changed")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="for everything that is made; must be new")
-    parser.add_argument("pythons", nargs="+", metavar="PYTHON", help="executables with recjax inside")
+    parser.add_argument(
+        "pythons", nargs="+", metavar="PYTHON", help="executables with recjax inside"
+    )
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     arguments = parser.parse_args()
     releases = {}
     for executable in arguments.pythons:
         script = "import sys, jax; print('%d.%d' % sys.version_info[:2], 'jax', jax.__version__)"
-        release = subprocess.run([executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        release = subprocess.run(
+            [executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
         releases[release] = executable
     sys.exit(main(arguments.folder, releases, arguments.variants))

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import safetensors.numpy
 
-from recjax.bits.container import Header, Modality, pack, parse
 from recjax.bits.range_coder import encode_indices
 from recjax.codec import Prior
-from recjax.codec.allocation import count_blocks
-from recjax.codec.pyramid import count_units
-from recjax.codec.transform_prior import TransformPrior
-from recjax.codec.transform_stream import Parts, write_stream
-from recjax.modalities.image import n_patches
+from recjax.codec.container import Header, Modality, pack, parse
+from recjax.codec.transform.allocation import count_blocks
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.pyramid import count_units
+from recjax.codec.transform.stream import Parts, write_stream
+from recjax.modalities.image.pixels import n_patches
 
 MAX_PIXELS = 1 << 20
 EXTREMES = (0, 1, 127, 128, 255)
@@ -105,7 +105,9 @@ def crafted(rng: np.random.Generator, prior: Prior) -> bytes:
     else:
         exponent = 255
         count = sum(prior.blocks_in(n_patches(shape, prior.patch_shape)))
-        likely = rng.integers(0, 1 << prior.budget, count) * (rng.random(count) < rng.choice([0, 0.01]))
+        likely = rng.integers(0, 1 << prior.budget, count) * (
+            rng.random(count) < rng.choice([0, 0.01])
+        )
         payload = encode_indices(likely, np.full(count, prior.budget), exponent)
     header = Header(
         scheme=1, modality=Modality.IMAGE, shape=shape, gray=False, extra_bits=0, exponent=exponent,
@@ -117,7 +119,9 @@ def crafted(rng: np.random.Generator, prior: Prior) -> bytes:
 def _parts(rng, prior, shape):
     cells, top = n_patches(shape, prior.patch_shape), prior.config.levels - 1
     numbers = [
-        np.broadcast_to(row.argmax(1) - 255, (cells[0] << above, cells[1] << above, len(row))).astype(np.int32)
+        np.broadcast_to(
+            row.argmax(1) - 255, (cells[0] << above, cells[1] << above, len(row))
+        ).astype(np.int32)
         for above, row in enumerate(reversed(prior.numbers))
     ]
     rows, columns = (n << (top - prior.class_level) for n in cells)
@@ -129,7 +133,8 @@ def _parts(rng, prior, shape):
         for i, factor in enumerate(factors)
     ]
     indices = [
-        rng.integers(0, 1 << prior.budget, count, np.int32) * rng.integers(2, dtype=np.int32) for count in counts
+        rng.integers(0, 1 << prior.budget, count, np.int32) * rng.integers(2, dtype=np.int32)
+        for count in counts
     ]
     return Parts(numbers, classes, factors, indices)
 
@@ -143,7 +148,10 @@ def hostile_files(
         other = known[rng.integers(len(known))][1]
         kind, draw = list(DAMAGE)[rng.integers(len(DAMAGE))], rng.random()
         if draw < 0.005:
-            yield "crafted", crafted(rng, prior) if right else flipped(rng, crafted(rng, prior), other)
+            yield (
+                "crafted",
+                crafted(rng, prior) if right else flipped(rng, crafted(rng, prior), other),
+            )
         elif draw < 0.025:
             body = another_shape(rng, blob)
             yield "shape", sealed(body, prior.digest) if right else body + blob[-2:]
@@ -163,7 +171,11 @@ def with_json(rng: np.random.Generator, data: bytes) -> bytes:
     if inside:
         inner["metadata"] = {}  # which says nothing to the codec
     while True:
-        key = list(place)[rng.integers(len(place))] if isinstance(place, dict) else int(rng.integers(len(place)))
+        key = (
+            list(place)[rng.integers(len(place))]
+            if isinstance(place, dict)
+            else int(rng.integers(len(place)))
+        )
         if not (isinstance(place[key], dict | list) and place[key]) or rng.random() < 0.1:
             break
         place = place[key]
@@ -189,17 +201,29 @@ def with_tensor(rng: np.random.Generator, data: bytes) -> bytes:
     tensor = tensors[name].copy()
     draw = rng.random()
     if draw < 0.6 and tensor.size:
-        largest = np.finfo(tensor.dtype).max if tensor.dtype.kind == "f" else np.iinfo(tensor.dtype).max
-        special = [0, 1, largest] + ([np.nan, np.inf, -1, -largest] if tensor.dtype.kind == "f" else [])
+        largest = (
+            np.finfo(tensor.dtype).max if tensor.dtype.kind == "f" else np.iinfo(tensor.dtype).max
+        )
+        special = [0, 1, largest] + (
+            [np.nan, np.inf, -1, -largest] if tensor.dtype.kind == "f" else []
+        )
         value = np.array(special[rng.integers(len(special))], tensor.dtype)
         tensor.flat[rng.integers(tensor.size) if rng.random() < 0.7 else slice(None)] = value
     elif draw < 0.8:
-        tensor = tensor.astype([np.float16, np.float64, np.int64, np.uint8, np.bool_][rng.integers(5)])
+        tensor = tensor.astype(
+            [np.float16, np.float64, np.int64, np.uint8, np.bool_][rng.integers(5)]
+        )
     else:
-        tensor = [tensor[..., None], tensor[:0], tensor[1:], np.concatenate([tensor, tensor]), tensor.T][
-            rng.integers(5)
-        ]
-    return safetensors.numpy.save(tensors | {name: np.ascontiguousarray(tensor)}, metadata={"recjax": text})
+        tensor = [
+            tensor[..., None],
+            tensor[:0],
+            tensor[1:],
+            np.concatenate([tensor, tensor]),
+            tensor.T,
+        ][rng.integers(5)]
+    return safetensors.numpy.save(
+        tensors | {name: np.ascontiguousarray(tensor)}, metadata={"recjax": text}
+    )
 
 
 def hostile_priors(rng: np.random.Generator, known: list[bytes]) -> Iterator[tuple[str, bytes]]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from recjax.atomic import write_atomic
-from recjax.drawing import draw, picture
-from recjax.results import Results, load_results, save_results
+from recjax.results.drawing import draw, picture
+from recjax.results.files import Results, load_results, save_results
 
 
 def save(results: Results, folder: Path, *pictures: str, name: str | None = None) -> None:
@@ -17,4 +17,6 @@ def save(results: Results, folder: Path, *pictures: str, name: str | None = None
     path = folder / f"{name or results.name}.json"
     save_results(results, path)
     for suffix in pictures:
-        write_atomic(path.with_suffix(suffix), picture(draw([load_results(path)]), suffix), force=True)
+        write_atomic(
+            path.with_suffix(suffix), picture(draw([load_results(path)]), suffix), force=True
+        )

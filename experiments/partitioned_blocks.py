@@ -4,7 +4,7 @@ J. He, G. Flamich and J. M. Hernandez-Lobato, *Accelerating relative entropy cod
 2024. The prior P = N(0, I) is cut into J bins B_j of equal mass: products of dyadic quantile intervals of some of the
 coordinates, chosen by what both sides expect of them. The N candidates come from P' = sum_j pi_j P|_{B_j} with pi_j =
 Q(B_j), a product over coordinates, and the log weights are log q/p - log(J pi_j). Ordered random coding (Theis and
-Yosri, ICML 2022; see `recjax.samplers.block_coder`) chooses one. The message is its bin, log2 J bits, and its rank
+Yosri, ICML 2022; see `recjax.blocks.ordered_random`) chooses one. The message is its bin, log2 J bits, and its rank
 among the candidates of that bin. Candidates are functions of (block, bin, rank, coordinate): the receiver needs no pi.
 
 Two choices make the search quick, and `PartitionedBlocks.decode` knows both. Coordinates that are cut have fresh values
@@ -34,8 +34,8 @@ from experiments.partitioned_candidates import (
     rows_of,
 )
 from recjax.bits.zipf import best_exponent, codelength_bits
+from recjax.blocks.ordered_random import candidate_rows
 from recjax.samplers.base import check_range
-from recjax.samplers.block_coder import candidate_rows
 
 _LANES, _DECODED = 16, 256  # blocks at a time
 
@@ -92,7 +92,9 @@ class PartitionedBlocks:
     def table(self, key: Array, rest: int) -> Float[Array, "2 columns N"]:
         """Features z^2 and z of both halves of ``rest`` coordinates, an even number, for all blocks."""
         n = 1 << self.search_bits
-        z = candidate_rows(key, jnp.arange(n, dtype=jnp.int32), rest, jnp.float32).T.reshape(2, rest // 2, n)
+        z = candidate_rows(key, jnp.arange(n, dtype=jnp.int32), rest, jnp.float32).T.reshape(
+            2, rest // 2, n
+        )
         return jnp.concatenate([z * z, z], axis=1)
 
     def encode(
@@ -136,7 +138,9 @@ class PartitionedBlocks:
             return _choose(number, rank, ratio - jnp.log1p(rank.astype(jnp.float32)))
         return _choose(number, rank, ratio - log_shares - log_times(key, ids, n))
 
-    def decode(self, key: Array, ids, number, rank, width, bits, rest: int) -> Float[np.ndarray, "B d"]:
+    def decode(
+        self, key: Array, ids, number, rank, width, bits, rest: int
+    ) -> Float[np.ndarray, "B d"]:
         """The candidates of these bins and ranks, M + ``rest`` coordinates, 0 beyond the widths.
 
         Args:
@@ -145,7 +149,9 @@ class PartitionedBlocks:
             rank: ranks there.
         """
         lots = _in_lots(_DECODED, ids, number, rank.astype(np.uint32), bits.astype(np.uint32))
-        out = np.concatenate([np.asarray(self._decode(key, *lot, rest)) for lot in lots])[: len(rank)]
+        out = np.concatenate([np.asarray(self._decode(key, *lot, rest)) for lot in lots])[
+            : len(rank)
+        ]
         return np.where(np.arange(out.shape[1]) < width[:, None], out, 0)
 
     @functools.partial(jax.jit, static_argnums=(0, 6))
@@ -186,7 +192,9 @@ def _scores_of_rest(features, mu, sigma):
     rest, half = features.shape[1], features.shape[1] // 2
     pad = (0, 0), (0, rest - mu.shape[1])
     precision = jnp.pad(1 / (sigma * sigma), pad, constant_values=1)
-    weights = jnp.stack([0.5 - 0.5 * precision, jnp.pad(mu, pad) * precision], axis=1).reshape(-1, 2, 2, half)
+    weights = jnp.stack([0.5 - 0.5 * precision, jnp.pad(mu, pad) * precision], axis=1).reshape(
+        -1, 2, 2, half
+    )
     weights = weights.transpose(2, 0, 1, 3).reshape(2, -1, rest)
     return jnp.matmul(weights, features, precision=lax.Precision.HIGHEST)
 

@@ -1,7 +1,8 @@
 """Candidates of a partitioned search: which bins they fall into, their ranks there, and their values.
 
-See `experiments.partitioned_blocks`. Bins are numbered as in `recjax.samplers.partition`: the places of the coordinates
-in a mixed radix, the last one's bits the lowest. B blocks are searched at once, with N candidates each.
+See `experiments.partitioned_blocks`. Bins are numbered as in `recjax.samplers._search.bins`: the
+places of the coordinates in a mixed radix, the last one's bits the lowest. B blocks are searched at once, with N
+candidates each.
 """
 
 import functools
@@ -42,7 +43,9 @@ def draw_bins(
     log_shares = jnp.log(jnp.diff(below) / (1 << _MASS)) + bits[:, :, None] * math.log(2)
     # at every value of the random number the share, whose last bits are the place: one look-up instead of two
     uniform = jnp.arange(1 << _MASS)
-    place = sum((uniform >= below[:, :, edge, None]).astype(jnp.int32) for edge in range(1, 1 << MOST_BITS))
+    place = sum(
+        (uniform >= below[:, :, edge, None]).astype(jnp.int32) for edge in range(1, 1 << MOST_BITS)
+    )
     share = lax.bitcast_convert_type(jnp.take_along_axis(log_shares, place, axis=2), jnp.uint32)
     mask = jnp.uint32((1 << MOST_BITS) - 1)
     entries = lax.bitcast_convert_type(share & ~mask | place.astype(jnp.uint32), jnp.float32)
@@ -56,7 +59,10 @@ def draw_bins(
                 random = threefry2x32(words, jnp.uint32(i), candidate)
             where = (random[i % 2] >> (32 - _MASS)).astype(jnp.int32)
             entry = entries[i].at[where].get(mode="promise_in_bounds")
-            number, total = number << bits[i] | lax.bitcast_convert_type(entry, jnp.uint32) & mask, total + entry
+            number, total = (
+                number << bits[i] | lax.bitcast_convert_type(entry, jnp.uint32) & mask,
+                total + entry,
+            )
         return number, total
 
     return lax.map(draw, (block_words(stream_key(key, Stream.ACCEPT), ids), entries, bits))
@@ -69,8 +75,12 @@ def log_times(key: Array, ids: UInt32[Array, "B 2"], n: int) -> Float[Array, "B 
     Every block has its own: where the partition leaves little to search, the first few decide how all blocks choose.
     """
     first, second = block_words(stream_key(key, Stream.ARRIVAL), ids)
-    words = threefry2x32((first[:, None], second[:, None]), jnp.uint32(0), jnp.arange(n, dtype=jnp.uint32))[0]
-    return jnp.log(jnp.cumsum(exponential(words) * (n / jnp.arange(n, 0, -1, dtype=jnp.float32)), axis=1))
+    words = threefry2x32(
+        (first[:, None], second[:, None]), jnp.uint32(0), jnp.arange(n, dtype=jnp.uint32)
+    )[0]
+    return jnp.log(
+        jnp.cumsum(exponential(words) * (n / jnp.arange(n, 0, -1, dtype=jnp.float32)), axis=1)
+    )
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -95,7 +105,9 @@ def places_of(number, bits):
 
 
 @jax.jit
-def block_words(key: Array, ids: UInt32[Array, "B 2"]) -> tuple[UInt32[Array, "B"], UInt32[Array, "B"]]:
+def block_words(
+    key: Array, ids: UInt32[Array, "B 2"]
+) -> tuple[UInt32[Array, "B"], UInt32[Array, "B"]]:
     """Keys of the cipher for the blocks' own candidates."""
     return threefry2x32(stream_key(key, Stream.BRANCH), ids[:, 0], ids[:, 1])
 
@@ -121,7 +133,9 @@ def rows_of(words, number, rank, n):
 
 def _normal(quantile):
     """The normal variable at so many 2^-32, from a table of 2^11 values for every octave of its tail."""
-    octaves = lax.bitcast_convert_type(jnp.arange(_FIRST, _FIRST + (31 << 11)) << 12 | 1 << 11, jnp.float32)
+    octaves = lax.bitcast_convert_type(
+        jnp.arange(_FIRST, _FIRST + (31 << 11)) << 12 | 1 << 11, jnp.float32
+    )
     values = lax.optimization_barrier(normal(octaves.astype(jnp.uint32)))
     lower = quantile >> 31 == 0
     tail = jnp.where(lower, quantile, ~quantile).astype(jnp.int32).astype(jnp.float32)

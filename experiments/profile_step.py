@@ -15,12 +15,12 @@ import numpy as np
 import tyro
 
 from recjax.codec import load_prior
-from recjax.codec.fit import adam, advance, initial_fit
-from recjax.codec.inr_encoding import prior_start
-from recjax.codec.objective import in_chunks, posterior_gradient
-from recjax.codec.patches import make_batch
-from recjax.codec.signals import make_targets, take_subset
-from recjax.inr.sine import sine_turns
+from recjax.codec.siren.batch import make_batch
+from recjax.codec.siren.encode import prior_start
+from recjax.codec.siren.fit import adam, advance, initial_fit
+from recjax.codec.siren.objective import in_chunks, posterior_gradient
+from recjax.codec.siren.sine import sine_turns
+from recjax.codec.siren.targets import make_targets, take_subset
 
 STEPS = 50
 
@@ -53,7 +53,9 @@ def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
     batch = make_batch(loaded, [(rows, 1)])
     geometry = batch.arrangement.geometry
     padded = len(batch.blocks[-1].slots)
-    patches = np.random.default_rng(0).integers(0, 256, (padded, *loaded.patch_shape), dtype=np.uint8)
+    patches = np.random.default_rng(0).integers(
+        0, 256, (padded, *loaded.patch_shape), dtype=np.uint8
+    )
     targets = make_targets(patches, split=config.split)
     state = initial_fit(batch.arrangement, prior_start(loaded), loaded.beta)
     key, rates = jax.random.key(0), (jnp.float32(1e-3), jnp.float32(1e-3))
@@ -63,11 +65,20 @@ def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
 
     def whole(state):
         return advance(
-            network, state, batch.arrangement, targets, key, rates, steps=STEPS, budget=float(loaded.budget)
+            network,
+            state,
+            batch.arrangement,
+            targets,
+            key,
+            rates,
+            steps=STEPS,
+            budget=float(loaded.budget),
         )[0]
 
     def gradient(posterior):
-        g, _ = posterior_gradient(network, posterior, beta, state.free, state.free, subset, geometry)
+        g, _ = posterior_gradient(
+            network, posterior, beta, state.free, state.free, subset, geometry
+        )
         return jax.tree.map(lambda p, u: p - 1e-6 * u, posterior, g)
 
     def weights_only(z):
@@ -99,21 +110,32 @@ def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
         "gradient": seconds(looped(gradient), state.posteriors) / STEPS,
         "  latents to weights and back": seconds(looped(weights_only), own) / STEPS,
         "  sines and cosines": seconds(looped(sines), hidden) / STEPS,
-        "noise": seconds(looped(lambda x: x + jax.random.normal(key, x.shape)), state.free[-1]) / STEPS,
+        "noise": seconds(looped(lambda x: x + jax.random.normal(key, x.shape)), state.free[-1])
+        / STEPS,
         "Adam": seconds(looped(optimise), (state.posteriors, state.optimiser)) / STEPS,
     }
-    multiplications = config.n_points // len(targets.points) * sum(n_in * n_out for n_in, n_out in config.layer_dims)
+    multiplications = (
+        config.n_points
+        // len(targets.points)
+        * sum(n_in * n_out for n_in, n_out in config.layer_dims)
+    )
     if config.encoding.depth:  # corners of all layers, the last one at one phase
         height, width = config.encoding.cells
         for n_in, n_out, factor in config.encoding.layer_dims:
             last = (height * factor, width * factor) == config.grid
-            multiplications += (height + 1) * (width + 1) * 4 * n_in * n_out * factor**2 // (4 if last else 1)
+            multiplications += (
+                (height + 1) * (width + 1) * 4 * n_in * n_out * factor**2 // (4 if last else 1)
+            )
             height, width = height * factor, width * factor
     maps = sum(n * size for n, size in zip(config.layer_latents, config.layer_sizes, strict=True))
     flops = 2 * padded * (3 * multiplications + 2 * maps)
-    print(f"{padded} rows, {len(subset.points)} of {config.n_points} points a step, {len(jax.devices())} device(s)")
+    print(
+        f"{padded} rows, {len(subset.points)} of {config.n_points} points a step, {len(jax.devices())} device(s)"
+    )
     for name, took in parts.items():
-        print(f"{name:32} {1e3 * took:8.2f} ms  {1e6 * took / padded:7.1f} us a row  {took / parts['whole step']:5.0%}")
+        print(
+            f"{name:32} {1e3 * took:8.2f} ms  {1e6 * took / padded:7.1f} us a row  {took / parts['whole step']:5.0%}"
+        )
     rate = flops / parts["whole step"]
     share = f"{rate / 1e9:.0f} GFLOP/s of {peak / 1e9:.0f} ({rate / peak:.0%})"
     print(f"products: {flops / padded / 1e6:.2f} MFLOP a row; {share}")

@@ -24,16 +24,16 @@ from experiments.kodak import load_images
 from experiments.level_coders import Chains, LevelCoder, Lone, Partitioned
 from experiments.outputs import save
 from experiments.partitioned_blocks import PartitionedBlocks
+from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import load_prior
 from recjax.codec.effort import effort_of
-from recjax.codec.pyramid import image_of
-from recjax.codec.transform_encoding import code_levels
-from recjax.codec.transform_fit import Fit, fit_transform
-from recjax.codec.transform_prior import TransformPrior
-from recjax.codec.transform_stream import part_bits
-from recjax.modalities.image import psnr
-from recjax.results import Results
-from recjax.samplers.trellis_coder import TrellisCoder
+from recjax.codec.transform.encode import code_levels
+from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.pyramid import image_of
+from recjax.codec.transform.stream import part_bits
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import Results
 
 _IMAGES_A_CACHE = 3
 """The programs of all shapes of more would exhaust what a process may map."""
@@ -58,7 +58,9 @@ class Args:
     out: Path = Path("experiments/results")
 
 
-def exact_curve(signal: recjax.Signal, prior: TransformPrior, steps: int) -> tuple[Fit, list[float], list[float]]:
+def exact_curve(
+    signal: recjax.Signal, prior: TransformPrior, steps: int
+) -> tuple[Fit, list[float], list[float]]:
     """The fit at the price of training, and bits a pixel and PSNR of exact samples."""
     fits, bpp, quality, key = [], [], [], jax.random.key(0)
     for price in (1.4, 1.0, 0.7):
@@ -69,7 +71,9 @@ def exact_curve(signal: recjax.Signal, prior: TransformPrior, steps: int) -> tup
     return fits[1], bpp, quality
 
 
-def gap(signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder: LevelCoder, curve) -> tuple[float, ...]:
+def gap(
+    signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder: LevelCoder, curve
+) -> tuple[float, ...]:
     """Rate of the stream, PSNR, what it lacks in dB, and seconds of coding."""
     start = time.perf_counter()
     own = dataclasses.replace(prior, budget=coder.budget)
@@ -77,7 +81,10 @@ def gap(signal: recjax.Signal, prior: TransformPrior, fit: Fit, coder: LevelCode
     bits = part_bits(own, coded.parts) | {"blocks": coder.bits(np.concatenate(coded.parts.indices))}
     decoded = image_of(own, coded.grids, signal.values.shape, gray=False)
     seconds = time.perf_counter() - start
-    bpp, quality = sum(bits.values()) / signal.values[..., 0].size, psnr(signal.values, decoded.values)
+    bpp, quality = (
+        sum(bits.values()) / signal.values[..., 0].size,
+        psnr(signal.values, decoded.values),
+    )
     slope = (curve[1][-1] - curve[1][0]) / math.log(curve[0][-1] / curve[0][0])
     return bpp, quality, curve[1][1] + slope * math.log(bpp / curve[0][1]) - quality, seconds
 
@@ -92,7 +99,9 @@ def summary(measured: dict[str, list[tuple[float, ...]]]) -> list[dict]:
             "bpp": float(bpp.mean()),
             "psnr": float(quality.mean()),
             "gap_db": float(gaps.mean()),
-            "gap_standard_error": float(gaps.std(ddof=1) / math.sqrt(len(gaps))) if len(gaps) > 1 else None,
+            "gap_standard_error": float(gaps.std(ddof=1) / math.sqrt(len(gaps)))
+            if len(gaps) > 1
+            else None,
             "closed": float(1 - gaps.mean() / first),
             # the median: programs are compiled for some images
             "seconds_an_image": float(np.median(seconds)),
@@ -104,7 +113,13 @@ def summary(measured: dict[str, list[tuple[float, ...]]]) -> list[dict]:
 def to_results(rows: list[dict], prior: str, description: str) -> Results:
     """The rows of coders with a prior of this name as a results file."""
     panels = gap_panels(f"coders of {prior}", rows, "bpp")
-    return Results("transform_gap", description, "python -m experiments.transform_gap", panels, {"coders": rows})
+    return Results(
+        "transform_gap",
+        description,
+        "python -m experiments.transform_gap",
+        panels,
+        {"coders": rows},
+    )
 
 
 def main(args: Args) -> None:
@@ -113,16 +128,21 @@ def main(args: Args) -> None:
         raise ValueError(f"{args.prior} is no transform: experiments.coding_gap is for it")
     b = prior.budget
     coders = {
-        "ordered random coding, t = 0, indices of equal length": Lone(SingleBlocks(budget=b), zipf=False),
+        "ordered random coding, t = 0, indices of equal length": Lone(
+            SingleBlocks(budget=b), zipf=False
+        ),
         "ordered random coding, t = 0": Lone(SingleBlocks(budget=b)),
-        "ordered random coding, t = 2": Lone(SingleBlocks(budget=b, extra_bits=2, table_bytes=1 << 30)),
+        "ordered random coding, t = 2": Lone(
+            SingleBlocks(budget=b, extra_bits=2, table_bytes=1 << 30)
+        ),
         "best candidate": Lone(SingleBlocks(budget=b, best=True)),
         "trellis, t = 0": Chains(TrellisCoder(budget=b)),
         "trellis, t = 1": Chains(TrellisCoder(budget=b, extra_bits=1)),
         # log2 J and the coordinates cut are the best found on crops of three images, or as good: from J = 2^8 on the
         # gap falls to a plateau at 2^18 with blocks of 24 bits, and at 2^20 with 32
         f"space partitioning, {3 * b // 2} bits": Partitioned(
-            3 * b // 2, PartitionedBlocks(partition_bits=b + 2, search_bits=b, most_cut=10, best=True)
+            3 * b // 2,
+            PartitionedBlocks(partition_bits=b + 2, search_bits=b, most_cut=10, best=True),
         ),
         f"space partitioning, {2 * b} bits": Partitioned(
             2 * b, PartitionedBlocks(partition_bits=b + 4, search_bits=b, most_cut=12, best=True)
@@ -142,7 +162,9 @@ def main(args: Args) -> None:
             "{variant}: {bpp:.4f} bpp, {psnr:.2f} dB, gap {gap_db:.2f} dB, {closed:.0%} closed, "
             "{seconds_an_image:.1f} s an image".format(**row)
         )
-    description = f"{len(signals)} images, effort {args.effort}, prior {prior.name} {prior.digest.hex()[:12]}"
+    description = (
+        f"{len(signals)} images, effort {args.effort}, prior {prior.name} {prior.digest.hex()[:12]}"
+    )
     save(to_results(rows, prior.name, description), args.out, name=f"transform_gap-{prior.name}")
 
 

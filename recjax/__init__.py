@@ -97,13 +97,19 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from recjax.limits import functional_information_bits as functional_information_bits
     from recjax.limits import gprs_log_index_bound_bits as gprs_log_index_bound_bits
     from recjax.limits import gprs_rate_bound_bits as gprs_rate_bound_bits
-    from recjax.limits import greedy_rejection_coder_steps_bound as greedy_rejection_coder_steps_bound
-    from recjax.limits import greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits
+    from recjax.limits import (
+        greedy_rejection_coder_steps_bound as greedy_rejection_coder_steps_bound,
+    )
+    from recjax.limits import (
+        greedy_rejection_entropy_bound_bits as greedy_rejection_entropy_bound_bits,
+    )
     from recjax.limits import hockey_stick as hockey_stick
     from recjax.limits import kl_bits as kl_bits
     from recjax.limits import mutual_information_bits as mutual_information_bits
     from recjax.limits import poisson_private_epsilon as poisson_private_epsilon
-    from recjax.limits import poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits
+    from recjax.limits import (
+        poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits,
+    )
     from recjax.limits import renyi_inf_bits as renyi_inf_bits
     from recjax.limits import ring_toss_rate_bound_bits as ring_toss_rate_bound_bits
     from recjax.limits import width_function as width_function

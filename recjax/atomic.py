@@ -81,14 +81,18 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, force: bool = Fal
     path = check_output(path, force=force)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+        )
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600; a result should look like any other file
+        os.chmod(
+            temporary, 0o666 & ~umask
+        )  # mkstemp gives 0600; a result should look like any other file
         os.replace(temporary, path)
         temporary = None
     except OSError as error:

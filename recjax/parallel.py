@@ -34,7 +34,9 @@ def devices_for(count: int) -> int:
     1
     """
     if jax.process_count() > 1:
-        raise ValueError("training on several hosts is not supported: run it on one, with all of its devices")
+        raise ValueError(
+            "training on several hosts is not supported: run it on one, with all of its devices"
+        )
     return max(n for n in range(1, jax.local_device_count() + 1) if count % n == 0)
 
 
@@ -56,7 +58,9 @@ def laid_out(tree: Tree, devices: int, spec: PartitionSpec = SHARED) -> Tree:
 def on_parts(function: Callable, devices: int, in_specs: Any, out_specs: Any) -> Callable:
     """The function as every device runs it on its part; `total` adds up what they found."""
     # gradients of shared arrays are added up by hand, with what else is added up
-    return jax.shard_map(function, mesh=_mesh(devices), in_specs=in_specs, out_specs=out_specs, check_vma=False)
+    return jax.shard_map(
+        function, mesh=_mesh(devices), in_specs=in_specs, out_specs=out_specs, check_vma=False
+    )
 
 
 def total(tree: Tree) -> Tree:

@@ -64,7 +64,9 @@ def key_words(key: Array) -> UInt32[Array, "2"]:
     """
     words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     if words.dtype != jnp.uint32 or words.ndim != 1 or words.size % 2:
-        raise ValueError(f"key must be one typed JAX key or uint32[2], got {words.dtype}{list(words.shape)}")
+        raise ValueError(
+            f"key must be one typed JAX key or uint32[2], got {words.dtype}{list(words.shape)}"
+        )
     first = words[:2]
     for start in range(2, words.size, 2):
         pair = words[start : start + 2]
@@ -104,7 +106,9 @@ def uniform(bits: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."
     return ((bits >> 9).astype(jnp.int32).astype(dtype) + 0.5) * 2.0**-23
 
 
-def sign_and_tail(bits: UInt32[Array, "..."], dtype=jnp.float32) -> tuple[Bool[Array, "..."], Float[Array, "..."]]:
+def sign_and_tail(
+    bits: UInt32[Array, "..."], dtype=jnp.float32
+) -> tuple[Bool[Array, "..."], Float[Array, "..."]]:
     """Whether a uniform variable lies in its lower half, and its distance (m + 1/2) / 2^32 from the nearer end."""
     magnitude = (bits & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32).astype(dtype)
     return (bits >> 31) == 0, (magnitude + 0.5) * _INV_2_32
@@ -164,13 +168,16 @@ def quantile_parts(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype)
 
     def value(a, b):
         return (
-            a.astype(jnp.int32).astype(dtype) * _INV_2_32 + ((b >> 1).astype(jnp.int32).astype(dtype) + 0.5) * 2.0**-63
+            a.astype(jnp.int32).astype(dtype) * _INV_2_32
+            + ((b >> 1).astype(jnp.int32).astype(dtype) + 0.5) * 2.0**-63
         )
 
     return below, value(end, end_low), value(centre, centre_low)
 
 
-def normal_quantile(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
+def normal_quantile(
+    high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype=jnp.float32
+) -> Float[Array, "..."]:
     """Standard normal from 64 bits, as ``normal``, out to 9.2 sigma."""
     lower, tail, q = quantile_parts(high, low, dtype)
     if jnp.finfo(dtype).bits == 64:
@@ -181,7 +188,9 @@ def normal_quantile(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype
     return _normal(lower, tail, q, r)
 
 
-def laplace_quantile(high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
+def laplace_quantile(
+    high: UInt32[Array, "..."], low: UInt32[Array, "..."], dtype=jnp.float32
+) -> Float[Array, "..."]:
     """Standard Laplace from 64 bits, as ``laplace``, out to 43."""
     return _laplace(*quantile_parts(high, low, dtype))
 
@@ -204,7 +213,8 @@ def _normal(lower, tail, q, r):
         + 1.3395736074921316
         / (
             (r + 0.7867666677659935)
-            - 0.06476423756977692 / ((r + 0.27682116536157003) - 0.00220939683638122 / (r + 0.10861954341734219))
+            - 0.06476423756977692
+            / ((r + 0.27682116536157003) - 0.00220939683638122 / (r + 0.10861954341734219))
         )
     )
     s = jnp.sqrt(-2.0055028851946837 * jnp.log(tail)) - 2.2658524634446944

@@ -70,4 +70,6 @@ def fraction(a: Word, dtype) -> Float[Array, "..."]:
 
 def _float(word, dtype):
     # signed conversions are faster; both halves and their sum are exact before one rounding
-    return (word >> 16).astype(jnp.int32).astype(dtype) * 65536 + (word & 0xFFFF).astype(jnp.int32).astype(dtype)
+    return (word >> 16).astype(jnp.int32).astype(dtype) * 65536 + (word & 0xFFFF).astype(
+        jnp.int32
+    ).astype(dtype)

@@ -10,7 +10,8 @@ from hypothesis import settings
 
 # Read by jax when it is first imported, here and in the command-line tests' subprocesses.
 os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"recjax-test-cache-{os.getuid()}")
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(tempfile.gettempdir()) / f"recjax-test-cache-{os.getuid()}"),
 )
 
 import jax

@@ -25,10 +25,16 @@ def blocks(colours):
 
 
 COLOURS = np.array(
-    [[[200, 40, 40], [40, 180, 60], [50, 60, 200]], [[220, 200, 40], [120, 120, 120], [240, 240, 240]]], np.uint8
+    [
+        [[200, 40, 40], [40, 180, 60], [50, 60, 200]],
+        [[220, 200, 40], [120, 120, 120], [240, 240, 240]],
+    ],
+    np.uint8,
 )
 RGB = blocks(COLOURS)
-GRAY = blocks([[10, 60, 129], [160, 210, 250]])  # Pillow's conversion from ProPhoto makes 129 not quite gray
+GRAY = blocks(
+    [[10, 60, 129], [160, 210, 250]]
+)  # Pillow's conversion from ProPhoto makes 129 not quite gray
 ALPHA = np.full((*GRAY.shape, 1), 255, np.uint8)
 PALETTE = COLOURS.reshape(6, 3)
 PLTE = chunk(b"PLTE", PALETTE.tobytes())
@@ -52,7 +58,9 @@ def in_all(values, expected=None, **options):
 
 def low_gray(depth, chunks=b"", expected=True):
     levels = blocks(np.arange(6).reshape(2, 3) * (2**depth - 1) // 5)
-    return Case(png(levels, depth, 0, chunks), gray3(levels * (255 // (2**depth - 1))) if expected else None)
+    return Case(
+        png(levels, depth, 0, chunks), gray3(levels * (255 // (2**depth - 1))) if expected else None
+    )
 
 
 def with_palette(depth, chunks=b"", expected=True):
@@ -93,9 +101,15 @@ P3_PROFILE, ADOBE_PROFILE = rgb_profile(P3, 2.2), rgb_profile(ADOBE, 563 / 256)
 LINEAR = gray_profile(1.0)
 
 # inks that print as they do on paper; the naive formula has 0, 255, 255 for cyan
-INKS = np.array([[[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [0, 1, 1, 0], [1, 0, 1, 0]]])
+INKS = np.array(
+    [[[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [0, 1, 1, 0], [1, 0, 1, 0]]]
+)
 PRINTED = np.array(
-    [[[255, 255, 255], [60, 160, 220], [220, 60, 130]], [[250, 230, 60], [220, 50, 50], [60, 150, 80]]], np.uint8
+    [
+        [[255, 255, 255], [60, 160, 220], [220, 60, 130]],
+        [[250, 230, 60], [220, 50, 50], [60, 150, 80]],
+    ],
+    np.uint8,
 )
 CORNERS = np.zeros((16, 3), int)
 CORNERS[(INKS @ [8, 4, 2, 1]).ravel()] = PRINTED.reshape(6, 3)
@@ -107,7 +121,11 @@ def ycck(profile):
     """The same inks as luma, chroma and black: a JPEG of CMYK whose Adobe marker is changed to say so."""
     inks = np.array(CMYK)
     planes = 255 - np.array(Image.fromarray(inks[..., :3]).convert("YCbCr"))
-    data = saved(Image.fromarray(np.concatenate([planes, inks[..., 3:]], -1), "CMYK"), "JPEG", icc_profile=profile)
+    data = saved(
+        Image.fromarray(np.concatenate([planes, inks[..., 3:]], -1), "CMYK"),
+        "JPEG",
+        icc_profile=profile,
+    )
     assert data.count(b"Adobe\0d\0\0\0\0\0") == 1
     return data.replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2")
 
@@ -142,7 +160,9 @@ def huge_file(path):
 JUNK_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"
 TALL, FULL = np.full((4096, 1), 100, np.uint8), png(RGB, 8, 2)
 ANIMATION = {"save_all": True, "append_images": [Image.fromarray(RGB[::-1])]}
-OTHERS = {"bmp": "BMP", "gif": "GIF", "tif": "TIFF"} | ({"avif": "AVIF"} if features.check("avif") else {})
+OTHERS = {"bmp": "BMP", "gif": "GIF", "tif": "TIFF"} | (
+    {"avif": "AVIF"} if features.check("avif") else {}
+)
 
 CASES = {
     "PNG of 1, 2, 4 or 8 bits: gray, colour, palette, interlaced": [
@@ -157,7 +177,9 @@ CASES = {
         Case(saved(GRAY, "JPEG"), gray3(GRAY), "image.jpeg"),
         Case(saved(RGB, "JPEG", progressive=True), RGB),
     ],
-    "JPEG of several pictures (MPO)": [Case(saved(RGB, "MPO", quality=95, subsampling=0, **ANIMATION), RGB)],
+    "JPEG of several pictures (MPO)": [
+        Case(saved(RGB, "MPO", quality=95, subsampling=0, **ANIMATION), RGB)
+    ],
     "WebP, lossy or lossless": [
         Case(saved(RGB, "WEBP"), RGB, "image.webp"),
         Case(saved(gray3(GRAY), "WEBP", lossless=False, quality=95), gray3(GRAY), "image.webp"),
@@ -200,17 +222,28 @@ CASES = {
     "JPEG of 12 bits": [Case(twelve_bits())],
     "animation (APNG, WebP)": [Case(saved(RGB, form, **ANIMATION)) for form in ("PNG", "WEBP")],
     "EXIF orientation 1 to 8": [
-        case for number, turned in TURNED.items() for case in in_all(RGB, turned(RGB), exif=orientation(number))
+        case
+        for number, turned in TURNED.items()
+        for case in in_all(RGB, turned(RGB), exif=orientation(number))
     ]
     + [Case(png(RGB, 8, 2, last=chunk(b"eXIf", orientation(6).tobytes()[6:])), np.rot90(RGB, -1))],
-    "EXIF data that are damaged": in_all(RGB, RGB, exif=JUNK_EXIF) + in_all(RGB, RGB, exif=orientation(9)),
+    "EXIF data that are damaged": in_all(RGB, RGB, exif=JUNK_EXIF)
+    + in_all(RGB, RGB, exif=orientation(9)),
     "other metadata": [
         *in_all(RGB, RGB, xmp=b"<x:xmpmeta/>", comment=b"text"),
         Case(png(RGB, 8, 2, chunk(b"tEXt", b"gamma\0text") + chunk(b"pHYs", bytes(9))), RGB),
         Case(png(RGB, 8, 2, last=chunk(b"tEXt", b"icc_profile\0text")), RGB),
     ],
     "no ICC profile": [
-        Case(png(RGB, 8, 2, gamma(45455) + chromaticity(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)), RGB),
+        Case(
+            png(
+                RGB,
+                8,
+                2,
+                gamma(45455) + chromaticity(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+            ),
+            RGB,
+        ),
         Case(png(RGB, 8, 2, chunk(b"sRGB", b"\0") + gamma(100000)), RGB),
         Case(png(RGB, 8, 2, chunk(b"cICP", bytes([12, 13, 0, 1]))), RGB),
     ],
@@ -233,12 +266,23 @@ CASES = {
         *in_all(RGB, icc_profile=CMYK_PROFILE),
         Case(saved(CMYK, "JPEG", icc_profile=SRGB_PROFILE)),
         Case(png(RGB, 8, 2, iccp(b"", b"not packed"))),
-        Case(saved(RGB, "JPEG", icc_profile=P3_PROFILE).replace(b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\1\2")),
+        Case(
+            saved(RGB, "JPEG", icc_profile=P3_PROFILE).replace(
+                b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\1\2"
+            )
+        ),
     ],
     "PNG chunks gAMA and cHRM far from sRGB's, without an ICC profile": [
         Case(png(RGB, 8, 2, gamma(100000))),
         Case(png(GRAY, 8, 0, gamma(55556))),
-        Case(png(RGB, 8, 2, gamma(45455) + chromaticity(31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))),
+        Case(
+            png(
+                RGB,
+                8,
+                2,
+                gamma(45455) + chromaticity(31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+            )
+        ),
     ],
     "CMYK without an ICC profile": [Case(saved(CMYK, "JPEG")), Case(ycck(b""))],
     "larger than 4096 on a side, or a decompression bomb": [

@@ -5,8 +5,20 @@ import zlib
 
 import numpy as np
 
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-SRGB = [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]]  # XYZ of D50 from linear RGB
+ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+SRGB = [
+    [0.4361, 0.3851, 0.1431],
+    [0.2225, 0.7169, 0.0606],
+    [0.0139, 0.0971, 0.7141],
+]  # XYZ of D50 from linear RGB
 D50 = (0.9642, 1.0, 0.8249)
 
 
@@ -25,7 +37,13 @@ def png(values, depth, colour, chunks=b"", *, interlaced=False, size=None, last=
         bits = part.reshape(*part.shape[:1], -1, 1) >> np.arange(depth - 1, -1, -1) & 1
         rows += b"".join(b"\0" + np.packbits(row.astype(np.uint8)).tobytes() for row in bits)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
-    body = chunk(b"IHDR", header) + chunks + chunk(b"IDAT", zlib.compress(rows)) + last + chunk(b"IEND", b"")
+    body = (
+        chunk(b"IHDR", header)
+        + chunks
+        + chunk(b"IDAT", zlib.compress(rows))
+        + last
+        + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -35,7 +53,9 @@ def icc(space, connection, tags):
     for name, content in tags.items():
         table += name + struct.pack(">II", offset + len(data), len(content))
         data += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4xI4s4s4s12x4s", offset + len(data), 0x02400000, b"mntr", space, connection, b"acsp")
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s", offset + len(data), 0x02400000, b"mntr", space, connection, b"acsp"
+    )
     head = head.ljust(68, b"\0") + _fixed(D50)
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
 
@@ -43,14 +63,19 @@ def icc(space, connection, tags):
 def rgb_profile(matrix, gamma):
     """Of linear RGB to XYZ by ``matrix`` [3, 3], and a power ``gamma``."""
     colorants = {
-        n + b"XYZ": b"XYZ ".ljust(8, b"\0") + _fixed(x) for n, x in zip((b"r", b"g", b"b"), np.transpose(matrix))
+        n + b"XYZ": b"XYZ ".ljust(8, b"\0") + _fixed(x)
+        for n, x in zip((b"r", b"g", b"b"), np.transpose(matrix))
     }
-    return icc(b"RGB ", b"XYZ ", colorants | {n + b"TRC": _power(gamma) for n in (b"r", b"g", b"b")})
+    return icc(
+        b"RGB ", b"XYZ ", colorants | {n + b"TRC": _power(gamma) for n in (b"r", b"g", b"b")}
+    )
 
 
 def gray_profile(gamma):
     """Of gray whose ``gamma``-th power is the luminance."""
-    return icc(b"GRAY", b"XYZ ", {b"wtpt": b"XYZ ".ljust(8, b"\0") + _fixed(D50), b"kTRC": _power(gamma)})
+    return icc(
+        b"GRAY", b"XYZ ", {b"wtpt": b"XYZ ".ljust(8, b"\0") + _fixed(D50), b"kTRC": _power(gamma)}
+    )
 
 
 def cmyk_profile(corners):

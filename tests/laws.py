@@ -55,7 +55,10 @@ DEEP = {
     "Uniform": [((0.3, 0.3 + 2.0**-12), (0, 1))],
     "Triangular": [((1, 1 + 2.0**-9.7), (0, 4))],
 }
-PROPOSALS = {"Triangular": "Uniform", "UniformMixture": "Uniform"}  # where it is not the target's own family
+PROPOSALS = {
+    "Triangular": "Uniform",
+    "UniformMixture": "Uniform",
+}  # where it is not the target's own family
 
 
 def cases(*tables):
@@ -115,7 +118,9 @@ def _encoder(coder):
 
 
 def keys(count, word):
-    return jnp.stack([jnp.arange(count, dtype=jnp.uint32), jnp.full(count, word, jnp.uint32)], axis=1)
+    return jnp.stack(
+        [jnp.arange(count, dtype=jnp.uint32), jnp.full(count, word, jnp.uint32)], axis=1
+    )
 
 
 def follows(sample, target):

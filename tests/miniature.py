@@ -10,8 +10,9 @@ import numpy as np
 
 import recjax
 from recjax import cli
-from recjax.bits import container, range_coder, zipf
-from recjax.modalities import image as im
+from recjax.bits import range_coder, zipf
+from recjax.codec import container
+from recjax.modalities.image import pixels as im
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,10 @@ class MiniaturePrior:
 
     @property
     def metadata(self):
-        training = {"curve": [{"kl_bits": 32.0, "psnr": 20.0}], "config": {"network": {"grid": [8, 8]}}}
+        training = {
+            "curve": [{"kl_bits": 32.0, "psnr": 20.0}],
+            "config": {"network": {"grid": [8, 8]}},
+        }
         return {"licence": "none", "training": training}
 
     @property
@@ -73,7 +77,9 @@ def miniature_codec():
 
     def decompress(blob, priors):
         prefix = container.parse(blob)[0].digest_prefix
-        known = [prior for prior in (*priors, *map(load_prior, names)) if prior.digest[:3] == prefix]
+        known = [
+            prior for prior in (*priors, *map(load_prior, names)) if prior.digest[:3] == prefix
+        ]
         if not known:
             raise recjax.FormatError(f"no prior {prefix.hex()} is known")
         header, payload = container.verify(blob, known[0].digest)
@@ -82,7 +88,9 @@ def miniature_codec():
         indices = range_coder.decode_indices(payload, np.full(count, 12), header.exponent)
         levels = (indices[:, None] // [256, 16, 1] % 16 * 16 + 8).astype(np.uint8)
         patches = np.broadcast_to(levels[:, None, None], (count, 8, 8, 3))
-        return recjax.Signal(im.from_patches(patches, shape, (8, 8)), "image", {"gray": header.gray})
+        return recjax.Signal(
+            im.from_patches(patches, shape, (8, 8)), "image", {"gray": header.gray}
+        )
 
     def stream_parts(prior, header, payload):
         sizes = np.full(np.prod(im.n_patches(header.shape or prior.patch_shape[:2], (8, 8))), 12)
@@ -94,9 +102,13 @@ def miniature_codec():
     codec.stream_parts.stream_parts = stream_parts
     codec.load_prior = load_prior
     codec.embedded_priors = lambda: names
-    codec.embedded_with = lambda prefix: [p for p in map(load_prior, names) if p.digest.startswith(prefix)]
+    codec.embedded_with = lambda prefix: [
+        p for p in map(load_prior, names) if p.digest.startswith(prefix)
+    ]
     codec.encode_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
-    codec.decompress_batch = lambda blobs, *, priors=(): [decompress(blob, priors) for blob in blobs]
+    codec.decompress_batch = lambda blobs, *, priors=(): [
+        decompress(blob, priors) for blob in blobs
+    ]
     return codec
 
 

@@ -51,7 +51,9 @@ class ReferenceLaw:
         """
         h, _, mass = self._levels()
         survival = self.survival(h)
-        stretch = h[0] + np.concatenate([[0], np.cumsum(np.diff(h) * 0.5 * (1 / survival[1:] + 1 / survival[:-1]))])
+        stretch = h[0] + np.concatenate(
+            [[0], np.cumsum(np.diff(h) * 0.5 * (1 / survival[1:] + 1 / survival[:-1]))]
+        )
         return np.sum(mass * _log2_of_poisson(np.maximum(stretch + np.log(survival), 0)))
 
     def a_star_log2_steps(self):
@@ -64,7 +66,9 @@ class ReferenceLaw:
 
     def _levels(self):
         """Levels h, w_P there, and the probability of each under the density w_P of h."""
-        h = self.peak * special.expit(np.linspace(-20, 13, 20_000))  # dense near the peak, where sigma diverges
+        h = self.peak * special.expit(
+            np.linspace(-20, 13, 20_000)
+        )  # dense near the peak, where sigma diverges
         w_p = self.widths(h)[0]
         h, w_p = h[w_p > 0], w_p[w_p > 0]
         edges = np.concatenate([[0], 0.5 * (h[1:] + h[:-1]), [self.peak]])

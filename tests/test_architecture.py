@@ -20,36 +20,34 @@ ARROWS = {
     "errors": set(),
     "atomic": set(),
     "results": {"atomic"},
-    "overlay": {"results"},
-    "drawing": {"overlay", "results"},
-    "rate_curves": {"results"},
     "words": set(),
     "randomness": {"words"},
     "distributions": {"randomness", "words"},
     "limits": {"distributions"},
     "bits": {"errors"},
     "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits"},
-    "inr": set(),
+    "blocks": {"randomness"},
     "modalities": {"errors", "atomic"},
     "parallel": set(),
-    "codec": BASE | {"distributions", "samplers", "bits", "inr", "modalities", "parallel"},
-    "bench": BASE | {"distributions", "limits", "samplers", "bits", "inr", "codec", "results"},
-    "commands": BASE | {"bits", "modalities", "codec", "bench", "results", "overlay", "drawing", "rate_curves"},
+    "codec": BASE | {"distributions", "samplers", "blocks", "bits", "modalities", "parallel"},
+    "bench": BASE
+    | {"distributions", "limits", "samplers", "blocks", "bits", "codec", "modalities", "results"},
+    "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
     "cli": {"commands"},
 }
 
 # third-party package -> the only parts that may import it
 CONFINED = {
-    "flax": {"inr", "codec"},
-    "optax": {"inr", "codec"},
+    "flax": {"codec"},
+    "optax": {"codec"},
     "orbax": {"codec"},
     "safetensors": {"codec"},
     "constriction": {"bits"},
     "PIL": {"modalities", "commands"},
     "tyro": {"cli", "commands"},
     "rich": {"cli", "commands"},
-    "matplotlib": {"drawing"},
-    "scipy": {"rate_curves"},
+    "matplotlib": {"results"},
+    "scipy": {"results"},
 }
 EVERYWHERE = {"jax", "jaxlib", "numpy", "jaxtyping", "chex", "recjax", *sys.stdlib_module_names}
 
@@ -81,7 +79,9 @@ def test_arrows_point_down(path):
             target = rest[0]
             # from recjax import GPRS: the public name stands for the part it lives in
             target = recjax._HOME.get(target, target)
-            allowed = ARROWS[part] | {part} | ({"__version__"} if part in ("cli", "codec") else set())
+            allowed = (
+                ARROWS[part] | {part} | ({"__version__"} if part in ("cli", "codec") else set())
+            )
             assert target in allowed, f"recjax/{part} imports {name}"
         elif root in CONFINED:
             assert part in CONFINED[root], f"recjax/{part} imports {root}"
@@ -112,7 +112,10 @@ def test_public_names_resolve():
 
 
 CONTRACT = {"__init__"} | {
-    name for base in (Coder, Distribution, recjax.Pair) for name in vars(base) if not name.startswith("_")
+    name
+    for base in (Coder, Distribution, recjax.Pair)
+    for name in vars(base)
+    if not name.startswith("_")
 }
 """Methods that users call; those beyond are hooks of the searches inside."""
 
@@ -120,12 +123,18 @@ CONTRACT = {"__init__"} | {
 @pytest.mark.parametrize("name", recjax._HOME)
 def test_what_users_call_is_typed(name):
     value = getattr(recjax, name)
-    methods = {method: inspect.getattr_static(value, method) for method in dir(value) if method in CONTRACT}
+    methods = {
+        method: inspect.getattr_static(value, method) for method in dir(value) if method in CONTRACT
+    }
     for function in [value, *methods.values()]:
         if inspect.isfunction(function) and function.__module__.startswith("recjax"):
             signature = inspect.signature(function)
             annotations = [parameter.annotation for parameter in signature.parameters.values()]
-            untyped = [a for a in [*annotations, signature.return_annotation] if a is inspect.Signature.empty]
+            untyped = [
+                a
+                for a in [*annotations, signature.return_annotation]
+                if a is inspect.Signature.empty
+            ]
             assert len(untyped) == ("self" in signature.parameters), function
 
 
@@ -149,6 +158,8 @@ assert dict(os.environ) == environment
 jax.config.update("jax_num_cpu_devices", 2)  # an error once devices are in use
 assert len(jax.devices("cpu")) == 2
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == done.stderr == ""

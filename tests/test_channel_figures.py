@@ -29,7 +29,9 @@ def test_rates_of_blocks_are_within_the_bounds():
         functional = float(recjax.functional_information_bits(channel))
         found = measure(recjax.RingToss(), channel, 800, 1.0)
         assert functional - 5 * found["error"] < found["rate"]
-        assert found["rate"] < recjax.ring_toss_rate_bound_bits(functional) + 5 * found["error"] + 0.02
+        assert (
+            found["rate"] < recjax.ring_toss_rate_bound_bits(functional) + 5 * found["error"] + 0.02
+        )
 
 
 @pytest.mark.slow
@@ -41,6 +43,10 @@ def test_ring_toss_is_shorter_than_zeta_codes(noise, saved):
         for name, coder in ring_toss.CODERS.items()
     }
     ring = found.pop("ring toss")
-    assert limits["functional"] < ring["rate"] < limits["functional"] + np.log2(np.e) + 5 * ring["error"]
+    assert (
+        limits["functional"]
+        < ring["rate"]
+        < limits["functional"] + np.log2(np.e) + 5 * ring["error"]
+    )
     for other in found.values():
         assert ring["rate"] + saved + 5 * np.hypot(ring["error"], other["error"]) < other["rate"]

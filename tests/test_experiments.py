@@ -16,7 +16,16 @@ from flax import nnx
 from PIL import Image
 
 import recjax
-from experiments import ablation, autoencoder, cifar10, crashes, fuzz, kodak, mutations, transform_gap
+from experiments import (
+    ablation,
+    autoencoder,
+    cifar10,
+    crashes,
+    fuzz,
+    kodak,
+    mutations,
+    transform_gap,
+)
 from experiments.exact import exact_samples
 from experiments.rivals import measured_curves, missing_codecs
 from recjax.codec import (
@@ -29,12 +38,12 @@ from recjax.codec import (
     train_transform,
 )
 from recjax.codec.effort import effort_of
+from recjax.codec.siren.network import SirenConfig
+from recjax.codec.transform.amortised import walk
+from recjax.codec.transform.network import TransformConfig
 from recjax.errors import FormatError
-from recjax.inr import SirenConfig
-from recjax.inr.guess import walk
-from recjax.inr.transform import TransformConfig
-from recjax.modalities.image import psnr
-from recjax.results import load_results
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import load_results
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -50,9 +59,13 @@ def photo(seed, height, width):
 @pytest.fixture(scope="module")
 def transforms(tmp_path_factory):
     """Two transforms with cells of 8x8 pixels."""
-    outs = [tmp_path_factory.mktemp("transforms") / f"{name}.safetensors" for name in ("cheap", "dear")]
+    outs = [
+        tmp_path_factory.mktemp("transforms") / f"{name}.safetensors" for name in ("cheap", "dear")
+    ]
     network = TransformConfig(stride=4, depth=6, levels=2, context=2, hidden=8, features=4)
-    config = TransformTraining(prices=(2e-2, 2e-3), steps=60, batch=4, crop=16, lr=3e-3, budget=8, network=network)
+    config = TransformTraining(
+        prices=(2e-2, 2e-3), steps=60, batch=4, crop=16, lr=3e-3, budget=8, network=network
+    )
     train_transform(config, [photo(i, 24, 32) for i in range(6)], outs, log=lambda line: None)
     return outs
 
@@ -66,12 +79,18 @@ def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
 
     @jax.jit
     def posteriors(values, key):
-        return walk(nnx.merge(prior.network.graph, prior.network.params), values / 255 - 0.5, key)[0]
+        return walk(nnx.merge(prior.network.graph, prior.network.params), values / 255 - 0.5, key)[
+            0
+        ]
 
     expected = 0.0
     for signal, key in zip(signals, jax.random.split(jax.random.key(0), 2), strict=True):
-        whole = np.pad(signal.values, ((0, 3), (0, 2), (0, 0)), mode="edge")[None].astype(np.float32)
-        for (mean, log_std), scale, tail in zip(posteriors(whole, key), prior.scales, prior.tails, strict=True):
+        whole = np.pad(signal.values, ((0, 3), (0, 2), (0, 0)), mode="edge")[None].astype(
+            np.float32
+        )
+        for (mean, log_std), scale, tail in zip(
+            posteriors(whole, key), prior.scales, prior.tails, strict=True
+        ):
             centre = jnp.arcsinh(tail * mean / scale) / tail
             width = jnp.exp(log_std) / jnp.hypot(scale, tail * mean)
             reference = recjax.Normal(0 * centre, 0 * centre + 1)
@@ -82,9 +101,13 @@ def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
 def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
     pytest.importorskip("matplotlib")
     np.savez(tmp_path / "test_150.npz", images=np.stack([photo(i, 8, 8) for i in range(3)]))
-    cifar10.main(cifar10.Args(data=tmp_path, priors=(SIREN, *transforms), effort=1, limit=2, out=tmp_path))
+    cifar10.main(
+        cifar10.Args(data=tmp_path, priors=(SIREN, *transforms), effort=1, limit=2, out=tmp_path)
+    )
     siren, *others = load_results(tmp_path / "cifar10.json").details["priors"]
-    assert "exact_without_refinement" in siren and not any("exact_without_refinement" in row for row in others)
+    assert "exact_without_refinement" in siren and not any(
+        "exact_without_refinement" in row for row in others
+    )
     for row in (siren, *others):
         assert row["files"]["file_bpp"] * 64 / 8 >= row["files"]["header_bytes"] == 10
         assert row["exact"]["kl_bpp"] > 0
@@ -97,7 +120,10 @@ def test_prices_without_a_step_since_the_last_look_have_no_point():
         {"step": 121, "psnr": [21.0, None], "bpp": [0.6, None]},
     ]
     training = {"config": {"prices": [2e-2, 2e-3]}, "curve": curve}
-    priors = [types.SimpleNamespace(metadata={"training": training | {"price": price}}) for price in (2e-2, 2e-3)]
+    priors = [
+        types.SimpleNamespace(metadata={"training": training | {"price": price}})
+        for price in (2e-2, 2e-3)
+    ]
     cheap, dear = map(cifar10.learning_curve, priors)
     assert cheap == ([120, 121], [20.0, 21.0], [0.5, 0.6]) and dear == ([120], [25.0], [1.0])
 
@@ -108,16 +134,26 @@ def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkey
     images = {"a.png": photo(0, 16, 24), "b.png": photo(1, 24, 16)}
     for name, values in images.items():
         Image.fromarray(values).save(tmp_path / name)
-    args = kodak.Args(data=tmp_path, priors=tuple(map(str, transforms)), bpp=(1.5,), effort=1, out=tmp_path / "out")
+    args = kodak.Args(
+        data=tmp_path,
+        priors=tuple(map(str, transforms)),
+        bpp=(1.5,),
+        effort=1,
+        out=tmp_path / "out",
+    )
     kodak.main(args)
     results = load_results(tmp_path / "out" / "kodak.json").details
     rates = [row["bpp"] for row in results["recjax"]]
     assert rates == sorted(rates) and len(rates) == 2
     (equal,) = results["equal_sizes"]
-    assert equal["name"] == "1.5 bpp" and all(1.2 < image["bpp"] <= 1.5 for image in equal["images"])
+    assert equal["name"] == "1.5 bpp" and all(
+        1.2 < image["bpp"] <= 1.5 for image in equal["images"]
+    )
     for row in results["recjax"]:
         assert [image["image"] for image in row["images"]] == list(images)
-        assert row["bpp"] == pytest.approx(np.mean([8 * image["bytes"] / (16 * 24) for image in row["images"]]))
+        assert row["bpp"] == pytest.approx(
+            np.mean([8 * image["bytes"] / (16 * 24) for image in row["images"]])
+        )
         assert row["exact"]["psnr"] > 15
     others = {*results["measured"], *(f"{name} (published)" for name in kodak.PUBLISHED)}
     assert all(set(results["comparison"][name]) == others for name in ("one price", "equal sizes"))
@@ -134,7 +170,9 @@ def test_the_gap_of_a_transform(transforms, tmp_path):
     """Coders are compared with exact samples: the best candidate is nearer to them than one drawn among all."""
     for i in range(2):
         Image.fromarray(photo(i, 24, 32)).save(tmp_path / f"{i}.png")
-    transform_gap.main(transform_gap.Args(data=tmp_path, prior=str(transforms[1]), effort=1, out=tmp_path))
+    transform_gap.main(
+        transform_gap.Args(data=tmp_path, prior=str(transforms[1]), effort=1, out=tmp_path)
+    )
     rows = load_results(tmp_path / "transform_gap-dear.json").details["coders"]
     ordered, zipf, _, best = rows[:4]
     assert len(rows) == 8 and ordered["variant"].startswith("ordered") and ordered["closed"] == 0
@@ -158,13 +196,19 @@ def test_rivals_spend_bytes_for_quality():
 
 def test_a_prior_without_learning(tmp_path):
     """Blocks of equally many weights (the last one has the rest) share the rate."""
-    network = SirenConfig(grid=(8, 8), width=8, layers=3, features=8, max_frequency=4.0, reparameterise=False)
-    ablation.unlearned(TrainConfig(rate=0.75, budget=8, network=network), tmp_path / "un.safetensors")
+    network = SirenConfig(
+        grid=(8, 8), width=8, layers=3, features=8, max_frequency=4.0, reparameterise=False
+    )
+    ablation.unlearned(
+        TrainConfig(rate=0.75, budget=8, network=network), tmp_path / "un.safetensors"
+    )
     prior = load_prior(tmp_path / "un.safetensors")
     *full, last = prior.groups[0].widths
     assert len(set(full)) == 1 and last <= full[0] and prior.n_blocks - 6 in (0, 1)
     assert np.ptp(prior.groups[0].log_std) == 0 and len(set(prior.groups[0].scale.tolist())) == 3
-    (result,) = encode_batch([recjax.Signal(photo(0, 8, 8), "image", {"gray": False})], prior, effort=1)
+    (result,) = encode_batch(
+        [recjax.Signal(photo(0, 8, 8), "image", {"gray": False})], prior, effort=1
+    )
     assert result.index_bits == pytest.approx(8 * prior.n_blocks, abs=1)
 
 
@@ -192,15 +236,22 @@ def test_ablation_is_paired_and_beside_the_published_differences():
     results = {name: {**own, "psnr": [30.0, 32.0]} for name in ablation.SETTINGS}
     results["COMBINER"] = {**own, "psnr": [27.0, 30.0]}
     row = ablation.summary("COMBINER", results, 1.5)
-    assert row["difference"] == {"mean": -2.5, "standard_error": pytest.approx(0.5)} and row["base"] == "RECOMBINER"
+    assert (
+        row["difference"] == {"mean": -2.5, "standard_error": pytest.approx(0.5)}
+        and row["base"] == "RECOMBINER"
+    )
     assert row["published_difference"] == pytest.approx(-2.15, abs=0.2)
-    assert ablation.summary("COMBINER, no prior learning", results, 1.5)["published_difference"] < -4
+    assert (
+        ablation.summary("COMBINER, no prior learning", results, 1.5)["published_difference"] < -4
+    )
     assert ablation.summary("no refinement", results, 1.5)["published_difference"] is None
     assert all(setting.base in results for setting in ablation.SETTINGS.values())
 
 
 def test_an_ablation_with_fixed_features_replaces_no_other(tmp_path):
-    names = [ablation.Args(tmp_path, tmp_path, learn_features=learned).name for learned in (True, False)]
+    names = [
+        ablation.Args(tmp_path, tmp_path, learn_features=learned).name for learned in (True, False)
+    ]
     assert names == ["ablation", "ablation-fixed-features"]
     own = {"psnr": [30.0, 31.0], "index_bpp": 1.5, "file_bpp": 1.6}
     results = dict.fromkeys(ablation.SETTINGS, own)
@@ -213,7 +264,9 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     images = np.stack([photo(i, 32, 32) for i in range(4)])
     for name in ("train_4000", "test_150"):
         np.savez(tmp_path / f"{name}.npz", images=images)
-    args = ablation.Args(tmp_path, tmp_path / "work", rounds=2, effort=1, limit=2, max_minutes=1e-3, out=tmp_path)
+    args = ablation.Args(
+        tmp_path, tmp_path / "work", rounds=2, effort=1, limit=2, max_minutes=1e-3, out=tmp_path
+    )
     assert ablation.main(args) is None
     assert not (tmp_path / "ablation.json").exists()
     rows = ablation.main(dataclasses.replace(args, max_minutes=60))
@@ -222,12 +275,17 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     assert load_results(tmp_path / "ablation.json").details["settings"] == rows
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it"
+)
 @pytest.mark.parametrize("name", fuzz.RUNS)
 def test_hostile_files_are_decoded_or_refused(tmp_path, name):
     rng, known = np.random.default_rng(7), fuzz.golden_files()
     if name == "priors":
-        watch, files = fuzz.Watch(tmp_path / "kept", ValueError), mutations.hostile_priors(rng, [SIREN.read_bytes()])
+        watch, files = (
+            fuzz.Watch(tmp_path / "kept", ValueError),
+            mutations.hostile_priors(rng, [SIREN.read_bytes()]),
+        )
         use = functools.partial(fuzz.check_prior, tmp_path / "mutated.safetensors", rng)
     else:
         watch, files = (
@@ -237,14 +295,18 @@ def test_hostile_files_are_decoded_or_refused(tmp_path, name):
         use = functools.partial(fuzz.check_image, [prior for prior, _ in known])
     fuzz.run(watch, files, use, 200, math.inf)
     tallies = watch.tallies.values()
-    assert sum(tally.count for tally in tallies) == 200 and not sum(tally.errors for tally in tallies)
+    assert sum(tally.count for tally in tallies) == 200 and not sum(
+        tally.errors for tally in tallies
+    )
     assert (sum(tally.decoded for tally in tallies) > 10) == (name != "damaged")
 
 
 @pytest.mark.slow
 def test_processes_are_killed_without_harm(tmp_path):
     line = crashes.kills("compress", 3, np.random.default_rng(0), tmp_path)
-    assert re.fullmatch(r"compress +3 kills: [1-9]\d* results afterwards, 0 partial, wrong or other; .*", line)
+    assert re.fullmatch(
+        r"compress +3 kills: [1-9]\d* results afterwards, 0 partial, wrong or other; .*", line
+    )
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.figures import runner as figures
 from experiments.figures.points import Points
-from recjax.results import Axis, Curve, Panel, Results, load_results
+from recjax.results.files import Axis, Curve, Panel, Results, load_results
 
 pytest.importorskip("matplotlib")
 
@@ -39,7 +39,10 @@ def squares(monkeypatch, tmp_path):
             Curve("line", (1.0, 4.0), (1.0, 16.0), kind="theory"),
         )
         return Results(
-            "squares", "squares, full" if full else "squares", "a test", (Panel("", Axis("x"), Axis("y"), curves),)
+            "squares",
+            "squares, full" if full else "squares",
+            "a test",
+            (Panel("", Axis("x"), Axis("y"), curves),),
         )
 
     module.figure = figure
@@ -57,7 +60,13 @@ def test_numbers_and_pictures_are_written(squares, tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
     expected = ["y against x", "squares", "measured", "2.0", "4.0", "3.5", "4.5"]
-    assert list(rows[1].values()) == expected and list(rows[-1].values())[2:] == ["theory", "4.0", "16.0", "", ""]
+    assert list(rows[1].values()) == expected and list(rows[-1].values())[2:] == [
+        "theory",
+        "4.0",
+        "16.0",
+        "",
+        "",
+    ]
     assert (tmp_path / "out" / "squares.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out" / "squares.pdf").read_bytes().startswith(b"%PDF")
 
@@ -108,7 +117,9 @@ def test_a_value_that_is_not_finite_is_not_kept(tmp_path):
 
 
 def test_every_figure_of_the_package_is_found():
-    assert "vae" in figures.figure_names() and not {"points", "runner", "__main__"} & set(figures.figure_names())
+    assert "vae" in figures.figure_names() and not {"points", "runner", "__main__"} & set(
+        figures.figure_names()
+    )
 
 
 @pytest.mark.slow

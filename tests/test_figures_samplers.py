@@ -18,7 +18,7 @@ from experiments.figures import (
 )
 from experiments.figures.points import Points
 from experiments.published import load_panel
-from recjax.results import load_results, save_results
+from recjax.results.files import load_results, save_results
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -36,9 +36,13 @@ def test_steps_of_greedy_rejection_do_not_grow_with_the_largest_ratio():
 
 
 def test_steps_over_channels_are_as_published():
-    published = load_panel("gprs", "Steps against mutual information")["GPRS, split on sample, mean"]
+    published = load_panel("gprs", "Steps against mutual information")[
+        "GPRS, split on sample, mean"
+    ]
     points = [2, -1]
-    found = gprs.over_channels(gprs.TREES["GPRS, split on sample"], tuple(published.x[k] for k in points), 1000)
+    found = gprs.over_channels(
+        gprs.TREES["GPRS, split on sample"], tuple(published.x[k] for k in points), 1000
+    )
     assert all(near(found["steps"], published.y[k], 0.02, case) for case, k in enumerate(points))
     assert np.all(np.subtract(found["bits"]["mean"], [published.x[k] for k in points]) > 1)
 
@@ -61,7 +65,9 @@ def test_intervals_have_the_divergence_that_they_stand_for():
     wanted = [*a_star.D_INF["uniform"], *a_star.KL, *[10] * len(a_star.MODES)]
     assert len(targets.low) == len(wanted)
     for case in (0, 8, 9, 19, 20, 24):
-        q = recjax.UniformMixture(*(np.asarray(part)[case] for part in (targets.low, targets.high, targets.weights)))
+        q = recjax.UniformMixture(
+            *(np.asarray(part)[case] for part in (targets.low, targets.high, targets.weights))
+        )
         assert float(recjax.renyi_inf_bits(q, p)) == pytest.approx(wanted[case], abs=2e-3)
 
 
@@ -85,7 +91,9 @@ def test_the_search_drawn_is_that_of_the_coders():
     times, places, ends = gprs_illustration.path(np.asarray(code.index))
     below = times < gprs_illustration.bound(places)
     assert (
-        len(times) == code.steps and places[-1] == code.sample and below.tolist() == [False] * (len(times) - 1) + [True]
+        len(times) == code.steps
+        and places[-1] == code.sample
+        and below.tolist() == [False] * (len(times) - 1) + [True]
     )
     assert np.all((ends[:, 0] <= places) & (places <= ends[:, 1]))
 
@@ -95,19 +103,26 @@ def any_summary(cases):
 
 
 def any_code(label, cases, n):
-    return dict.fromkeys(("steps", "log2 steps", "length"), any_summary(len(jax.tree.leaves(cases[0])[0])))
+    return dict.fromkeys(
+        ("steps", "log2 steps", "length"), any_summary(len(jax.tree.leaves(cases[0])[0]))
+    )
 
 
 STAND_INS = {
     a_star: {"code": any_code},
-    fixed_budgets: {"code": lambda *_: {"bias": any_summary(1), "bits": any_summary(1), "ideal": 7.0}},
+    fixed_budgets: {
+        "code": lambda *_: {"bias": any_summary(1), "bits": any_summary(1), "ideal": 7.0}
+    },
     gprs: {
         "over_channels": lambda coder, x, n: dict.fromkeys(
             ("steps", "bits", "published formula", "depth"), any_summary(len(x))
         ),
         "against_d_inf": lambda coder, x, n: any_summary(len(x)),
     },
-    greedy_rejection_coding: {"steps": lambda *_: any_summary(6), "lengths": lambda *_: [any_summary(6)] * 2},
+    greedy_rejection_coding: {
+        "steps": lambda *_: any_summary(6),
+        "lengths": lambda *_: [any_summary(6)] * 2,
+    },
     parallel_gprs: {"code": lambda *_: dict.fromkeys(("steps", "place", "bits"), any_summary(1))},
     channel_simulation_divergence: {"normal": lambda d: [float(d), d + 1.0]},
     gprs_illustration: {},
@@ -116,10 +131,16 @@ STAND_INS = {
 
 # two of them compute what they show, or show the same, at either scale
 CASES = [(module, full) for module in STAND_INS for full in (False, True)]
-CASES = [case for case in CASES if case[0] not in (gprs_illustration, channel_simulation_divergence) or not case[1]]
+CASES = [
+    case
+    for case in CASES
+    if case[0] not in (gprs_illustration, channel_simulation_divergence) or not case[1]
+]
 
 
-@pytest.mark.parametrize(("module", "full"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("module", "full"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_results_are_written_and_read(module, full, monkeypatch, tmp_path):
     """With numbers of the right shapes in the place of what takes long."""
     for name, stand_in in STAND_INS[module].items():

@@ -10,7 +10,7 @@ import recjax
 from experiments import level_coders, partitioned_blocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from experiments.partitioned_candidates import draw_bins, log_times, ranks
-from recjax.codec.allocation import Blocks
+from recjax.codec.transform.allocation import Blocks
 
 pytestmark = pytest.mark.standard_promotion
 KEY = jax.random.key(5)
@@ -38,7 +38,9 @@ def test_the_receiver_has_the_candidate_with_the_best_score(best):
     for i in range(count):
         seen = [list(bins[i, :j]).count(bins[i, j]) for j in range(n)]
         own = [np.repeat(x[i : i + 1], n, axis=0) for x in (ids, width, bits)]
-        z = coder.decode(KEY, own[0], bins[i], np.array(seen), own[1], own[2], 4)[:, : len(MU)].astype(float)
+        z = coder.decode(KEY, own[0], bins[i], np.array(seen), own[1], own[2], 4)[
+            :, : len(MU)
+        ].astype(float)
         ratio = (0.5 * (z**2 - ((z - MU) / SIGMA) ** 2))[:, : width[i]].sum(axis=1)
         score = ratio - np.log1p(seen) if best else ratio + noise[i] - log_shares[i]
         assert (number[i], rank[i]) == (bins[i, score.argmax()], seen[score.argmax()])
@@ -52,7 +54,9 @@ def moments(coder, count):
     number, rank = coder.encode(coder.table(KEY, 4), KEY, ids, mu, sigma, width, bits)
     x = coder.decode(KEY, ids, number, rank, width, bits, 4)[:, : len(MU)]
     z = (x - MU) / SIGMA
-    return np.abs(z.mean(axis=0)).max() * count**0.5, np.abs((z**2).mean(axis=0) - 1).max() * (count / 2) ** 0.5
+    return np.abs(z.mean(axis=0)).max() * count**0.5, np.abs((z**2).mean(axis=0) - 1).max() * (
+        count / 2
+    ) ** 0.5
 
 
 def test_samples_have_the_mean_and_variance_of_the_target(monkeypatch):
@@ -70,7 +74,11 @@ def test_samples_have_the_mean_and_variance_of_the_target(monkeypatch):
 def test_places_of_equal_mass_in_the_prior():
     """A candidate lies in its bin, and over ranks it is distributed as the prior there."""
     coder, count = PartitionedBlocks(partition_bits=3, most_cut=2), 4096
-    bits, ids, width = np.tile([2, 1], (count, 1)), np.zeros((count, 2), np.uint32), np.full(count, 4)
+    bits, ids, width = (
+        np.tile([2, 1], (count, 1)),
+        np.zeros((count, 2), np.uint32),
+        np.full(count, 4),
+    )
     for first, second in itertools.product(range(4), range(2)):
         number = np.full(count, 2 * first + second, np.uint32)
         z = coder.decode(KEY, ids, number, np.arange(count), width, bits, 2)
@@ -89,9 +97,9 @@ def test_bits_are_allotted_as_the_library_allots_them():
     expected = np.sort(np.random.default_rng(0).uniform(0.5, 4.0, (30, 12)), axis=1)[:, ::-1]
     bits = PartitionedBlocks(partition_bits=6, most_cut=12).allot(expected)
     assert [tuple(row) for row in bits.tolist()] == [recjax.allot_bits(row, 6) for row in expected]
-    assert PartitionedBlocks(partition_bits=6, most_cut=4).allot(np.array([[1.5, 0.2, 0, 0, 0]])).tolist() == [
-        [2, 1, 0, 0]
-    ]
+    assert PartitionedBlocks(partition_bits=6, most_cut=4).allot(
+        np.array([[1.5, 0.2, 0, 0, 0]])
+    ).tolist() == [[2, 1, 0, 0]]
 
 
 def test_messages_cost_their_bins_and_ranks():
@@ -103,7 +111,13 @@ def test_messages_cost_their_bins_and_ranks():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("partition_bits", -1), ("partition_bits", 21), ("search_bits", 5), ("search_bits", 21), ("search_bits", 8.0)],
+    [
+        ("partition_bits", -1),
+        ("partition_bits", 21),
+        ("search_bits", 5),
+        ("search_bits", 21),
+        ("search_bits", 8.0),
+    ],
 )
 def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=name):

@@ -29,7 +29,9 @@ def many_words():
     """Random words, and both sides of the median and of both tails."""
     middle = np.arange(2**31 - 500, 2**31 + 500)
     edges = np.concatenate([np.arange(500), middle, np.arange(2**32 - 500, 2**32)])
-    return np.concatenate([edges, np.random.default_rng(0).integers(0, 2**32, 100_000)]).astype(np.uint32)
+    return np.concatenate([edges, np.random.default_rng(0).integers(0, 2**32, 100_000)]).astype(
+        np.uint32
+    )
 
 
 def quantiles(bits):
@@ -76,7 +78,9 @@ def test_scheme_and_stream_numbers_are_frozen():
     ],
 )
 def test_stream_keys_are_frozen(stream, index, expected):
-    np.testing.assert_array_equal(randomness.stream_key(jnp.asarray(KEY), stream, index), words(*expected))
+    np.testing.assert_array_equal(
+        randomness.stream_key(jnp.asarray(KEY), stream, index), words(*expected)
+    )
 
 
 def test_candidate_bits_are_frozen():
@@ -145,7 +149,12 @@ def test_uniform_is_inside_the_open_interval(dtype):
     ("transform", "inverse", "single", "double"),
     [
         (randomness.normal, special.ndtri, 4e-7, 4e-7),
-        (randomness.laplace, lambda u: np.sign(0.5 - u) * np.log1p(-2 * np.abs(u - 0.5)), 3e-7, 1e-13),
+        (
+            randomness.laplace,
+            lambda u: np.sign(0.5 - u) * np.log1p(-2 * np.abs(u - 0.5)),
+            3e-7,
+            1e-13,
+        ),
         (randomness.exponential, lambda u: -np.log1p(u - 1), 3e-7, 1e-13),
     ],
     ids=["normal", "laplace", "exponential"],
@@ -166,7 +175,9 @@ def test_narrow_candidates_are_the_leading_columns_of_wide_ones():
     for d in (0, 1, 4):
         np.testing.assert_array_equal(coordinate_bits(key, candidates, d), wide[:, :d])
     for start in (1, 4):
-        np.testing.assert_array_equal(coordinate_bits(key, candidates, 4, start), wide[:, start : start + 4])
+        np.testing.assert_array_equal(
+            coordinate_bits(key, candidates, 4, start), wide[:, start : start + 4]
+        )
     np.testing.assert_array_equal(coordinate_bits(key, candidates[5], 9), wide[5])
 
 
@@ -174,7 +185,9 @@ def test_candidates_and_streams_look_independent():
     n = 1 << 14
     streams = [randomness.stream_key(jnp.asarray(KEY), s, i) for s in Stream for i in range(2)]
     candidates = jnp.arange(n, dtype=jnp.uint32)
-    bits = np.asarray(jax.vmap(lambda key: randomness.coordinate_bits(key, candidates, 2))(jnp.stack(streams)))
+    bits = np.asarray(
+        jax.vmap(lambda key: randomness.coordinate_bits(key, candidates, 2))(jnp.stack(streams))
+    )
     ones = np.unpackbits(bits.reshape(len(streams), -1).view(np.uint8), axis=1)
     assert np.abs(ones.mean(axis=1) - 0.5).max() < 5 * 0.5 / ones.shape[1] ** 0.5
     u = (bits + 0.5) / 2**32
@@ -187,7 +200,11 @@ def test_candidates_and_streams_look_independent():
 
 @pytest.mark.parametrize(
     ("impl", "expected"),
-    [("threefry2x32", (0, 42)), ("rbg", (0x5B6B2B2C, 0x3796BCDC)), ("unsafe_rbg", (0x5B6B2B2C, 0x3796BCDC))],
+    [
+        ("threefry2x32", (0, 42)),
+        ("rbg", (0x5B6B2B2C, 0x3796BCDC)),
+        ("unsafe_rbg", (0x5B6B2B2C, 0x3796BCDC)),
+    ],
 )
 def test_keys_of_every_generator_are_taken(impl, expected):
     key = jax.random.key(42, impl=impl)
@@ -202,7 +219,13 @@ def test_raw_words_are_a_key():
 
 @pytest.mark.parametrize(
     "key",
-    [np.zeros(2, np.int32), np.zeros(2, np.float32), np.zeros(3, np.uint32), np.zeros((4, 2), np.uint32), "batch"],
+    [
+        np.zeros(2, np.int32),
+        np.zeros(2, np.float32),
+        np.zeros(3, np.uint32),
+        np.zeros((4, 2), np.uint32),
+        "batch",
+    ],
     ids=lambda key: key if isinstance(key, str) else f"{key.dtype}{list(key.shape)}",
 )
 def test_what_is_not_one_key_is_refused(key):

@@ -40,5 +40,7 @@ def test_make_targets_exist():
 
 
 def test_links_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
+    links = [
+        link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")
+    ]
     assert links and all((Path(__file__).parents[1] / link).exists() for link in links)

@@ -8,7 +8,9 @@ from experiments.figures import perception, private_mean
 pytestmark = pytest.mark.standard_promotion
 
 
-@pytest.mark.parametrize("coder,shape", [(recjax.BranchAndBoundGPRS(), ()), (recjax.AStar(), (2,))], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "coder,shape", [(recjax.BranchAndBoundGPRS(), ()), (recjax.AStar(), (2,))], ids=["one", "two"]
+)
 def test_perfect_realism_at_the_error_of_theory(coder, shape):
     row = perception.measure(coder, 1.0, 2000, shape)
     assert abs(row["errors_from_theory"]) < 5 and row["p_value"] > 1e-4

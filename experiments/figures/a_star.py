@@ -24,11 +24,23 @@ import numpy as np
 
 import recjax
 from experiments.figures.points import Points
-from experiments.many_targets import Summary, code_cases, each, gaussian, log2_heap, mean_curve, summary
+from experiments.many_targets import (
+    Summary,
+    code_cases,
+    each,
+    gaussian,
+    log2_heap,
+    mean_curve,
+    summary,
+)
 from experiments.published import load_panel
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
-CODERS = {"PFR": recjax.AStar(), "AS*": recjax.AStarCoder(), "AD*": recjax.AStarCoder(split="dyadic")}
+CODERS = {
+    "PFR": recjax.AStar(),
+    "AS*": recjax.AStarCoder(),
+    "AD*": recjax.AStarCoder(split="dyadic"),
+}
 D_INF = {"Gaussian": tuple(range(5, 12)), "uniform": tuple(range(7, 16))}
 KL = (0.001, *range(1, 11))
 """Bits; of uniform targets also D_inf."""
@@ -52,25 +64,38 @@ def uniform_cases() -> tuple[Any, Any]:
     width = np.where(used, 2.0**-d_inf / modes, 2.0**-20)
     middle = np.where(used, (place + 0.5) / modes, 1 - (place + 1) * 2.0**-19)
     low, high = (jnp.asarray(middle + half * width, jnp.float32) for half in (-0.5, 0.5))
-    return recjax.UniformMixture(low, high, jnp.asarray(used, jnp.float32)), recjax.Uniform(0.0, 1.0)
+    return recjax.UniformMixture(low, high, jnp.asarray(used, jnp.float32)), recjax.Uniform(
+        0.0, 1.0
+    )
 
 
 def code(label: str, cases: tuple[Any, Any], n: int) -> dict[str, Summary]:
     """Steps, their logarithm, and lengths of all cases."""
     targets, proposal = cases
     codes = code_cases(CODERS[label], each(n, targets), proposal, seed=1)
-    length = 1 + (np.log2(codes.index + 1.0) if label == "PFR" else np.floor(log2_heap(codes.index)))
-    return {"steps": summary(codes.steps), "log2 steps": summary(np.log2(codes.steps)), "length": summary(length)}
+    length = 1 + (
+        np.log2(codes.index + 1.0) if label == "PFR" else np.floor(log2_heap(codes.index))
+    )
+    return {
+        "steps": summary(codes.steps),
+        "log2 steps": summary(np.log2(codes.steps)),
+        "length": summary(length),
+    }
 
 
 def figure(full: bool, point: Points) -> Results:
-    sizes = {"PFR": 1000, "AS*": 10_000, "AD*": 10_000} if full else {"PFR": 200, "AS*": 1000, "AD*": 1000}
+    sizes = (
+        {"PFR": 1000, "AS*": 10_000, "AD*": 10_000}
+        if full
+        else {"PFR": 200, "AS*": 1000, "AD*": 1000}
+    )
     families = {"Gaussian": normal_cases(), "uniform": uniform_cases()}
     panels = []
     lengths = []
     for family, cases in families.items():
         found = {
-            label: point(f"{label}, {family}", functools.partial(code, label, cases, n)) for label, n in sizes.items()
+            label: point(f"{label}, {family}", functools.partial(code, label, cases, n))
+            for label, n in sizes.items()
         }
         many = len(D_INF[family])
         panels.append(_steps(family, D_INF[family], found, slice(0, many)))

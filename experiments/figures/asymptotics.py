@@ -15,7 +15,7 @@ from scipy import stats
 import recjax
 from experiments.channel_rates import measure
 from experiments.figures.points import Points
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 FLIP, ERASE = 0.11, 0.5
 SHRINK = 0.5  # standard deviation of the posterior of the Gaussian channel: a bit each use
@@ -66,7 +66,9 @@ def blocks(single: np.ndarray, n: int) -> recjax.Channel:
         rows, marginal = np.log(law), np.log(law.mean(0))
     shares = np.ones(len(law), int)
     return recjax.Channel(
-        shares, recjax.Categorical(rows.astype(np.float32)), recjax.Categorical(marginal.astype(np.float32))
+        shares,
+        recjax.Categorical(rows.astype(np.float32)),
+        recjax.Categorical(marginal.astype(np.float32)),
     )
 
 
@@ -101,30 +103,59 @@ def figure(full: bool, point: Points) -> Results:
     for name, (single, lengths) in channels.items():
         information = float(recjax.mutual_information_bits(blocks(single, 1)))
         found = [
-            point(f"{name} {n}", lambda n=n, single=single, rate=n * information: rate_of(single, n, count, rate))
+            point(
+                f"{name} {n}",
+                lambda n=n, single=single, rate=n * information: rate_of(single, n, count, rate),
+            )
             for n in lengths
         ]
         gaps = [f["rate"] - n * information for f, n in zip(found, lengths, strict=True)]
-        measured.append(Curve.with_errors(f"{name}, ring toss", lengths, gaps, [f["error"] for f in found]))
+        measured.append(
+            Curve.with_errors(f"{name}, ring toss", lengths, gaps, [f["error"] for f in found])
+        )
         details[f"{name}, ring toss"] = found
     large = [i for i, n in enumerate(LENGTHS) if n >= 1000]
     details |= {
-        "slope, binary symmetric, n >= 1000": slope([LENGTHS[i] for i in large], [exact[i] for i in large]),
+        "slope, binary symmetric, n >= 1000": slope(
+            [LENGTHS[i] for i in large], [exact[i] for i in large]
+        ),
         "slope, Gaussian, n >= 16": slope(dimensions[4:], gaussian[4:]),
     }
     half = tuple(0.5 * np.log2(LENGTHS))
     source = "Flamich, Sriramu and Wagner, arXiv 2501.14053; thesis, theorem 3.1.6"
     theory = (
         Curve(
-            f"F - nI, binary symmetric, p = {FLIP}", LENGTHS, tuple(exact), kind="theory", source="sums of binomials"
+            f"F - nI, binary symmetric, p = {FLIP}",
+            LENGTHS,
+            tuple(exact),
+            kind="theory",
+            source="sums of binomials",
         ),
-        Curve("F - nI, Gaussian, I = 1", dimensions, tuple(gaussian), kind="theory", source="quadrature"),
-        Curve("F - nI, binary erasure", LENGTHS, (0.0,) * len(LENGTHS), kind="theory", source="singular: D_CS = D_KL"),
+        Curve(
+            "F - nI, Gaussian, I = 1",
+            dimensions,
+            tuple(gaussian),
+            kind="theory",
+            source="quadrature",
+        ),
+        Curve(
+            "F - nI, binary erasure",
+            LENGTHS,
+            (0.0,) * len(LENGTHS),
+            kind="theory",
+            source="singular: D_CS = D_KL",
+        ),
         Curve("log2(n) / 2", LENGTHS, tuple(map(float, half)), kind="theory", source=source),
     )
     axes = Axis("uses n", "log2"), Axis("redundancy (bits)")
     bounds = tuple(
-        Curve(f"F - nI + log2 e, {name}", tuple(range(1, 6)), y, kind="theory", source="arXiv 2604.23076")
+        Curve(
+            f"F - nI + log2 e, {name}",
+            tuple(range(1, 6)),
+            y,
+            kind="theory",
+            source="arXiv 2604.23076",
+        )
         for name, y in {
             "binary symmetric": tuple(symmetric_redundancy(n) + np.log2(np.e) for n in range(1, 6)),
             "binary erasure": tuple(itertools.repeat(float(np.log2(np.e)), 5)),

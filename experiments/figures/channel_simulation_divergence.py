@@ -17,8 +17,14 @@ import numpy as np
 
 import recjax
 from experiments.figures.points import Points
-from recjax.limits import channel_simulation_bits, channel_simulation_bounds_bits, hockey_stick, kl_bits, width_function
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.limits import (
+    channel_simulation_bits,
+    channel_simulation_bounds_bits,
+    hockey_stick,
+    kl_bits,
+    width_function,
+)
+from recjax.results.files import Axis, Curve, Panel, Results
 
 EULER = 0.5772156649015329
 _SOURCE = "Goc and Flamich, ISIT 2024, arXiv 2401.16579"
@@ -27,8 +33,13 @@ _SOURCE = "Goc and Flamich, ISIT 2024, arXiv 2401.16579"
 def laplace(log_scales: np.ndarray) -> list[list[float]]:
     """D_KL and D_CS in bits of L(0, b) over L(0, 1), for ln b."""
     p = recjax.Laplace(0.0, 1.0)
-    targets = recjax.Laplace(jnp.zeros(log_scales.size), jnp.asarray(np.exp(log_scales), jnp.float32))
-    return [jax.vmap(divergence, (0, None))(targets, p).tolist() for divergence in (kl_bits, channel_simulation_bits)]
+    targets = recjax.Laplace(
+        jnp.zeros(log_scales.size), jnp.asarray(np.exp(log_scales), jnp.float32)
+    )
+    return [
+        jax.vmap(divergence, (0, None))(targets, p).tolist()
+        for divergence in (kl_bits, channel_simulation_bits)
+    ]
 
 
 def normal(d: int) -> list[float]:
@@ -41,7 +52,9 @@ def widths(levels: np.ndarray) -> list[list[float]]:
     """w_P, w_Q and w_Q - h w_P of N(1, 1/16) over N(0, 1)."""
     q, p = recjax.Normal(1.0, 0.25), recjax.Normal(0.0, 1.0)
     h = jnp.asarray(levels, jnp.float32)
-    return [np.asarray(values).tolist() for values in (*width_function(q, p, h), hockey_stick(q, p, h))]
+    return [
+        np.asarray(values).tolist() for values in (*width_function(q, p, h), hockey_stick(q, p, h))
+    ]
 
 
 def figure(full: bool, point: Points) -> Results:
@@ -76,7 +89,8 @@ def figure(full: bool, point: Points) -> Results:
                     _theory(
                         "upper bound",
                         vectors[:, 0],
-                        np.asarray(channel_simulation_bounds_bits(vectors[:, 0])[1]) - vectors[:, 0],
+                        np.asarray(channel_simulation_bounds_bits(vectors[:, 0])[1])
+                        - vectors[:, 0],
                     ),
                 ),
             ),
@@ -84,7 +98,11 @@ def figure(full: bool, point: Points) -> Results:
                 "Width functions of N(1, 1/16) over N(0, 1)",
                 Axis("h"),
                 Axis("probability"),
-                (_curve("w_P", levels, w_p), _curve("w_Q", levels, w_q), _curve("w_Q - h w_P", levels, survival)),
+                (
+                    _curve("w_P", levels, w_p),
+                    _curve("w_Q", levels, w_q),
+                    _curve("w_Q - h w_P", levels, survival),
+                ),
             ),
         ),
     )

@@ -22,7 +22,7 @@ import numpy as np
 import recjax
 from experiments.figures.points import Points
 from experiments.many_targets import Summary, mean_curve, summary
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 SCALE = 0.5
 BLOCKS = {8: 4, 12: 8}
@@ -58,7 +58,11 @@ def code(label: str, kl: int, spare: int, n: int) -> dict[str, Any]:
         return found.index, jnp.mean(jnp.square((found.sample - target.loc) / target.scale)), bits
 
     index, squares, bits = jax.lax.map(one, jax.random.split(jax.random.key(1), n), batch_size=16)
-    return {"bias": summary(squares[None]), "bits": summary(bits[None]), "ideal": ideal_bits(np.asarray(index))}
+    return {
+        "bias": summary(squares[None]),
+        "bits": summary(bits[None]),
+        "ideal": ideal_bits(np.asarray(index)),
+    }
 
 
 def ideal_bits(index: np.ndarray) -> float:
@@ -79,7 +83,10 @@ def figure(full: bool, point: Points) -> Results:
     for kl in BLOCKS:
         spare = SPARE if full else SPARE[:4] if kl == 8 else SPARE[1:3]
         found = {
-            label: [point(f"{label}, {kl}, {t}", functools.partial(code, label, kl, t, n)) for t in spare]
+            label: [
+                point(f"{label}, {kl}, {t}", functools.partial(code, label, kl, t, n))
+                for t in spare
+            ]
             for label in CODERS
         }
         panels += _panels(kl, spare, found)
@@ -95,7 +102,9 @@ def _panels(kl, spare, found):
     bias = [mean_curve(label, spare, _over(values, "bias")) for label, values in found.items()]
     rate = [mean_curve(label, spare, _over(values, "bits")) for label, values in found.items()]
     for label in ("ordered random coding", "Poisson functional representation"):
-        rate.append(Curve(f"{label}, ideal", tuple(spare), tuple(value["ideal"] for value in found[label])))
+        rate.append(
+            Curve(f"{label}, ideal", tuple(spare), tuple(value["ideal"] for value in found[label]))
+        )
     simulated, exact = "independent simulation in NumPy", (min(SPARE), max(SPARE))
     bias.append(Curve(f"random coding, {simulated}", SPARE, REFERENCE[kl][0], source=simulated))
     rate.append(Curve(f"ordered, ideal, {simulated}", SPARE, REFERENCE[kl][1], source=simulated))

@@ -37,7 +37,7 @@ from experiments.many_targets import (
 )
 from experiments.published import load_panel
 from recjax.limits import branch_and_bound_steps_bound, gprs_rate_bound_bits
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 TREES = {
     "GPRS, split on sample": recjax.BranchAndBoundGPRS(),
@@ -69,7 +69,9 @@ def over_channels(coder: Any, information: tuple[float, ...], n: int) -> dict[st
     elif coder.split == "dyadic":
         exponent = 1 + 1 / np.asarray(information)[:, None]
         number = log2_heap(code.index)
-        found["published formula"] = summary(2 + np.log2(special.zeta(exponent)) + exponent * number)
+        found["published formula"] = summary(
+            2 + np.log2(special.zeta(exponent)) + exponent * number
+        )
         found["depth"] = summary(np.floor(number) + 1)
     return found
 
@@ -86,7 +88,8 @@ def figure(full: bool, point: Points) -> Results:
     few = published[0]["GPRS, global, median"].x[:: 1 if full else 3]
     d_inf = published[2]["AS*, mean"].x[:: 1 if full else 4]
     channels = {
-        label: point(label, functools.partial(over_channels, coder, information, n)) for label, coder in TREES.items()
+        label: point(label, functools.partial(over_channels, coder, information, n))
+        for label, coder in TREES.items()
     }
     of_global = point("global", lambda: over_channels(GLOBAL, few, n_global))
     fixed = {
@@ -95,13 +98,22 @@ def figure(full: bool, point: Points) -> Results:
     }
     steps, bits = [], []
     for label, values in channels.items():
-        steps += _mean_and_median(label, information, values["steps"])[: 1 if label == "GPRS, dyadic" else 2]
+        steps += _mean_and_median(label, information, values["steps"])[
+            : 1 if label == "GPRS, dyadic" else 2
+        ]
         bits.append(mean_curve(f"{label}, mean", information, values["bits"]))
     steps.append(median_curve("GPRS, global, median", few, of_global["steps"]))
     bits.append(mean_curve("GPRS, global, mean", few, of_global["bits"]))
-    steps.append(mean_curve("GPRS, dyadic, mean depth", information, channels["GPRS, dyadic"]["depth"]))
-    for label, x, values in (("dyadic", information, channels["GPRS, dyadic"]), ("global", few, of_global)):
-        bits.append(mean_curve(f"GPRS, {label}, mean, the paper's formula", x, values["published formula"]))
+    steps.append(
+        mean_curve("GPRS, dyadic, mean depth", information, channels["GPRS, dyadic"]["depth"])
+    )
+    for label, x, values in (
+        ("dyadic", information, channels["GPRS, dyadic"]),
+        ("global", few, of_global),
+    ):
+        bits.append(
+            mean_curve(f"GPRS, {label}, mean, the paper's formula", x, values["published formula"])
+        )
     information_array = np.asarray(information)
     bounds = [
         _theory("theorem 5.2.5", information, branch_and_bound_steps_bound(information_array)),
@@ -109,12 +121,19 @@ def figure(full: bool, point: Points) -> Results:
         _theory("theorem 4.2.7, global", information, gprs_rate_bound_bits(information_array)),
         _theory("theorem 5.2.5", d_inf, np.full(len(d_inf), branch_and_bound_steps_bound(KL))),
     ]
-    by_d_inf = [curve for label, values in fixed.items() for curve in _mean_and_median(label, d_inf, values)]
+    by_d_inf = [
+        curve for label, values in fixed.items() for curve in _mean_and_median(label, d_inf, values)
+    ]
     shared, axis = [tuple(panel.values()) for panel in published], Axis("mutual information (bits)")
     panels = (
         Panel(_TITLES[0], axis, Axis("steps", "log2"), (*steps, *shared[0], bounds[0])),
         Panel(_TITLES[1], axis, Axis("code length (bits)"), (*bits, *shared[1], *bounds[1:3])),
-        Panel(_TITLES[2], Axis("D_inf (bits)"), Axis("steps", "log2"), (*by_d_inf, *shared[2], bounds[3])),
+        Panel(
+            _TITLES[2],
+            Axis("D_inf (bits)"),
+            Axis("steps", "log2"),
+            (*by_d_inf, *shared[2], bounds[3]),
+        ),
     )
     return Results(
         "gprs",
@@ -129,4 +148,10 @@ def _mean_and_median(label, x, values):
 
 
 def _theory(label, x, y):
-    return Curve(label, tuple(x), tuple(map(float, y)), kind="theory", source="Flamich, 2024, arXiv 2506.16309")
+    return Curve(
+        label,
+        tuple(x),
+        tuple(map(float, y)),
+        kind="theory",
+        source="Flamich, 2024, arXiv 2506.16309",
+    )

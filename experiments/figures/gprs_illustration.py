@@ -14,9 +14,9 @@ from experiments.figures.points import Points
 from recjax import randomness
 from recjax.distributions import pair_of
 from recjax.randomness import Stream
-from recjax.results import Axis, Curve, Panel, Results
-from recjax.samplers import tree
-from recjax.samplers.stretch import stretch_between
+from recjax.results.files import Axis, Curve, Panel, Results
+from recjax.samplers._search import tree
+from recjax.samplers._search.stretch import stretch_between
 
 Q, P = recjax.Normal(1.0, 0.25), recjax.Normal(0.0, 1.0)
 KEY = jax.random.key(17)
@@ -44,10 +44,16 @@ def candidates(count: int, processes: int) -> tuple[np.ndarray, np.ndarray]:
 
     @jax.jit
     def draw(index):
-        bits = randomness.coordinate_bits(randomness.stream_key(KEY, Stream.ARRIVAL), index, 1)[:, 0]
-        return randomness.exponential(bits), jax.vmap(lambda k: recjax.GPRS().decode(KEY, k, P))(index)
+        bits = randomness.coordinate_bits(randomness.stream_key(KEY, Stream.ARRIVAL), index, 1)[
+            :, 0
+        ]
+        return randomness.exponential(bits), jax.vmap(lambda k: recjax.GPRS().decode(KEY, k, P))(
+            index
+        )
 
-    gaps, places = (np.asarray(part, np.float64) for part in draw(jnp.arange(count, dtype=jnp.uint32)))
+    gaps, places = (
+        np.asarray(part, np.float64) for part in draw(jnp.arange(count, dtype=jnp.uint32))
+    )
     times = np.zeros(count)
     for process in range(processes):
         times[process::processes] = processes * np.cumsum(gaps[process::processes])
@@ -59,7 +65,9 @@ def path(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     @jax.jit
     def visit(node, right):
-        candidate, arrival = (tree.stream_words(KEY, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL))
+        candidate, arrival = (
+            tree.stream_words(KEY, stream) for stream in (Stream.CANDIDATE, Stream.ARRIVAL)
+        )
         gap = randomness.exponential(node.draws(arrival)[0]) / node.mass(jnp.float32)
         point = node.point(candidate)
         drawn = [tree.sample_at(P, quantile) for quantile in (point, node.low, node.high)]
@@ -92,18 +100,27 @@ def figure(full: bool, point: Points) -> Results:
         for process in range(processes):
             own = np.arange(process, times.size, processes)
             # a process stops at the first arrival after the accepted one
-            own = own[: np.searchsorted(times[own], times[accepted], "right") + (process != accepted % processes)]
+            own = own[
+                : np.searchsorted(times[own], times[accepted], "right")
+                + (process != accepted % processes)
+            ]
             name = f"arrivals of process {process}" if processes > 1 else "arrivals"
             curves.append(_curve(name, places[own], times[own]))
         panels.append(_panel(title, curves, (places[accepted], times[accepted]), x, sigma))
     index = point("index", lambda: recjax.BranchAndBoundGPRS().encode(KEY, Q, P).index.tolist())
-    times, places, ends = (np.array(part) for part in point("path", lambda: _plain(path(np.array(index)))))
+    times, places, ends = (
+        np.array(part) for part in point("path", lambda: _plain(path(np.array(index))))
+    )
     curves = [_curve("arrivals", places, times)]
     starts = np.concatenate([[0], times[:-1]])
     for side, name in enumerate(("lower end of the interval", "upper end of the interval")):
         ends_drawn = np.clip(ends[:, side], x[0], x[-1])
         line = np.repeat(ends_drawn, 2), np.stack([starts, times], axis=1).ravel()
-        curves.append(Curve(name, *(tuple(part.tolist()) for part in line), kind="theory", source="the search"))
+        curves.append(
+            Curve(
+                name, *(tuple(part.tolist()) for part in line), kind="theory", source="the search"
+            )
+        )
     panels.append(_panel("Split on sample", curves, (places[-1], times[-1]), x, sigma))
     return Results(
         "gprs_illustration",
@@ -114,7 +131,13 @@ def figure(full: bool, point: Points) -> Results:
 
 
 def _panel(title, curves, accepted, x, sigma):
-    below = Curve("sigma(r(x))", tuple(x.tolist()), tuple(sigma.tolist()), kind="theory", source="Flamich, 2023")
+    below = Curve(
+        "sigma(r(x))",
+        tuple(x.tolist()),
+        tuple(sigma.tolist()),
+        kind="theory",
+        source="Flamich, 2023",
+    )
     chosen = Curve("accepted", (float(accepted[0]),), (float(accepted[1]),))
     return Panel(title, Axis("x"), Axis("time t"), (*curves, chosen, below))
 

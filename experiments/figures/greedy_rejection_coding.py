@@ -20,9 +20,18 @@ import numpy as np
 
 import recjax
 from experiments.figures.points import Points
-from experiments.many_targets import case_keys, code_cases, codelengths, each, gaussian, log2_heap, mean_curve, summary
+from experiments.many_targets import (
+    case_keys,
+    code_cases,
+    codelengths,
+    each,
+    gaussian,
+    log2_heap,
+    mean_curve,
+    summary,
+)
 from experiments.published import load_panel
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 CODERS = {
     "AS*": recjax.AStarCoder(),
@@ -51,8 +60,12 @@ def lengths(label: str, n: int):
 
 def figure(full: bool, point: Points) -> Results:
     n = 20_000 if full else 4000
-    found = {label: point(f"{label}: steps", functools.partial(steps, label, n)) for label in CODERS}
-    coded = {label: point(f"{label}: bits", functools.partial(lengths, label, n)) for label in CODERS}
+    found = {
+        label: point(f"{label}: steps", functools.partial(steps, label, n)) for label in CODERS
+    }
+    coded = {
+        label: point(f"{label}: bits", functools.partial(lengths, label, n)) for label in CODERS
+    }
     titles = "Steps at D_KL = 3 bits", "Code length at D_inf = D_KL + 2 bits"
     published = [tuple(load_panel("greedy_rejection_coding", title).values()) for title in titles]
     ours = (
@@ -64,12 +77,28 @@ def figure(full: bool, point: Points) -> Results:
     growth = tuple(kl + 2 * math.log2(kl + 1) for kl in KL)
     limits = (
         Curve("D_KL", KL, KL, kind="theory"),
-        Curve("D_KL + 2 log2(D_KL + 1)", KL, growth, kind="theory", source="the paper's bound, up to a constant"),
+        Curve(
+            "D_KL + 2 log2(D_KL + 1)",
+            KL,
+            growth,
+            kind="theory",
+            source="the paper's bound, up to a constant",
+        ),
     )
     panels = (
         Panel(titles[0], Axis("D_inf (bits)"), Axis("mean steps", "log2"), ours[0] + published[0]),
-        Panel(titles[1], divergence, Axis("mean depth - 1 (bits)"), ours[1] + published[1] + limits[:1]),
-        Panel("Bits of the code of a node", divergence, Axis("mean code length (bits)"), ours[2] + limits),
+        Panel(
+            titles[1],
+            divergence,
+            Axis("mean depth - 1 (bits)"),
+            ours[1] + published[1] + limits[:1],
+        ),
+        Panel(
+            "Bits of the code of a node",
+            divergence,
+            Axis("mean code length (bits)"),
+            ours[2] + limits,
+        ),
     )
     return Results(
         "greedy_rejection_coding",

@@ -17,7 +17,7 @@ import numpy as np
 import recjax
 from experiments.figures.points import Points
 from experiments.many_targets import Summary, mean_curve, summary
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 Q, P = recjax.Normal(2.0, 0.1), recjax.Normal(0.0, 1.0)
 # By J: steps of a process in lock-step, log2 J + E[log2 of its number], simulated in NumPy.
@@ -48,11 +48,16 @@ def figure(full: bool, point: Points) -> Results:
     found = [point(f"{j}", functools.partial(code, j, n)) for j in processes]
 
     def curve(label, name):
-        return mean_curve(label, processes, {part: [row[name][part][0] for row in found] for part in found[0][name]})
+        return mean_curve(
+            label,
+            processes,
+            {part: [row[name][part][0] for row in found] for part in found[0][name]},
+        )
 
     peak, simulated = 2 ** float(recjax.renyi_inf_bits(Q, P)), "independent simulation in NumPy"
     reference = [
-        Curve(simulated, tuple(REFERENCE), tuple(row[column] for row in REFERENCE.values())) for column in (0, 1)
+        Curve(simulated, tuple(REFERENCE), tuple(row[column] for row in REFERENCE.values()))
+        for column in (0, 1)
     ]
     per_process = tuple((peak + j - 1) / j for j in processes)
     kl = float(recjax.kl_bits(Q, P))
@@ -77,7 +82,12 @@ def figure(full: bool, point: Points) -> Results:
                 "Length of the message",
                 axis,
                 Axis("mean length (bits)"),
-                (curve("log2 J + log2 of the number", "place"), curve("code", "bits"), reference[1], level),
+                (
+                    curve("log2 J + log2 of the number", "place"),
+                    curve("code", "bits"),
+                    reference[1],
+                    level,
+                ),
             ),
         ),
     )

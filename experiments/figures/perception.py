@@ -20,7 +20,7 @@ from scipy import stats
 
 import recjax
 from experiments.figures.points import Points
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 from recjax.samplers import Coder, write_indices
 
 SCALARS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -32,17 +32,29 @@ DIMENSIONS = 4
 
 def figure(full: bool, point: Points) -> Results:
     n = 1 << (17 if full else 14)
-    scalars = [point(f"scalar {r}", lambda r=r: measure(recjax.BranchAndBoundGPRS(), r, n, ())) for r in SCALARS]
+    scalars = [
+        point(f"scalar {r}", lambda r=r: measure(recjax.BranchAndBoundGPRS(), r, n, ()))
+        for r in SCALARS
+    ]
     shape = (DIMENSIONS,)
-    vectors = [point(f"vector {r}", lambda r=r: measure(recjax.AStar(), r, n // 8, shape)) for r in VECTORS]
+    vectors = [
+        point(f"vector {r}", lambda r=r: measure(recjax.AStar(), r, n // 8, shape)) for r in VECTORS
+    ]
     rate = np.linspace(0.1, 8, 80)
     least = 2.0 ** (-2 * rate)
     theory = (
-        ("perfect realism, common randomness", 2 - 2 * np.sqrt(1 - least), "Theis and Wagner, 2021"),
+        (
+            "perfect realism, common randomness",
+            2 - 2 * np.sqrt(1 - least),
+            "Theis and Wagner, 2021",
+        ),
         ("posterior samples after a quantiser", 2 * least, "twice the rate-distortion function"),
         ("no realism: rate-distortion function", least, "Shannon, 1959"),
     )
-    curves = [Curve(label, tuple(rate), tuple(mse), kind="theory", source=source) for label, mse, source in theory]
+    curves = [
+        Curve(label, tuple(rate), tuple(mse), kind="theory", source=source)
+        for label, mse, source in theory
+    ]
     for name, rows in (("single numbers", scalars), (f"{DIMENSIONS} numbers", vectors)):
         for where, at in (("KL", "kl"), ("file", "file")):
             values = ([row[key] for row in rows] for key in (at, "mse", "error"))
@@ -59,9 +71,13 @@ def figure(full: bool, point: Points) -> Results:
             ),
         ),
     )
-    description = f"A normal source coded with perfect realism, {n} numbers a point (half as many in vectors)"
+    description = (
+        f"A normal source coded with perfect realism, {n} numbers a point (half as many in vectors)"
+    )
     details = {"scalars": scalars, "vectors": vectors}
-    return Results("perception", description, "python -m experiments.figures perception", panels, details)
+    return Results(
+        "perception", description, "python -m experiments.figures perception", panels, details
+    )
 
 
 def measure(coder: Coder, rate: float, count: int, shape: tuple[int, ...]) -> dict[str, float]:

@@ -28,9 +28,13 @@ class Points:
     def __init__(self, path: Path):
         self._path = path
         try:
-            self._values: dict[str, Any] = dict(json.loads(path.read_text())) if path.exists() else {}
+            self._values: dict[str, Any] = (
+                dict(json.loads(path.read_text())) if path.exists() else {}
+            )
         except (ValueError, TypeError, RecursionError):
-            raise ValueError(f"{path} is damaged: remove it, and its points are computed again") from None
+            raise ValueError(
+                f"{path} is damaged: remove it, and its points are computed again"
+            ) from None
 
     def __call__(self, name: str, compute: Callable[[], Any]) -> Any:
         """The value under ``name`` [of JSON's types], computed if there is none yet."""

@@ -24,7 +24,7 @@ from scipy import optimize, special, stats
 
 import recjax
 from experiments.figures.points import Points
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 from recjax.samplers import write_indices
 
 DELTA = 1e-5
@@ -41,9 +41,14 @@ def figure(full: bool, point: Points) -> Results:
     private, rounded = [], []
     for epsilon in EPSILONS:
         sigma = deviation(epsilon, 2 / users) * math.sqrt(users)
-        private.append(point(f"private {epsilon}", lambda s=sigma: private_mean(s, users, dimension, trials)))
+        private.append(
+            point(f"private {epsilon}", lambda s=sigma: private_mean(s, users, dimension, trials))
+        )
         rounded.append(
-            [point(f"step {k} {epsilon}", lambda s=sigma, k=k: rounded_mean(s, k, dimension)) for k in STEPS]
+            [
+                point(f"step {k} {epsilon}", lambda s=sigma, k=k: rounded_mean(s, k, dimension))
+                for k in STEPS
+            ]
         )
         private[-1]["local_epsilon"] = recjax.poisson_private_epsilon(local_epsilon(sigma), ALPHA)
     plain = [dimension * deviation(epsilon, 2 / users) ** 2 for epsilon in EPSILONS]
@@ -51,7 +56,10 @@ def figure(full: bool, point: Points) -> Results:
 
     def rounded_curve(label, x, rows, scale):
         return Curve(
-            label, x, tuple(row[scale] if scale == "bits" else row["error"] / users for row in rows), kind="theory"
+            label,
+            x,
+            tuple(row[scale] if scale == "bits" else row["error"] / users for row in rows),
+            kind="theory",
         )
 
     errors = [Curve("no compression", EPSILONS, tuple(plain), kind="theory", source=source)]
@@ -66,8 +74,15 @@ def figure(full: bool, point: Points) -> Results:
         bits.append(rounded_curve(f"rounded to {k:g} sigma, ideal", EPSILONS, rows, "bits"))
     one = EPSILONS.index(1.0)
     at_one = (
-        Curve.with_errors("PoissonPrivate", [private[one]["file"]], [private[one]["mse"]], [private[one]["mse_error"]]),
-        rounded_curve("rounded, ideal", tuple(row["bits"] for row in rounded[one]), rounded[one], "error"),
+        Curve.with_errors(
+            "PoissonPrivate",
+            [private[one]["file"]],
+            [private[one]["mse"]],
+            [private[one]["mse_error"]],
+        ),
+        rounded_curve(
+            "rounded, ideal", tuple(row["bits"] for row in rounded[one]), rounded[one], "error"
+        ),
     )
     epsilon_axis, error_axis = Axis("epsilon", "log2"), Axis("squared error of the mean", "log")
     panels = (
@@ -76,10 +91,13 @@ def figure(full: bool, point: Points) -> Results:
         Panel("epsilon = 1", Axis("bits of a user", "log"), error_axis, at_one),
     )
     description = (
-        f"Private means of {users} unit vectors of {dimension} dimensions, delta = {DELTA:g}, alpha = {ALPHA:g}"
+        f"Private means of {users} unit vectors of {dimension} dimensions, "
+        f"delta = {DELTA:g}, alpha = {ALPHA:g}"
     )
     details = {"private": private, "rounded": rounded}
-    return Results("private_mean", description, "python -m experiments.figures private_mean", panels, details)
+    return Results(
+        "private_mean", description, "python -m experiments.figures private_mean", panels, details
+    )
 
 
 def columns(rows: list[dict[str, float]], *keys: str) -> list[tuple[float, ...]]:
@@ -110,20 +128,27 @@ def private_mean(sigma: float, users: int, dimension: int, trials: int) -> dict[
     blocks = 1 << max(math.ceil(math.log2(nats / NATS)), 0)
     width = dimension // blocks
     scale = np.full(width, sigma * math.sqrt(1 + gap), np.float32)
-    coder, proposal = recjax.PoissonPrivate(alpha=ALPHA), recjax.Normal(np.zeros(width, np.float32), scale)
+    coder, proposal = (
+        recjax.PoissonPrivate(alpha=ALPHA),
+        recjax.Normal(np.zeros(width, np.float32), scale),
+    )
     shift = np.full(width, 1 / math.sqrt(dimension), np.float32)
     typical = recjax.kl_bits(recjax.Normal(shift, np.full(width, sigma, np.float32)), proposal)
     squares, files, kls, steps, open_ends = [], [], [], [], 0
     for trial in range(trials):
         x = np.random.default_rng(trial).normal(size=(users, dimension)).astype(np.float32)
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-        shared, private = (jax.random.split(jax.random.key(seed + trial), users * blocks) for seed in (0, 1 << 20))
+        shared, private = (
+            jax.random.split(jax.random.key(seed + trial), users * blocks) for seed in (0, 1 << 20)
+        )
         pieces = x.reshape(-1, width)
         targets = recjax.Normal(pieces, np.full_like(pieces, sigma))
         code = coder.encode_batch(shared, targets, proposal, private_keys=private)
         rate = float(typical) + 1
         for keys, index in zip(
-            shared.reshape(users, blocks), np.asarray(code.index).reshape(users, blocks), strict=True
+            shared.reshape(users, blocks),
+            np.asarray(code.index).reshape(users, blocks),
+            strict=True,
         ):
             files.append(8 * len(write_indices(coder, keys, index, rate_bits=rate)))
         z = np.asarray(code.sample).reshape(users, dimension)

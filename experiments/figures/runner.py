@@ -22,7 +22,7 @@ import recjax
 from experiments.figures.points import Points
 from experiments.outputs import save
 from recjax.atomic import write_atomic
-from recjax.results import Results
+from recjax.results.files import Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,9 @@ def run(name: str, args: Args) -> Results:
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     parts = args.out / ".parts"
     parts.mkdir(parents=True, exist_ok=True)
-    return module.figure(args.full, Points(parts / f"{name}-{'full' if args.full else 'quick'}-{code}.json"))
+    return module.figure(
+        args.full, Points(parts / f"{name}-{'full' if args.full else 'quick'}-{code}.json")
+    )
 
 
 def to_csv(results: Results) -> str:

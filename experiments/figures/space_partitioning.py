@@ -16,7 +16,7 @@ import numpy as np
 
 import recjax
 from experiments.figures.points import Points
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 SHIFT = 0.75
 """Means of the targets, in standard deviations of the proposal."""
@@ -49,17 +49,27 @@ def expected_steps(kl_bits: float, bits: tuple[int, ...]) -> float:
 def measure(kl_bits: float, bits: tuple[int, ...], samples: int) -> list[float]:
     """Mean steps and their standard error, mean bits of a message, and of log2 J + log2 rank."""
     ones = np.ones(len(bits), np.float32)
-    q, p = recjax.Normal(SHIFT * ones, scale_of(kl_bits / len(bits)) * ones), recjax.Normal(0 * ones, ones)
+    q, p = (
+        recjax.Normal(SHIFT * ones, scale_of(kl_bits / len(bits)) * ones),
+        recjax.Normal(0 * ones, ones),
+    )
     coder = recjax.SpacePartitionedAStar(bits=bits)
 
     @jax.jit
     def run(keys, q, p):
         code = jax.vmap(coder.encode, (0, None, None))(keys, q, p)
-        return code, jax.vmap(lambda index: coder.codelength(None, index, p, rate_bits=kl_bits))(code.index)
+        return code, jax.vmap(lambda index: coder.codelength(None, index, p, rate_bits=kl_bits))(
+            code.index
+        )
 
     code, lengths = run(jax.random.split(jax.random.key(0), samples), q, p)
     steps, ranks = np.asarray(code.steps, float), np.log2(np.asarray(code.index)[:, 1] + 1.0)
-    return [steps.mean(), steps.std() / math.sqrt(samples), float(lengths.mean()), sum(bits) + ranks.mean()]
+    return [
+        steps.mean(),
+        steps.std() / math.sqrt(samples),
+        float(lengths.mean()),
+        sum(bits) + ranks.mean(),
+    ]
 
 
 def figure(full: bool, point: Points) -> Results:
@@ -77,13 +87,29 @@ def figure(full: bool, point: Points) -> Results:
         steps, errors, messages, ranks = zip(*(measured(kl, b) for b in bits), strict=True)
         label, expected = f"{kl} bits, d = {dimensions}", tuple(expected_steps(kl, b) for b in bits)
         work.append(Curve.with_errors(label, sizes, steps, errors))
-        work.append(Curve(f"{label}: theory", sizes, expected, kind="theory", source="mean of the largest ratios + 1"))
-        coded += [Curve(label, sizes, messages), Curve(f"{label}: log2 J + log2 rank", sizes, ranks)]
+        work.append(
+            Curve(
+                f"{label}: theory",
+                sizes,
+                expected,
+                kind="theory",
+                source="mean of the largest ratios + 1",
+            )
+        )
+        coded += [
+            Curve(label, sizes, messages),
+            Curve(f"{label}: log2 J + log2 rank", sizes, ranks),
+        ]
 
     reach = []
-    for label, share in (("A*", 0), ("half of the divergence in bins", 0.5), ("all of it in bins", 1)):
+    for label, share in (
+        ("A*", 0),
+        ("half of the divergence in bins", 0.5),
+        ("all of it in bins", 1),
+    ):
         cells = [
-            (kl, recjax.allot_bits([kl / 4] * 4, int(share * kl))) for kl in (range(2, 29, 2) if full else (4, 8, 16))
+            (kl, recjax.allot_bits([kl / 4] * 4, int(share * kl)))
+            for kl in (range(2, 29, 2) if full else (4, 8, 16))
         ]
         cells = [(kl, bits) for kl, bits in cells if expected_steps(kl, bits) <= MOST_STEPS]
         steps, errors, *_ = zip(*(measured(kl, bits) for kl, bits in cells), strict=True)

@@ -20,7 +20,7 @@ from flax import nnx
 import recjax
 from experiments.autoencoder import SIDE, Autoencoder, photo_patches
 from experiments.figures.points import Points
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 from recjax.samplers import read_indices, write_indices
 from recjax.samplers.base import Coder
 
@@ -45,7 +45,9 @@ def likelihood_bits(model: dict[str, Any], module: Autoencoder, latents, patches
     distance = patches - module.decode(latents)
     below = jnp.where(patches < -1 + half, -1e3, (distance - half) / scale)
     above = jnp.where(patches > 1 - half, 1e3, (distance + half) / scale)
-    log_mass = jax.nn.log_sigmoid(above) + jax.nn.log_sigmoid(-below) + jnp.log(-jnp.expm1(below - above))
+    log_mass = (
+        jax.nn.log_sigmoid(above) + jax.nn.log_sigmoid(-below) + jnp.log(-jnp.expm1(below - above))
+    )
     return -log_mass.sum(-1) / np.log(2)
 
 
@@ -55,7 +57,9 @@ def divergences(posterior: recjax.Normal):
     return flat(posterior.loc.ravel(), posterior.scale.ravel()).reshape(posterior.loc.shape)
 
 
-def train(patches: np.ndarray, latents: int, steps: int) -> Callable[[Any], tuple[recjax.Normal, Any]]:
+def train(
+    patches: np.ndarray, latents: int, steps: int
+) -> Callable[[Any], tuple[recjax.Normal, Any]]:
     """Learns an autoencoder; gives patches [n, 64] posteriors [n, latents] and a function latents -> bits of pixels."""
     module = Autoencoder(latents, nnx.Rngs(0))
     graph, network = nnx.split(module, nnx.Param)
@@ -66,7 +70,10 @@ def train(patches: np.ndarray, latents: int, steps: int) -> Callable[[Any], tupl
         own = nnx.merge(graph, model["network"])
         posterior = own.encode(patches)
         sample = posterior.loc + posterior.scale * jax.random.normal(key, posterior.loc.shape)
-        return jnp.mean(likelihood_bits(model, own, sample, patches) + divergences(posterior).sum(-1)) / PIXELS
+        return (
+            jnp.mean(likelihood_bits(model, own, sample, patches) + divergences(posterior).sum(-1))
+            / PIXELS
+        )
 
     @jax.jit
     def learn(model, keys):
@@ -107,7 +114,9 @@ def decode(coder: Coder, keys, index, proposal):
     return jax.vmap(coder.decode, (0, 0, None))(keys, index, proposal)
 
 
-def send(coder: Coder, posterior: recjax.Normal, kl: np.ndarray) -> tuple[list[dict[str, Any]], np.ndarray]:
+def send(
+    coder: Coder, posterior: recjax.Normal, kl: np.ndarray
+) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Writes, reads and decodes all latents: divergence and written bits a patch for every block, and the latents."""
     rows, received = [], np.zeros(kl.shape, np.float32)
     for number, latents in enumerate(blocks(coder, kl)):
@@ -121,7 +130,12 @@ def send(coder: Coder, posterior: recjax.Normal, kl: np.ndarray) -> tuple[list[d
         index = read_indices(coder, data, keys, rate_bits=rate)
         received[:, where] = decode(coder, keys, jnp.asarray(index), proposal)
         rows.append(
-            {"latents": latents, "kl": rate, "written": 8 * len(data) / len(kl), "steps": float(code.steps.mean())}
+            {
+                "latents": latents,
+                "kl": rate,
+                "written": 8 * len(data) / len(kl),
+                "steps": float(code.steps.mean()),
+            }
         )
     return rows, received
 
@@ -131,7 +145,9 @@ def measure(latents: int, steps: int) -> dict[str, Any]:
     patches, held_out = photo_patches()
     posterior, pixel_bits = train(patches, latents, steps)(held_out)
     kl = np.asarray(jax.jit(divergences)(posterior))
-    exact = posterior.loc + posterior.scale * jax.random.normal(jax.random.key(2), posterior.loc.shape)
+    exact = posterior.loc + posterior.scale * jax.random.normal(
+        jax.random.key(2), posterior.loc.shape
+    )
     coded = {}
     for name, coder in CODERS.items():
         rows, received = send(coder, posterior, kl)
@@ -139,13 +155,19 @@ def measure(latents: int, steps: int) -> dict[str, Any]:
         length = (written + float(pixel_bits(received).mean())) / PIXELS
         coded[name] = {"written": written, "length": length, "blocks": rows}
     kl_bits = float(kl.sum(1).mean())
-    return {"kl": kl_bits, "nelbo": (kl_bits + float(pixel_bits(exact).mean())) / PIXELS, "coded": coded}
+    return {
+        "kl": kl_bits,
+        "nelbo": (kl_bits + float(pixel_bits(exact).mean())) / PIXELS,
+        "coded": coded,
+    }
 
 
 def figure(full: bool, point: Points) -> Results:
     """Rates, code lengths and overhead against the number of latents, and overhead against divergence."""
     sizes, steps = ((2, 4, 8, 16, 32), 20_000) if full else ((4, 8, 16), 2000)
-    found = {size: point(f"{size} latents", lambda size=size: measure(size, steps)) for size in sizes}
+    found = {
+        size: point(f"{size} latents", lambda size=size: measure(size, steps)) for size in sizes
+    }
     panels = (
         _by_size("Rate", "rate (bits per patch)", found, "KL divergence", lambda own: own["kl"], _written),
         _by_size(
@@ -171,20 +193,28 @@ def _by_size(title, label, found, ideal, value, coded):
     """Of every coder, and what no exact coder can beat."""
     x = tuple(map(float, found))
     curves = [Curve(name, x, tuple(coded(own, name) for own in found.values())) for name in CODERS]
-    return Panel(title, _LATENTS, Axis(label), (Curve(ideal, x, tuple(map(value, found.values()))), *curves))
+    return Panel(
+        title, _LATENTS, Axis(label), (Curve(ideal, x, tuple(map(value, found.values()))), *curves)
+    )
 
 
 def _overhead_by_size(found):
     x = tuple(map(float, found))
     curves = [
-        Curve(name, x, tuple((_written(own, name) - own["kl"]) / size for size, own in found.items()))
+        Curve(
+            name, x, tuple((_written(own, name) - own["kl"]) / size for size, own in found.items())
+        )
         for name in CODERS
     ]
     sizes, nelbo, length = _GRC
     overhead = tuple((b - a) * 28 * 28 / n for n, a, b in zip(sizes, nelbo, length, strict=True))
     source = "Flamich, Markou and Hernandez-Lobato, NeurIPS 2023: (code length - negative ELBO) of 784 dimensions"
-    published = Curve("GRC, MNIST", tuple(map(float, sizes)), overhead, kind="published", source=source)
-    return Panel("Overhead", _LATENTS, Axis("written less KL (bits per latent)"), (*curves, published))
+    published = Curve(
+        "GRC, MNIST", tuple(map(float, sizes)), overhead, kind="published", source=source
+    )
+    return Panel(
+        "Overhead", _LATENTS, Axis("written less KL (bits per latent)"), (*curves, published)
+    )
 
 
 def _overhead_by_divergence(found):
@@ -192,7 +222,15 @@ def _overhead_by_divergence(found):
     curves = []
     for name, coder in CODERS.items():
         if not isinstance(coder, recjax.OrderedRandomCoder):
-            rows = sorted((row["kl"], row["written"]) for own in found.values() for row in own["coded"][name]["blocks"])
+            rows = sorted(
+                (row["kl"], row["written"])
+                for own in found.values()
+                for row in own["coded"][name]["blocks"]
+            )
             kl = tuple(bits for bits, _ in rows)
-            curves.append(Curve(name, kl, tuple(written - bits for bits, written in rows), joined=False))
-    return Panel("Overhead of a latent", Axis("KL (bits)"), Axis("written less KL (bits)"), tuple(curves))
+            curves.append(
+                Curve(name, kl, tuple(written - bits for bits, written in rows), joined=False)
+            )
+    return Panel(
+        "Overhead of a latent", Axis("KL (bits)"), Axis("written less KL (bits)"), tuple(curves)
+    )

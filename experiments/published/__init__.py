@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recjax.results import Curve, load_results
+from recjax.results.files import Curve, load_results
 
 _FOLDER = Path(__file__).parent
 
@@ -24,5 +24,7 @@ def load_panel(figure: str, title: str) -> dict[str, Curve]:
     >>> load_panel("greedy_rejection_coding", "Steps at D_KL = 3 bits")["GRCS"].y[0]
     3.613
     """
-    (panel,) = (panel for panel in load_results(_FOLDER / f"{figure}.json").panels if panel.title == title)
+    (panel,) = (
+        panel for panel in load_results(_FOLDER / f"{figure}.json").panels if panel.title == title
+    )
     return {curve.label: curve for curve in panel.curves}

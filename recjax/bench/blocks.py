@@ -14,15 +14,17 @@ import numpy as np
 
 from recjax.bench.report import check_arguments, write_report
 from recjax.bench.timing import Contestant, core_count, interleaved, timed
-from recjax.results import Axis, Curve, Panel, Results
-from recjax.samplers.block_coder import BlockCoder
+from recjax.blocks.ordered_random import BlockCoder
+from recjax.results.files import Axis, Curve, Panel, Results
 
 BUDGET, WIDTH, BLOCKS = 16, 25, 1024
 CANDIDATES, COLUMNS = 2**BUDGET, 2 * WIDTH + 1
 _FLOP = 2 * CANDIDATES * COLUMNS  # of one block's product
 
 
-def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> Results:
+def main(
+    json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False
+) -> Results:
     """Measures, prints a table and returns the results.
 
     Args:
@@ -37,7 +39,9 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
     cores = core_count()
     problem = _problem()
     coder, compile_seconds = _recjax(*problem)
-    shared = {f"NumPy, shared table, {name}": run for name, run in _numpy_shared(*problem, cores).items()}
+    shared = {
+        f"NumPy, shared table, {name}": run for name, run in _numpy_shared(*problem, cores).items()
+    }
     pace = {name: min(timed(run) for _ in range(2)) / work for name, (run, work) in shared.items()}
     best = sorted(pace, key=pace.__getitem__)[:2]
     blocks = {
@@ -67,7 +71,9 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
         / rows[0]["microseconds_a_block"],
     }
     axes = Axis("time (microseconds a block)", "log"), Axis("speed (GFLOP/s)", "log")
-    curves = [Curve(row["contestant"], (row["microseconds_a_block"],), (row["gflops"],)) for row in rows]
+    curves = [
+        Curve(row["contestant"], (row["microseconds_a_block"],), (row["gflops"],)) for row in rows
+    ]
     panels = (Panel("coding of blocks", *axes, tuple(curves)),)
     report = Results("bench blocks", description, "recjax bench blocks", panels, details)
     _print(report, fastest)
@@ -78,7 +84,9 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
 def _print(report: Results, fastest: str) -> None:
     results = report.details
     print(report.description)
-    print(f"\n{'':<52}{'us/block':>10}{'GFLOP/s':>9}{'of fastest':>11}{'of square':>10}{'ratio':>8}")
+    print(
+        f"\n{'':<52}{'us/block':>10}{'GFLOP/s':>9}{'of fastest':>11}{'of square':>10}{'ratio':>8}"
+    )
     first = results["blocks"][0]["microseconds_a_block"]
     for row in results["blocks"]:
         print(
@@ -100,7 +108,9 @@ def _problem():
     mu = 0.68 * rng.standard_normal((BLOCKS, WIDTH), np.float32)
     sigma = (0.5 + 0.5 * rng.random((BLOCKS, WIDTH))).astype(np.float32)
     z = rng.standard_normal((CANDIDATES, WIDTH), np.float32)
-    noise = -np.log(np.cumsum(rng.standard_exponential(CANDIDATES) * CANDIDATES / np.arange(CANDIDATES, 0, -1)))
+    noise = -np.log(
+        np.cumsum(rng.standard_exponential(CANDIDATES) * CANDIDATES / np.arange(CANDIDATES, 0, -1))
+    )
     return mu, sigma, np.concatenate([z * z, z, noise.astype(np.float32)[:, None]], axis=1)
 
 
@@ -148,11 +158,18 @@ def _numpy_shared(mu, sigma, features, cores: int) -> dict[str, Contestant]:
         pool = concurrent.futures.ThreadPoolExecutor(threads)
         return lambda: list(pool.map(search, parts, outs)), batch
 
-    shapes = [(32, CANDIDATES), (96, CANDIDATES), (96, 2048), (256, 512), (256, 1024), (256, 2048), (512, 1024)]
+    shapes = [
+        (32, CANDIDATES),
+        (96, CANDIDATES),
+        (96, 2048),
+        (256, 512),
+        (256, 1024),
+        (256, 2048),
+        (512, 1024),
+    ]
     return {
-        f"{batch} blocks x {tile} candidates" + (f", {threads} threads" if threads > 1 else ""): contestant(
-            batch, tile, threads
-        )
+        f"{batch} blocks x {tile} candidates"
+        + (f", {threads} threads" if threads > 1 else ""): contestant(batch, tile, threads)
         for batch, tile in shapes
         for threads in sorted({1, cores})
     }
@@ -165,8 +182,12 @@ def _numpy_fresh(mu, sigma, _) -> Contestant:
 
     def run():
         z = rng.standard_normal((CANDIDATES, WIDTH), np.float32)
-        gaps = rng.standard_exponential(CANDIDATES, np.float32) * (CANDIDATES / np.arange(CANDIDATES, 0, -1))
-        score = (z * z) @ coefficients[:WIDTH] + z @ coefficients[WIDTH:-1] - np.log(np.cumsum(gaps))
+        gaps = rng.standard_exponential(CANDIDATES, np.float32) * (
+            CANDIDATES / np.arange(CANDIDATES, 0, -1)
+        )
+        score = (
+            (z * z) @ coefficients[:WIDTH] + z @ coefficients[WIDTH:-1] - np.log(np.cumsum(gaps))
+        )
         return score.argmax()
 
     return run, 1
@@ -180,7 +201,10 @@ def _products() -> dict[str, Contestant]:
     shapes = [(size,) * 3 for size in (512, 1024, 2048)]
     shapes += [(2048, COLUMNS, 1024), (4096, COLUMNS, 512), (8192, COLUMNS, 128)]
     for rows, inner, columns in shapes:
-        a, b = rng.standard_normal((rows, inner), np.float32), rng.standard_normal((inner, columns), np.float32)
+        a, b = (
+            rng.standard_normal((rows, inner), np.float32),
+            rng.standard_normal((inner, columns), np.float32),
+        )
         x, y, repeats = jnp.asarray(a), jnp.asarray(b), max(1, 2**28 // (rows * inner * columns))
         work, name = 2.0 * rows * inner * columns * repeats, f"{rows} x {inner} x {columns}"
         out = np.empty((rows, columns), np.float32)
@@ -188,5 +212,8 @@ def _products() -> dict[str, Contestant]:
             lambda x=x, y=y, n=repeats: [multiply(x, y).block_until_ready() for _ in range(n)],
             work,
         )
-        found[f"NumPy {name}"] = (lambda a=a, b=b, o=out, n=repeats: [np.matmul(a, b, out=o) for _ in range(n)], work)
+        found[f"NumPy {name}"] = (
+            lambda a=a, b=b, o=out, n=repeats: [np.matmul(a, b, out=o) for _ in range(n)],
+            work,
+        )
     return found

@@ -48,7 +48,8 @@ def _kernels() -> dict[str, Any]:
         return run
 
     return {
-        name: over_samples(one) for name, one in scalar_loops.loops(jit, _stretch_table(jit), jit(_quantile)).items()
+        name: over_samples(one)
+        for name, one in scalar_loops.loops(jit, _stretch_table(jit), jit(_quantile)).items()
     }
 
 
@@ -73,7 +74,9 @@ def _stretch_table(jit: Callable[[Any], Any]) -> Callable[[float, float], scalar
             survival = mass((low - m) / s, (high - m) / s) - h * mass(low, high)
             area = 2 * gap / (1 + gap) / survival * h  # slope times g
             log_area = math.log(area)
-            total = total + (area - before) * step / (log_area - log_before) if i else math.exp(log_g)
+            total = (
+                total + (area - before) * step / (log_area - log_before) if i else math.exp(log_g)
+            )
             before, log_before = area, log_area
             log_sigma[i] = math.log(total)
         return first, step, log_sigma

@@ -39,7 +39,9 @@ def stretch_table(m: float, s: float) -> Table:
 
 
 def _tail(z):
-    return 0.5 * np.array(list(map(math.erfc, (z.ravel() * math.sqrt(0.5)).tolist()))).reshape(z.shape)
+    return 0.5 * np.array(list(map(math.erfc, (z.ravel() * math.sqrt(0.5)).tolist()))).reshape(
+        z.shape
+    )
 
 
 def _chunk(top):

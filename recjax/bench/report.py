@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from recjax.atomic import check_output
-from recjax.results import Results, save_results
+from recjax.results.files import Results, save_results
 
 
 def check_arguments(json_path: str | Path | None, seconds: float, force: bool) -> None:

@@ -14,7 +14,7 @@ import recjax
 from recjax.bench import numba_loops, numpy_loops
 from recjax.bench.report import check_arguments, write_report
 from recjax.bench.timing import Contestant, core_count, interleaved, timed
-from recjax.results import Axis, Curve, Panel, Results
+from recjax.results.files import Axis, Curve, Panel, Results
 
 CODERS = (
     ("RejectionSampler", {}, "rejection", 8),
@@ -36,7 +36,9 @@ LARGEST = 1 << 17
 """The most samples a run."""
 
 
-def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False) -> Results:
+def main(
+    json_path: str | Path | None = None, seconds: float = 30.0, force: bool = False
+) -> Results:
     """Measures, prints a table and returns the results.
 
     Args:
@@ -53,14 +55,21 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
     if numba_loops.available():
         rivals["numba"] = numba_loops.loops(cores)
     cells = [(coder, bits) for coder in CODERS for bits in BITS if bits <= coder[3]]
-    description = f"N(0, 1), {cores} core{'s' * (cores > 1)}, {jax.default_backend()}, jax {jax.__version__}"
-    print(f"{description}\n\n{'coder':<34}{'KL':>4}{'samples/s':>12}{'steps':>8}{'compile s':>10}", end="")
+    description = (
+        f"N(0, 1), {cores} core{'s' * (cores > 1)}, {jax.default_backend()}, jax {jax.__version__}"
+    )
+    print(
+        f"{description}\n\n{'coder':<34}{'KL':>4}{'samples/s':>12}{'steps':>8}{'compile s':>10}",
+        end="",
+    )
     print(f"{'NumPy/s':>11}{'numba/s':>11}{'x NumPy':>9}{'x numba':>9}")
     rows = []
     for coder, bits in cells:
         rows.append(_measure(coder, bits, rivals, seconds / len(cells)))
         _print(rows[-1])
-    print(f"\nglobal coders need 2^D_inf steps: above {min(c[3] for c in CODERS)} bits they are left out")
+    print(
+        f"\nglobal coders need 2^D_inf steps: above {min(c[3] for c in CODERS)} bits they are left out"
+    )
     report = to_results(rows, description)
     write_report(report, json_path, force)
     return report
@@ -69,14 +78,25 @@ def main(json_path: str | Path | None = None, seconds: float = 30.0, force: bool
 def to_results(rows: list[dict[str, Any]], description: str) -> Results:
     """A panel for recjax and for each rival, a curve for each coder."""
     panels = []
-    for rival, title in (("recjax", "recjax"), ("numpy", "loops in NumPy"), ("numba", "loops compiled by Numba")):
+    for rival, title in (
+        ("recjax", "recjax"),
+        ("numpy", "loops in NumPy"),
+        ("numba", "loops compiled by Numba"),
+    ):
         points: dict[str, list[tuple[float, float]]] = {}
         for row in rows:
             if rival in row:
                 points.setdefault(row["coder"], []).append((row["bits"], row[rival]))
-        curves = [Curve(coder, tuple(kl for kl, _ in own), tuple(y for _, y in own)) for coder, own in points.items()]
-        panels.append(Panel(title, Axis("KL (bits)", "log2"), Axis("samples a second", "log"), tuple(curves)))
-    return Results("bench samplers", description, "recjax bench samplers", tuple(panels), {"coders": rows})
+        curves = [
+            Curve(coder, tuple(kl for kl, _ in own), tuple(y for _, y in own))
+            for coder, own in points.items()
+        ]
+        panels.append(
+            Panel(title, Axis("KL (bits)", "log2"), Axis("samples a second", "log"), tuple(curves))
+        )
+    return Results(
+        "bench samplers", description, "recjax bench samplers", tuple(panels), {"coders": rows}
+    )
 
 
 def _print(row: dict[str, Any]) -> None:
@@ -97,7 +117,14 @@ def _measure(coder, bits, rivals, seconds) -> dict[str, Any]:
     times = interleaved(contestants, seconds, runs=2)
     label = name + "".join(f", {key}={value}" for key, value in arguments.items())
     rates = {rival: work / times[rival] for rival, (_, work) in contestants.items()}
-    return {"coder": label, "bits": bits, "steps": steps, "batch": size, "compile_seconds": compiling, **rates}
+    return {
+        "coder": label,
+        "bits": bits,
+        "steps": steps,
+        "batch": size,
+        "compile_seconds": compiling,
+        **rates,
+    }
 
 
 def targets(size: int, bits: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,11 @@ def timed(run: Callable[[], Any]) -> float:
 
 
 def interleaved(
-    contestants: Mapping[str, Contestant], seconds: float, *, runs: int = RUNS_A_TURN, turns: int = 3
+    contestants: Mapping[str, Contestant],
+    seconds: float,
+    *,
+    runs: int = RUNS_A_TURN,
+    turns: int = 3,
 ) -> dict[str, float]:
     """Median over turns of the seconds of each, all in turn until the time is over, at least ``turns`` times."""
     for run, _ in contestants.values():

@@ -94,7 +94,11 @@ def decode_delta(data: bytes, count: int) -> Int[np.ndarray, " n"]:
 def _checked(n):
     n = np.asarray(n)
     # before the cast, which would wrap large uint64 around
-    if not np.issubdtype(n.dtype, np.integer) or np.any(n < 1) or np.any(n > np.iinfo(np.int64).max):
+    if (
+        not np.issubdtype(n.dtype, np.integer)
+        or np.any(n < 1)
+        or np.any(n > np.iinfo(np.int64).max)
+    ):
         raise ValueError("n must hold integers in 1..2^63 - 1")
     return n.astype(np.int64)
 
@@ -113,7 +117,9 @@ def _write(values, widths):
 
 
 def _read(data, count, read_one):
-    if count > 8 * len(data):  # a codeword has at least one bit: nothing is allocated for a false count
+    if count > 8 * len(
+        data
+    ):  # a codeword has at least one bit: nothing is allocated for a false count
         raise FormatError("the Elias code is cut off")
     text = (np.unpackbits(np.frombuffer(data, np.uint8)) + ord("0")).tobytes()
     values, position = np.empty(count, np.int64), 0
@@ -127,7 +133,9 @@ def _read(data, count, read_one):
 def _read_gamma(text, start):
     one = text.find(b"1", start, start + _MAX_DIGITS)
     if one < 0:
-        raise FormatError(f"the Elias code is cut off or holds a number of more than {_MAX_DIGITS} binary digits")
+        raise FormatError(
+            f"the Elias code is cut off or holds a number of more than {_MAX_DIGITS} binary digits"
+        )
     return _read_binary(text, one, 2 * one - start + 1)
 
 

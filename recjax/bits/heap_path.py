@@ -21,7 +21,10 @@ MAX_DEPTH = 2**LOG2_DEPTHS
 
 
 def encode_paths(
-    depths: Int[np.ndarray, " n"], branches: Bool[np.ndarray, "n L"], left_frequencies: Int[np.ndarray, "n L"], a: int
+    depths: Int[np.ndarray, " n"],
+    branches: Bool[np.ndarray, "n L"],
+    left_frequencies: Int[np.ndarray, "n L"],
+    a: int,
 ) -> bytes:
     """Range-codes paths; they cost `path_lengths` and less than 8 bits more in all.
 
@@ -47,7 +50,11 @@ def encode_paths(
     for level in range(branches.shape[1]):
         goes_on = depths - 1 > level
         if goes_on.any():
-            encoder.encode(branches[goes_on, level].astype(np.int32), stream.PAIRS, _weights(left[goes_on, level]))
+            encoder.encode(
+                branches[goes_on, level].astype(np.int32),
+                stream.PAIRS,
+                _weights(left[goes_on, level]),
+            )
     return stream.shortest(encoder)
 
 
@@ -81,17 +88,24 @@ def decode_paths(
     for level in range(levels):
         frequencies = np.asarray(next_frequencies(level, branches[:, :level]))
         if frequencies.shape != (n,) or not np.issubdtype(frequencies.dtype, np.integer):
-            raise ValueError(f"next_frequencies must give {n} integers, got {frequencies.dtype}{frequencies.shape}")
+            raise ValueError(
+                f"next_frequencies must give {n} integers, got {frequencies.dtype}{frequencies.shape}"
+            )
         goes_on = depths - 1 > level
         left[:, level] = _possible(frequencies)
-        branches[goes_on, level] = _take(decoder.decode, stream.PAIRS, _weights(left[goes_on, level]))
+        branches[goes_on, level] = _take(
+            decoder.decode, stream.PAIRS, _weights(left[goes_on, level])
+        )
     if encode_paths(depths, branches, left, a) != data:
         raise FormatError("the path stream is damaged or has bytes left over")
     return depths, branches
 
 
 def path_lengths(
-    depths: Int[np.ndarray, " n"], branches: Bool[np.ndarray, "n L"], left_frequencies: Int[np.ndarray, "n L"], a: int
+    depths: Int[np.ndarray, " n"],
+    branches: Bool[np.ndarray, "n L"],
+    left_frequencies: Int[np.ndarray, "n L"],
+    a: int,
 ) -> Float[np.ndarray, " n"]:
     """Bits that each path costs in the stream of `encode_paths`, which has the same arguments and errors.
 
@@ -106,7 +120,12 @@ def path_lengths(
 
 def _checked(depths, branches, left_frequencies):
     depths, branches, left = np.asarray(depths), np.asarray(branches), np.asarray(left_frequencies)
-    if depths.ndim != 1 or branches.ndim != 2 or len(branches) != len(depths) or left.shape != branches.shape:
+    if (
+        depths.ndim != 1
+        or branches.ndim != 2
+        or len(branches) != len(depths)
+        or left.shape != branches.shape
+    ):
         raise ValueError(
             f"depths, branches and left_frequencies must have the shapes n, (n, L) and (n, L), "
             f"got {depths.shape}, {branches.shape} and {left.shape}"
@@ -114,7 +133,9 @@ def _checked(depths, branches, left_frequencies):
     if branches.dtype != bool:
         raise ValueError(f"branches must be booleans, got {branches.dtype}")
     if not (np.issubdtype(depths.dtype, np.integer) and np.issubdtype(left.dtype, np.integer)):
-        raise ValueError(f"depths and left_frequencies must be integers, got {depths.dtype} and {left.dtype}")
+        raise ValueError(
+            f"depths and left_frequencies must be integers, got {depths.dtype} and {left.dtype}"
+        )
     deepest = min(MAX_DEPTH, branches.shape[1] + 1)
     if np.any((depths < 1) | (depths > deepest)):
         raise ValueError(f"depths must be in 1..{deepest}")
@@ -133,5 +154,7 @@ def _weights(left):
 def _take(decode, *arguments):
     try:
         return decode(*arguments)
-    except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
+    except (
+        AssertionError
+    ) as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the path stream is damaged") from error

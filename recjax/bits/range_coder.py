@@ -12,7 +12,14 @@ import numpy as np
 from jaxtyping import Int
 
 from recjax.bits import stream
-from recjax.bits.zipf import MAX_LOG2_SIZE, PRECISION, bin_edges, bin_frequencies, check_indices, zeta_exponent
+from recjax.bits.zipf import (
+    MAX_LOG2_SIZE,
+    PRECISION,
+    bin_edges,
+    bin_frequencies,
+    check_indices,
+    zeta_exponent,
+)
 from recjax.errors import FormatError
 
 _LOW_BITS = 16
@@ -20,7 +27,9 @@ _UNIFORM = stream.model.Uniform()
 _LOW_PART = stream.model.Uniform(2**_LOW_BITS)
 
 
-def encode_indices(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> bytes:
+def encode_indices(
+    indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int
+) -> bytes:
     """Range-codes ``indices``; they cost `recjax.bits.zipf.codelength_bits` and less than 8 bits more in all.
 
     Args:
@@ -56,7 +65,9 @@ def decode_indices(data: bytes, log2_sizes: Int[np.ndarray, " n"], a: int) -> In
     """
     try:
         indices = take_indices(stream.reader(data), log2_sizes, a)
-    except AssertionError as error:  # what the decoder raises for a point outside every symbol's interval
+    except (
+        AssertionError
+    ) as error:  # what the decoder raises for a point outside every symbol's interval
         raise FormatError("the index stream is damaged") from error
     if encode_indices(indices, log2_sizes, a) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
@@ -94,7 +105,9 @@ def decode_zeta(data: bytes, n: int, rate_bits: float) -> Int[np.ndarray, " n"]:
     return decode_indices(data, np.full(n, MAX_LOG2_SIZE), zeta_exponent(rate_bits))
 
 
-def put_indices(encoder, indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int) -> None:
+def put_indices(
+    encoder, indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int
+) -> None:
     """Encodes what `encode_indices` does, as a part of a longer stream; same arguments and errors.
 
     >>> encoder = stream.queue.RangeEncoder()
@@ -117,7 +130,11 @@ def put_indices(encoder, indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndar
     radices = _radices(counts, split)
     wide = radices > 1
     if wide.any():
-        encoder.encode(np.where(split, places >> _LOW_BITS, places)[wide].astype(np.int32), _UNIFORM, radices[wide])
+        encoder.encode(
+            np.where(split, places >> _LOW_BITS, places)[wide].astype(np.int32),
+            _UNIFORM,
+            radices[wide],
+        )
     if split.any():
         encoder.encode((places[split] % 2**_LOW_BITS).astype(np.int32), _LOW_PART)
 
@@ -157,4 +174,6 @@ def _radices(counts, split):
 
 
 def _bin_model(log2_size, a):
-    return stream.model.Categorical(stream.weights(np.array(bin_frequencies(log2_size, a))), perfect=False)
+    return stream.model.Categorical(
+        stream.weights(np.array(bin_frequencies(log2_size, a))), perfect=False
+    )

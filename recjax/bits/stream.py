@@ -55,7 +55,9 @@ def shortest(encoder) -> bytes:
         return b""
     # The interval [low, low + width) in units of the last bit of `words + 2` words. The sealed words are its lower
     # end plus less than 2^32, which settles the carries that were still pending.
-    sealed_value = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << 32 * (words + 2 - sealed.size)
+    sealed_value = int.from_bytes(sealed.astype(">u4").tobytes(), "big") << 32 * (
+        words + 2 - sealed.size
+    )
     low = sealed_value - ((sealed_value - lower) % 2**64)
     total = 4 * (words + 2)
     for length in range(max(0, total - 9), total + 1):

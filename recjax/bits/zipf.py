@@ -32,7 +32,9 @@ _LEAST_ZETA, _LAST_ZETA = 65, 128  # exponents of the zeta code: those above 1 a
 
 # 64 (1 + 1 / (rate + 1)) is at least a - 1/2 up to the rate 64 / (a - 64.5) - 1, here for a = 128, 127, ..., 66. Rates
 # are compared with this table, in float32, and not divided, because compiled code may round a quotient in another way.
-RATE_BOUNDS = tuple(float(np.float32(64 / (a - 64.5) - 1)) for a in range(_LAST_ZETA, _LEAST_ZETA, -1))
+RATE_BOUNDS = tuple(
+    float(np.float32(64 / (a - 64.5) - 1)) for a in range(_LAST_ZETA, _LEAST_ZETA, -1)
+)
 """``RATE_BOUNDS[i]`` is the largest rate, in bits, whose zeta code has the exponent ``(128 - i) / 64``."""
 
 
@@ -127,7 +129,9 @@ def bin_bits(log2_size: int, a: int) -> Float[np.ndarray, " bins"]:
     >>> bin_bits(1, 64).round(3).tolist()  # ranks 1 and 2 with probabilities 2/3 and 1/3
     [0.585, 1.585]
     """
-    return PRECISION - np.log2(bin_frequencies(log2_size, a)) + np.log2(np.diff(bin_edges(log2_size)))
+    return (
+        PRECISION - np.log2(bin_frequencies(log2_size, a)) + np.log2(np.diff(bin_edges(log2_size)))
+    )
 
 
 def zeta_exponent(rate_bits: float) -> int:
@@ -150,7 +154,9 @@ def zeta_exponent(rate_bits: float) -> int:
     """
     if not 0 <= rate_bits < math.inf:
         raise ValueError(f"rate_bits must be one non-negative number, got {rate_bits!r}")
-    return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, float(np.float32(min(rate_bits, RATE_BOUNDS[-1] + 1))))
+    return _LAST_ZETA - bisect.bisect_left(
+        RATE_BOUNDS, float(np.float32(min(rate_bits, RATE_BOUNDS[-1] + 1)))
+    )
 
 
 def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"]) -> int:
@@ -179,10 +185,16 @@ def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " 
 
 def check_indices(indices: Int[np.ndarray, "..."], log2_sizes: Int[np.ndarray, "..."]) -> None:
     """Raises ValueError unless every size is in 1 .. 31 and every index in ``0 .. 2**log2_size - 1``."""
-    if not (np.issubdtype(indices.dtype, np.integer) and np.issubdtype(log2_sizes.dtype, np.integer)):
-        raise ValueError(f"indices and log2_sizes must be integers, got {indices.dtype} and {log2_sizes.dtype}")
+    if not (
+        np.issubdtype(indices.dtype, np.integer) and np.issubdtype(log2_sizes.dtype, np.integer)
+    ):
+        raise ValueError(
+            f"indices and log2_sizes must be integers, got {indices.dtype} and {log2_sizes.dtype}"
+        )
     if indices.shape != log2_sizes.shape:
-        raise ValueError(f"indices and log2_sizes differ in shape: {indices.shape} and {log2_sizes.shape}")
+        raise ValueError(
+            f"indices and log2_sizes differ in shape: {indices.shape} and {log2_sizes.shape}"
+        )
     if np.any((log2_sizes < 1) | (log2_sizes > MAX_LOG2_SIZE)):
         raise ValueError(f"log2_sizes must be in 1..{MAX_LOG2_SIZE}")
     if np.any((indices < 0) | (indices >> log2_sizes != 0)):

@@ -44,5 +44,7 @@ def compress_batch(
 ) -> list[bytes]:
     """:func:`compress` for many signals at once, which fills a device (unless there is a size to be met)."""
     if bpp is not None:
-        return [encode_at_rate(signal, bpp, prior, effort=effort, key=key).blob for signal in signals]
+        return [
+            encode_at_rate(signal, bpp, prior, effort=effort, key=key).blob for signal in signals
+        ]
     return [result.blob for result in encode_batch(signals, prior, effort=effort, key=key)]

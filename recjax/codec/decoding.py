@@ -7,19 +7,21 @@ from collections.abc import Iterable, Sequence
 import jax
 
 from recjax import randomness
-from recjax.bits.container import parse, verify
-from recjax.codec.inr_decoding import block_coder, decode_inr
+from recjax.codec.container import parse, verify
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import embedded_with
-from recjax.codec.transform_decoding import decode_transform
-from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.siren.decode import block_coder, decode_inr
+from recjax.codec.transform.decode import decode_transform
+from recjax.codec.transform.prior import TransformPrior
 from recjax.errors import FormatError
 from recjax.modalities import Signal
-from recjax.modalities.image import MAX_SIDE
+from recjax.modalities.image.pixels import MAX_SIDE
 from recjax.samplers.base import check_range
 
 
-def decompress(blob: bytes, *, priors: Iterable[Prior] = (), max_pixels: int = MAX_SIDE**2) -> Signal:
+def decompress(
+    blob: bytes, *, priors: Iterable[Prior] = (), max_pixels: int = MAX_SIDE**2
+) -> Signal:
     """The signal in a ``.rec`` file.
 
     Args:
@@ -71,12 +73,18 @@ def _open(blob, priors, embedded, max_pixels):
     prefix = header.digest_prefix
     matching = [*(prior for prior in priors if prior.digest.startswith(prefix)), *embedded(prefix)]
     if not matching:
-        raise FormatError(f"the prior {prefix.hex()}... of this file is not known: it is neither embedded nor given")
+        raise FormatError(
+            f"the prior {prefix.hex()}... of this file is not known: it is neither embedded nor given"
+        )
     if header.scheme != randomness.SCHEME:
-        raise FormatError(f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})")
+        raise FormatError(
+            f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})"
+        )
     prior, payload = _verified(blob, matching)
     if header.modality.name.lower() != prior.modality:
-        raise FormatError(f"a prior for {prior.modality} cannot decode {header.modality.name.lower()}")
+        raise FormatError(
+            f"a prior for {prior.modality} cannot decode {header.modality.name.lower()}"
+        )
     if max(header.shape or (1,)) > MAX_SIDE:
         raise FormatError(f"shape {header.shape} is larger than {MAX_SIDE} x {MAX_SIDE}")
     if math.prod(header.shape or prior.patch_shape[:2]) > max_pixels:

@@ -8,17 +8,17 @@ import jax
 import numpy as np
 
 from recjax import randomness
-from recjax.bits.container import Header, Modality, header_bits, pack
 from recjax.codec.coded import Coded
+from recjax.codec.container import Header, Modality, header_bits, pack
 from recjax.codec.effort import Effort, effort_of
-from recjax.codec.inr_encoding import encode_inr
-from recjax.codec.inr_prior import InrPrior
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import load_prior
-from recjax.codec.transform_encoding import encode_transform
-from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.siren.encode import encode_inr
+from recjax.codec.siren.prior import InrPrior
+from recjax.codec.transform.encode import encode_transform
+from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities import Signal
-from recjax.modalities.image import MAX_SIDE, psnr
+from recjax.modalities.image.pixels import MAX_SIDE, psnr
 
 AnyPrior = Prior | str | os.PathLike[str]
 """A prior, or its name or path."""
@@ -73,20 +73,29 @@ def encode_batch(
     prior = as_prior("photo-high" if prior is None else prior)
     for signal in signals:
         check_signal(signal)
-    effort = effort if isinstance(effort, Effort) else effort_of(effort, transform=isinstance(prior, TransformPrior))
+    effort = (
+        effort
+        if isinstance(effort, Effort)
+        else effort_of(effort, transform=isinstance(prior, TransformPrior))
+    )
     if extra_bits is not None:
         effort = dataclasses.replace(effort, extra_bits=extra_bits)
     if not 0.01 <= price <= 100:
         raise ValueError(f"price must be 0.01 to 100, got {price}")
     if price != 1 and isinstance(prior, InrPrior):
-        raise ValueError("the rate of an implicit neural representation is that of its prior: price must be 1")
+        raise ValueError(
+            "the rate of an implicit neural representation is that of its prior: price must be 1"
+        )
     key = jax.random.key(0, impl="threefry2x32") if key is None else key
     with jax.enable_x64(False):  # the same files whatever the program computes with
         if isinstance(prior, TransformPrior):
             coded = encode_transform(signals, prior, effort, key, progress, price)
         else:
             coded = encode_inr(signals, prior, effort, key, progress)
-    return [_pack(signal, own, prior, effort.extra_bits) for signal, own in zip(signals, coded, strict=True)]
+    return [
+        _pack(signal, own, prior, effort.extra_bits)
+        for signal, own in zip(signals, coded, strict=True)
+    ]
 
 
 def as_prior(prior: AnyPrior) -> InrPrior | TransformPrior:
@@ -100,16 +109,24 @@ def as_prior(prior: AnyPrior) -> InrPrior | TransformPrior:
 def check_signal(signal: Signal) -> None:
     """Raises a ValueError unless this is an image that can be coded."""
     if not isinstance(signal, Signal):
-        raise ValueError(f"a signal must be a recjax.Signal (recjax.load reads one), got {type(signal).__name__}")
+        raise ValueError(
+            f"a signal must be a recjax.Signal (recjax.load reads one), got {type(signal).__name__}"
+        )
     values = signal.values
     if signal.modality != "image":
         raise ValueError(f"only images can be coded, not {signal.modality}")
     if not isinstance(values, np.ndarray):
-        raise ValueError(f"the values of an image must be a NumPy array, got {type(values).__name__}")
+        raise ValueError(
+            f"the values of an image must be a NumPy array, got {type(values).__name__}"
+        )
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
-        raise ValueError(f"the values of an image must be uint8[H, W, 3], got {values.dtype}{list(values.shape)}")
+        raise ValueError(
+            f"the values of an image must be uint8[H, W, 3], got {values.dtype}{list(values.shape)}"
+        )
     if not (min(values.shape) >= 1 and max(values.shape) <= MAX_SIDE):
-        raise ValueError(f"an image must have sides of 1 to {MAX_SIDE}, got {values.shape[0]} x {values.shape[1]}")
+        raise ValueError(
+            f"an image must have sides of 1 to {MAX_SIDE}, got {values.shape[0]} x {values.shape[1]}"
+        )
 
 
 def _pack(signal: Signal, coded: Coded, prior: Prior, extra_bits: int) -> Encoded:

@@ -1,8 +1,8 @@
 """Priors: everything that encoder and decoder share, in one file without pickle.
 
 A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``. Its name in
-``.rec`` files is the SHA-256 of its bytes. What is in it depends on the network: :mod:`recjax.codec.inr_prior`,
-:mod:`recjax.codec.transform_prior`.
+``.rec`` files is the SHA-256 of its bytes. What is in it depends on the network: :mod:`recjax.codec.siren.prior`,
+:mod:`recjax.codec.transform.prior`.
 """
 
 import abc
@@ -11,16 +11,28 @@ import json
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import nnx
+from jaxtyping import Array, UInt32
 
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
+
+
+class Network(NamedTuple):
+    """A network split by ``nnx.split``."""
+
+    graph: nnx.GraphDef
+    params: Any
+
+    def module(self) -> Any:
+        """The network put together again."""
+        return nnx.merge(self.graph, self.params)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,8 +66,18 @@ class Prior(abc.ABC):
         """Facts for people."""
 
 
+def stream_key(prior: Prior) -> UInt32[Array, "2"]:
+    """Key of the random numbers that all files of a prior share: the first 64 bits of its digest."""
+    return jnp.asarray(np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32))
+
+
 def write_prior(
-    path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, np.ndarray], *, params: Any, force: bool
+    path: str | os.PathLike[str],
+    header: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    *,
+    params: Any,
+    force: bool,
 ) -> None:
     """Writes a prior file atomically.
 
@@ -69,9 +91,13 @@ def write_prior(
     """
     from recjax.atomic import write_atomic
 
-    network = {name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)}
+    network = {
+        name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)
+    }
     text = json.dumps(header | {"format": FORMAT, "modality": "image"}, sort_keys=True)
-    write_atomic(path, safetensors.numpy.save(network | tensors, metadata={"recjax": text}), force=force)
+    write_atomic(
+        path, safetensors.numpy.save(network | tensors, metadata={"recjax": text}), force=force
+    )
 
 
 def embedded_priors() -> dict[str, Path]:
@@ -92,13 +118,17 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
     names = [name for name, _ in _named_leaves(like)]
     for name, leaf in _named_leaves(like):
         check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
-    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(tensors[name], jnp.float32) for name in names])
+    return jax.tree.unflatten(
+        jax.tree.structure(like), [jnp.asarray(tensors[name], jnp.float32) for name in names]
+    )
 
 
 def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
     """Raises a ValueError unless the tensor is as it should be, and finite."""
     if tensor.dtype != dtype or tensor.shape != tuple(shape) or tensor.ndim != len(shape):
-        raise ValueError(f"{name} must be {np.dtype(dtype)}{list(shape)}, got {tensor.dtype}{list(tensor.shape)}")
+        raise ValueError(
+            f"{name} must be {np.dtype(dtype)}{list(shape)}, got {tensor.dtype}{list(tensor.shape)}"
+        )
     if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
         raise ValueError(f"{name} is not finite")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import safetensors
 import safetensors.numpy
 
-from recjax.codec.inr_prior import parse_inr
 from recjax.codec.prior import FORMAT, Prior, embedded_priors
-from recjax.codec.transform_prior import parse_transform
+from recjax.codec.siren.prior import parse_inr
+from recjax.codec.transform.prior import parse_transform
 
 MAX_BYTES = 1 << 28
 
@@ -36,11 +36,22 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
     except OSError as error:
         names = ", ".join(embedded) or "none"
         reason = error.strerror or error
-        raise ValueError(f"prior {name_or_path} cannot be read: {reason} (embedded priors: {names})") from None
+        raise ValueError(
+            f"prior {name_or_path} cannot be read: {reason} (embedded priors: {names})"
+        ) from None
     try:
         return _parse(blob, path.stem)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"prior {name_or_path} is damaged or not a recjax prior: {error}") from None
+    except (
+        safetensors.SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise ValueError(
+            f"prior {name_or_path} is damaged or not a recjax prior: {error}"
+        ) from None
 
 
 def embedded_with(digest_prefix: bytes) -> list[Prior]:
@@ -58,7 +69,9 @@ def _digest(path: Path) -> bytes:
 def _parse(blob: bytes, name: str) -> Prior:
     header = _header(blob)
     if header["format"] not in range(1, FORMAT + 1):
-        raise ValueError(f"format {header['format']} is not known (this release reads 1 to {FORMAT})")
+        raise ValueError(
+            f"format {header['format']} is not known (this release reads 1 to {FORMAT})"
+        )
     if header["modality"] != "image" or not isinstance(header["metadata"], dict):
         raise ValueError("modality or metadata is not of a known kind")
     budget, beta = header["budget"], float(header["beta"])

@@ -8,7 +8,7 @@ import jax
 from recjax.codec.effort import Effort, effort_of
 from recjax.codec.encoding import AnyPrior, Encoded, as_prior, check_signal, encode_batch
 from recjax.codec.prior import Prior
-from recjax.codec.transform_prior import TransformPrior
+from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities import Signal
 
 QUALITIES = ("photo-low", "photo-medium", "photo-high", "photo-best")
@@ -48,7 +48,9 @@ def encode_at_rate(
         raise ValueError(f"bpp must be positive and finite, got {bpp}")
     priors = [as_prior(own) for own in (QUALITIES if prior is None else (prior,))]
     if not all(isinstance(own, TransformPrior) for own in priors):
-        raise ValueError("only transforms have a rate that can be chosen; that of another prior is its own")
+        raise ValueError(
+            "only transforms have a rate that can be chosen; that of another prior is its own"
+        )
     check_signal(signal)
     limit = math.floor(bpp * signal.values[..., 0].size / 8)
     own, size = _nearest(priors, signal, limit, key)
@@ -71,7 +73,9 @@ def encode_at_rate(
             break
     if not fits:
         smallest = min(size for _, size in tries)
-        raise ValueError(f"no file of at most {limit} bytes ({bpp:g} bpp): the smallest tried has {smallest}")
+        raise ValueError(
+            f"no file of at most {limit} bytes ({bpp:g} bpp): the smallest tried has {smallest}"
+        )
     return max(fits, key=lambda result: len(result.blob))
 
 

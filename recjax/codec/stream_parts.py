@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from recjax.bits.container import Header
 from recjax.bits.zipf import codelength_bits
-from recjax.codec.inr_decoding import read_indices
-from recjax.codec.inr_prior import InrPrior
+from recjax.codec.container import Header
 from recjax.codec.prior import Prior
-from recjax.codec.transform_prior import TransformPrior
-from recjax.codec.transform_stream import part_bits, read_stream
-from recjax.modalities.image import n_patches
+from recjax.codec.siren.decode import read_indices
+from recjax.codec.siren.prior import InrPrior
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.stream import part_bits, read_stream
+from recjax.modalities.image.pixels import n_patches
 
 
 def stream_parts(prior: Prior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:
@@ -35,7 +35,12 @@ def _groups(prior: InrPrior, header: Header, payload: bytes) -> dict[str, dict[s
 
 def _levels(prior: TransformPrior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:
     """Blocks, and length of the code of every part."""
-    parts = read_stream(prior, n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape), payload)
+    parts = read_stream(
+        prior, n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape), payload
+    )
     blocks = {"blocks": sum(map(len, parts.indices))}
     bits = part_bits(prior, parts).items()
-    return {name: {"blocks": blocks.get(name, 0), "index_bits": round(length, 2)} for name, length in bits}
+    return {
+        name: {"blocks": blocks.get(name, 0), "index_bits": round(length, 2)}
+        for name, length in bits
+    }

@@ -35,7 +35,9 @@ def compress(
     """
     check_effort(effort)
     if quality is not None and (prior is not None or bpp is not None):
-        raise ValueError("--quality is the choice of a prior and of its rate: not with --prior or --bpp")
+        raise ValueError(
+            "--quality is the choice of a prior and of its rate: not with --prior or --bpp"
+        )
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
     check_output(out, force=force)

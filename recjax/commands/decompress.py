@@ -5,10 +5,12 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from recjax.commands.shared import check_distinct, naming, read_rec
-from recjax.modalities.image_files import check_save, save
+from recjax.modalities.image.files import check_save, save
 
 
-def decompress(rec: Positional[Path], out: Positional[Path], *, prior: str | None = None, force: bool = False) -> None:
+def decompress(
+    rec: Positional[Path], out: Positional[Path], *, prior: str | None = None, force: bool = False
+) -> None:
     """Decompress a .rec file to an image.
 
     Args:

@@ -17,9 +17,9 @@ from recjax.atomic import check_output
 from recjax.commands.compress import check_effort
 from recjax.commands.shared import Quality, chosen_prior, progress_bar
 from recjax.modalities import Signal
-from recjax.modalities.image import psnr
-from recjax.modalities.image_files import list_images, load
-from recjax.results import PSNR, RATE, Curve, Panel, Results, save_results
+from recjax.modalities.image.files import list_images, load
+from recjax.modalities.image.pixels import psnr
+from recjax.results.files import PSNR, RATE, Curve, Panel, Results, save_results
 
 BATCH_PIXELS = 2**19
 """Images are compressed together up to this many pixels."""
@@ -58,31 +58,46 @@ def eval(
     if json is not None:
         check_output(json, force=force)
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}")
+        raise ValueError(
+            f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
+        )
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1, got {limit}")
     signals = {path.name: load(path) for path in list_images(folder)[:limit]}
 
     loaded = chosen_prior(prior, quality)
-    print(f"{'image':<24}{'bytes':>8}{'bpp':>8}{'dB':>8}{'JPEG dB':>9}{'WebP dB':>9}{'s':>8}", flush=True)
+    print(
+        f"{'image':<24}{'bytes':>8}{'bpp':>8}{'dB':>8}{'JPEG dB':>9}{'WebP dB':>9}{'s':>8}",
+        flush=True,
+    )
     rows = []
     for batch in _batches(signals):
         for row in _measure(batch, loaded, effort):
             rows.append(row)
             print(_line(row), flush=True)
     means = {
-        key: statistics.fmean(values) if (values := [row[key] for row in rows if row[key] is not None]) else None
+        key: statistics.fmean(values)
+        if (values := [row[key] for row in rows if row[key] is not None])
+        else None
         for key in ("bytes", "bpp", "psnr", "jpeg_psnr", "webp_psnr", "seconds")
     }
     print(_line({"image": "mean", **means}))
     for codec in _CODECS:
         if missing := sum(row[f"{codec}_psnr"] is None for row in rows):
-            print(f"{_NAMES[codec]} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)")
+            print(
+                f"{_NAMES[codec]} has no file as small as ours for {missing} of {len(rows)} images (mean: the rest)"
+            )
     if json is not None:
-        save_results(to_results(rows, means, title or folder.resolve().name, loaded.name, effort), json, force=force)
+        save_results(
+            to_results(rows, means, title or folder.resolve().name, loaded.name, effort),
+            json,
+            force=force,
+        )
 
 
-def to_results(rows: list[dict[str, Any]], means: dict[str, Any], title: str, prior: str, effort: int) -> Results:
+def to_results(
+    rows: list[dict[str, Any]], means: dict[str, Any], title: str, prior: str, effort: int
+) -> Results:
     """What was measured as a results file: a point of ours, and one of each codec that has files for all images.
 
     The curve is named after the family of the prior, whose name ends with the rate, so that `recjax plot` makes one
@@ -90,15 +105,27 @@ def to_results(rows: list[dict[str, Any]], means: dict[str, Any], title: str, pr
     """
     curves, family = [], prior.rpartition("-")[0] or prior
     if math.isfinite(means["psnr"]):
-        error = statistics.stdev([row["psnr"] for row in rows]) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
+        error = (
+            statistics.stdev([row["psnr"] for row in rows]) / math.sqrt(len(rows))
+            if len(rows) > 1
+            else 0.0
+        )
         label = f"recjax {family}, effort {effort}"
         curves.append(Curve.with_errors(label, [means["bpp"]], [means["psnr"]], [error]))
     for codec in _CODECS:
         quality = [row[f"{codec}_psnr"] for row in rows]
         if None not in quality and all(map(math.isfinite, quality)):
-            rate = statistics.fmean(row["bpp"] * row[f"{codec}_bytes"] / row["bytes"] for row in rows)
-            curves.append(Curve(f"{_NAMES[codec]} of at most equal size", (rate,), (statistics.fmean(quality),)))
-    description = f"{len(rows)} images, effort {effort}; JPEG and WebP: best file not larger than ours"
+            rate = statistics.fmean(
+                row["bpp"] * row[f"{codec}_bytes"] / row["bytes"] for row in rows
+            )
+            curves.append(
+                Curve(
+                    f"{_NAMES[codec]} of at most equal size", (rate,), (statistics.fmean(quality),)
+                )
+            )
+    description = (
+        f"{len(rows)} images, effort {effort}; JPEG and WebP: best file not larger than ours"
+    )
     details = {"mean": _nulls(means), "images": [_nulls(row) for row in rows]}
     panel = Panel(title, RATE, PSNR, tuple(curves))
     return Results(f"{title} {prior}", description, "recjax eval", (panel,), details)
@@ -141,7 +168,9 @@ def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:
     batch: dict[str, Signal] = {}
     for name, signal in signals.items():
         shapes = {each.values.shape for each in batch.values()} | {signal.values.shape}
-        if batch and (len(shapes) > 1 or (len(batch) + 1) * signal.values[..., 0].size > BATCH_PIXELS):
+        if batch and (
+            len(shapes) > 1 or (len(batch) + 1) * signal.values[..., 0].size > BATCH_PIXELS
+        ):
             yield batch
             batch = {}
         batch[name] = signal
@@ -176,7 +205,9 @@ def _measure(batch: dict[str, Signal], prior, effort: int) -> Iterator[dict[str,
 
 
 def _line(row: dict[str, Any]) -> str:
-    jpeg, webp = (f"{row[key]:.2f}" if row[key] is not None else "-" for key in ("jpeg_psnr", "webp_psnr"))
+    jpeg, webp = (
+        f"{row[key]:.2f}" if row[key] is not None else "-" for key in ("jpeg_psnr", "webp_psnr")
+    )
     return (
         f"{row['image']:<24}{row['bytes']:>8.0f}{row['bpp']:>8.3f}{row['psnr']:>8.2f}{jpeg:>9}{webp:>9}"
         f"{row['seconds']:>8.1f}"

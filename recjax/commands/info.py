@@ -8,9 +8,9 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from recjax.bits.container import header_bits, parse, verify
+from recjax.codec.container import header_bits, parse, verify
 from recjax.commands.shared import naming, read_rec
-from recjax.modalities.image import n_patches
+from recjax.modalities.image.pixels import n_patches
 
 
 def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
@@ -29,7 +29,10 @@ def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None)
     else:
         print("\n".join(f"{name:<16} {value}" for name, value in facts.items()))
     if not facts["known_prior"]:
-        print(f"recjax: {rec}: the rest takes its prior, which is not embedded (--prior PATH)", file=sys.stderr)
+        print(
+            f"recjax: {rec}: the rest takes its prior, which is not embedded (--prior PATH)",
+            file=sys.stderr,
+        )
 
 
 def describe(blob: bytes, prior) -> dict[str, Any]:

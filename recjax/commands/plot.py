@@ -7,13 +7,15 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from recjax.atomic import check_output, write_atomic
-from recjax.drawing import FORMATS, draw, legend_name, picture
-from recjax.overlay import overlay
-from recjax.rate_curves import bd_rate
-from recjax.results import Panel, load_results
+from recjax.results.drawing import FORMATS, draw, legend_name, picture
+from recjax.results.files import Panel, load_results
+from recjax.results.overlay import overlay
+from recjax.results.rate_curves import bd_rate
 
 
-def plot(files: Positional[tuple[Path, ...]], *, out: Path | None = None, force: bool = False) -> None:
+def plot(
+    files: Positional[tuple[Path, ...]], *, out: Path | None = None, force: bool = False
+) -> None:
     """Draw results files over each other; of curves of PSNR against rate, also print the BD-rates.
 
     Panels of equal title and axes become one. Measured curves are solid, published ones dashed and grey, theory is
@@ -34,7 +36,9 @@ def plot(files: Positional[tuple[Path, ...]], *, out: Path | None = None, force:
     check_output(out, force=force)
     stems = [path.stem for path in files]
     names = stems if len(set(stems)) == len(files) else map(str, files)
-    results = [dataclasses.replace(each, name=name) for each, name in zip(results, names, strict=True)]
+    results = [
+        dataclasses.replace(each, name=name) for each, name in zip(results, names, strict=True)
+    ]
     try:
         data, table = picture(draw(results), out.suffix), bd_rate_table(overlay(results))
     except ImportError as error:
@@ -53,9 +57,13 @@ def bd_rate_table(panels: Sequence[Panel]) -> list[str]:
         anchor = next((curve for curve in curves if curve.kind == "measured"), None)
         if anchor is None or len(curves) < 2:
             continue
-        lines.append(f"{panel.title or 'rate and PSNR'}: rate at equal PSNR (BD-rate) against {legend_name(anchor)}")
+        lines.append(
+            f"{panel.title or 'rate and PSNR'}: rate at equal PSNR (BD-rate) against {legend_name(anchor)}"
+        )
         for curve in curves:
             if curve is not anchor:
                 bd = bd_rate(curve, anchor)
-                lines.append(f"  {legend_name(curve):<48}{'n/a' if bd is None else f'{bd:+.1f} %':>10}")
+                lines.append(
+                    f"  {legend_name(curve):<48}{'n/a' if bd is None else f'{bd:+.1f} %':>10}"
+                )
     return lines

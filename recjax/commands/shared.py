@@ -38,7 +38,7 @@ def read_rec(path: str | os.PathLike[str]) -> bytes:
     Raises:
         ValueError: if there is no such file, it is larger than 256 MiB, or it does not begin like one.
     """
-    from recjax.bits.container import parse
+    from recjax.codec.container import parse
 
     blob = read_bounded(path, "a .rec file")
     with naming(path):

@@ -40,7 +40,9 @@ def train_prior(
         force: replace OUT if it exists.
     """
     checkpoints = checkpoints or out.with_name(f"{out.name}.checkpoints")
-    force = force or (checkpoints / "run.json").exists()  # then OUT is what the interrupted run wrote
+    force = (
+        force or (checkpoints / "run.json").exists()
+    )  # then OUT is what the interrupted run wrote
     check_output(out, force=force)
     if not max_minutes > 0:
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")

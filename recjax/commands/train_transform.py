@@ -52,6 +52,9 @@ def train_transform(
                 "licence": licence or "not stated",
                 "command": shlex.join(sys.argv),
             },
-            force=force or (checkpoints / "run.json").exists(),  # then the files are what the interrupted run wrote
+            force=force
+            or (
+                checkpoints / "run.json"
+            ).exists(),  # then the files are what the interrupted run wrote
             log=lambda line: print(line, flush=True),
         )

@@ -31,7 +31,9 @@ class Distribution(abc.ABC):
             shape = jnp.broadcast_shapes(*(np.shape(value) for value in values.values()))
         except ValueError as error:
             shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in values.items())
-            raise ValueError(f"{type(self).__name__}: the shapes of {shapes} do not fit together") from error
+            raise ValueError(
+                f"{type(self).__name__}: the shapes of {shapes} do not fit together"
+            ) from error
         for name, value in values.items():
             object.__setattr__(self, name, jnp.broadcast_to(jnp.asarray(value, dtype), shape))
         if (known := concrete(self)) is not None:
@@ -61,7 +63,9 @@ class Distribution(abc.ABC):
     def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         """Distribution function of each component."""
 
-    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    def mass(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, "*event"]:
         """The probability of [low, high], low <= high, in each component."""
         return self.cdf(high) - self.cdf(low)
 
@@ -73,14 +77,20 @@ class Distribution(abc.ABC):
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         """The event that 32 uniform bits per component stand for, in row-major order of the event."""
 
-    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
+    def sample_from_quantile(
+        self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]
+    ) -> Float[Array, "..."]:
         """The value of a scalar event at the 64-bit quantile (high 2^32 + low) / 2^64; grows with it."""
-        raise ValueError(f"proposal: a {type(self).__name__} has no quantile function that tree coders need")
+        raise ValueError(
+            f"proposal: a {type(self).__name__} has no quantile function that tree coders need"
+        )
 
     def _event(self, flat: Float[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return flat.reshape(*flat.shape[:-1], *self.event_shape)
 
-    def _affine(self, loc: Float[Array, "*event"], scale: Float[Array, "*event"], z: Float[Array, "d"]):
+    def _affine(
+        self, loc: Float[Array, "*event"], scale: Float[Array, "*event"], z: Float[Array, "d"]
+    ):
         """loc + scale z, in a form without a product to add: fused multiply-adds would change bits."""
         return (loc / scale + self._event(z)) * scale
 
@@ -100,7 +110,9 @@ def family(cls):
     cls.parameters = tuple(field.name for field in dataclasses.fields(cls))
 
     def flatten_with_keys(self):
-        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in cls.parameters], None
+        return [
+            (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in cls.parameters
+        ], None
 
     def unflatten(_, leaves):
         # no __init__: JAX also rebuilds trees around things that are not arrays
@@ -154,7 +166,9 @@ def interval(low: Any, high: Any) -> Violations:
 
 
 def _common_dtype(values) -> np.dtype:
-    given = [v.dtype for v in values if hasattr(v, "dtype") and jnp.issubdtype(v.dtype, jnp.floating)]
+    given = [
+        v.dtype for v in values if hasattr(v, "dtype") and jnp.issubdtype(v.dtype, jnp.floating)
+    ]
     if not given:
         return jax.dtypes.canonicalize_dtype(float)
     widest = max(np.dtype(dtype).itemsize for dtype in given)

@@ -63,7 +63,10 @@ class Categorical(Distribution):
         return self._sum(_pick(self.log_probs(), x))
 
     def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
-        return jnp.sum(jnp.where(_categories(self) <= jnp.floor(x)[..., None], jnp.exp(self.log_probs()), 0), -1)
+        return jnp.sum(
+            jnp.where(_categories(self) <= jnp.floor(x)[..., None], jnp.exp(self.log_probs()), 0),
+            -1,
+        )
 
     def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         ends = jnp.cumsum(jnp.exp(self.log_probs()), -1)[..., :-1]
@@ -84,7 +87,9 @@ class Categorical(Distribution):
         share = jnp.asarray(_COARSE)[(powers >> 8) & 255] * jnp.asarray(_FINE)[powers & 255]
         room = jnp.uint32((self.logits.shape[-1] - 1).bit_length())
         weights = (share >> room) >> (powers >> 16)
-        return jnp.where(self.logits == -jnp.inf, jnp.uint32(0), jnp.maximum(weights, jnp.uint32(1)))
+        return jnp.where(
+            self.logits == -jnp.inf, jnp.uint32(0), jnp.maximum(weights, jnp.uint32(1))
+        )
 
 
 @register_pair(Categorical, Categorical)
@@ -94,7 +99,11 @@ class CategoricalPair(StepPair):
     def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_pick(self.parts()[0], x))
 
-    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
+    def parts(
+        self,
+    ) -> tuple[
+        Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
+    ]:
         log_q, log_p = self.target.log_probs(), self.proposal.log_probs()
         occurs = log_q > -jnp.inf
         ratios = jnp.where(occurs, log_q - jnp.where(occurs, log_p, 0), -jnp.inf)
@@ -105,7 +114,10 @@ class CategoricalPair(StepPair):
         if q.shape[-1] != p.shape[-1]:
             raise ValueError(f"target: it has {q.shape[-1]} categories, the proposal {p.shape[-1]}")
         outside = (p == -np.inf) & (q > -np.inf)
-        return [*super().violations(), ("target: a category has probability zero under the proposal", outside)]
+        return [
+            *super().violations(),
+            ("target: a category has probability zero under the proposal", outside),
+        ]
 
 
 def _categories(distribution):

@@ -48,10 +48,19 @@ class Channel(StandIn):
     """The sum of all shares, once they are scaled."""
 
     def __init__(
-        self, shares: ArrayLike, targets: Any, proposal: Distribution, max_ratio_bits: ArrayLike | None = None
+        self,
+        shares: ArrayLike,
+        targets: Any,
+        proposal: Distribution,
+        max_ratio_bits: ArrayLike | None = None,
     ) -> None:
         known = np.asarray(shares)
-        if known.ndim != 1 or not np.issubdtype(known.dtype, np.integer) or np.any(known < 1) or not known.size:
+        if (
+            known.ndim != 1
+            or not np.issubdtype(known.dtype, np.integer)
+            or np.any(known < 1)
+            or not known.size
+        ):
             raise ValueError("shares must be positive whole numbers, one an input")
         if known.sum() > self.total:
             raise ValueError(f"shares must not sum to more than 2^24, got {known.sum()}")
@@ -59,15 +68,25 @@ class Channel(StandIn):
             raise ValueError("proposal: it must not be a channel itself")
         shape = (known.size, *getattr(proposal, "event_shape", ()))
         if getattr(targets, "event_shape", None) != shape:
-            raise ValueError(f"targets: their shape must be {shape}, got {getattr(targets, 'event_shape', None)}")
+            raise ValueError(
+                f"targets: their shape must be {shape}, got {getattr(targets, 'event_shape', None)}"
+            )
         for target in (jax.tree.map(lambda x, i=i: x[i], targets) for i in range(known.size)):
             if (values := concrete((target, proposal))) is not None:
                 raise_first(violations(pair_of(*values), bounded=True))
         least = jnp.max(jax.vmap(lambda target: pair_of(target, proposal).log_ratio_max())(targets))
-        log_max = least if max_ratio_bits is None else jnp.asarray(max_ratio_bits, proposal.dtype) * np.log(2)
+        log_max = (
+            least
+            if max_ratio_bits is None
+            else jnp.asarray(max_ratio_bits, proposal.dtype) * np.log(2)
+        )
         log_max = log_max.astype(proposal.dtype)
-        if (values := concrete((least, log_max))) is not None and not values[0] <= values[1] + _SLACK:
-            raise ValueError(f"max_ratio_bits must be at least {values[0] / np.log(2):.4f}, got {max_ratio_bits}")
+        if (values := concrete((least, log_max))) is not None and not values[0] <= values[
+            1
+        ] + _SLACK:
+            raise ValueError(
+                f"max_ratio_bits must be at least {values[0] / np.log(2):.4f}, got {max_ratio_bits}"
+            )
         # shares of 2^24 that sum to it exactly: those left over go to the first inputs
         scaled = known.astype(np.int64) * self.total // known.sum()
         scaled += np.arange(known.size) < self.total - scaled.sum()

@@ -41,7 +41,9 @@ def isotropic_widths(
     rho = jnp.where(below, _sqrt(jnp.clip(top - log_h, 0, 1e6) / a), _FAR)
     # the end of the ball nearer to 0, (|c|^2 - rho^2) / (|c| + rho), from h itself: no cancellation if both are large
     end = centre + rho
-    level = (m * m / (2 * s * s) + d * jnp.log(s) + jnp.maximum(log_h, top - 1e6)) / (a * jnp.where(end > 0, end, 1))
+    level = (m * m / (2 * s * s) + d * jnp.log(s) + jnp.maximum(log_h, top - 1e6)) / (
+        a * jnp.where(end > 0, end, 1)
+    )
     near = jnp.where(below & (rho * (1 + centre) > 0.5), level, centre - rho)
     w_p, w_q = ball_mass(near, rho, d), ball_mass((near - m) / s, rho / s, d)
     apart = jnp.any(unequal(scale))
@@ -52,7 +54,10 @@ def isotropic_widths(
 def isotropy_violations(scale: Float[Array, "*event"]) -> Violations:
     """What keeps a normal vector with these standardised scales from having width functions."""
     return [
-        ("target: width functions need isotropic vectors, all scales in one ratio to the proposal's", unequal(scale))
+        (
+            "target: width functions need isotropic vectors, all scales in one ratio to the proposal's",
+            unequal(scale),
+        )
     ]
 
 

@@ -47,7 +47,9 @@ class Laplace(Distribution):
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z < 0, tail, 1 - tail)
 
-    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    def mass(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, "*event"]:
         # on either side of the median a tail times a share of it: no difference of nearly equal probabilities
         a, b = (low - self.loc) / self.scale, (high - self.loc) / self.scale
         left = -jnp.exp(jnp.minimum(b, 0)) * jnp.expm1(jnp.minimum(a, 0) - jnp.minimum(b, 0))
@@ -61,8 +63,12 @@ class Laplace(Distribution):
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._affine(self.loc, self.scale, randomness.laplace(bits, self.dtype))
 
-    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
-        return self._affine(self.loc, self.scale, randomness.laplace_quantile(high, low, self.dtype)[..., None])
+    def sample_from_quantile(
+        self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return self._affine(
+            self.loc, self.scale, randomness.laplace_quantile(high, low, self.dtype)[..., None]
+        )
 
 
 @register_pair(Laplace, Laplace)
@@ -81,7 +87,9 @@ class LaplacePair(Pair):
         return p._sum(z - y) - p._sum(jnp.log(self.scale))
 
     def log_ratio_max(self) -> Float[Array, ""]:
-        return self.proposal._sum(jnp.where(self.shrink >= 0, jnp.abs(self.shift) - jnp.log(self.scale), jnp.inf))
+        return self.proposal._sum(
+            jnp.where(self.shrink >= 0, jnp.abs(self.shift) - jnp.log(self.scale), jnp.inf)
+        )
 
     def bound_violations(self) -> Violations:
         message = "target: the density ratio is unbounded, its scale must not exceed the proposal's"
@@ -90,8 +98,15 @@ class LaplacePair(Pair):
     def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         m, b, left, right = self._level_set(log_h)
         w_q = -0.5 * (jnp.expm1(-left / b) + jnp.expm1(-right / b))
-        below, above = jnp.minimum(left, m), jnp.maximum(left - m, 0)  # parts of the left side right and left of 0
-        w_p = 0.5 * (jnp.exp(-(m - below)) * -jnp.expm1(-below) - jnp.expm1(-above) - jnp.exp(-m) * jnp.expm1(-right))
+        below, above = (
+            jnp.minimum(left, m),
+            jnp.maximum(left - m, 0),
+        )  # parts of the left side right and left of 0
+        w_p = 0.5 * (
+            jnp.exp(-(m - below)) * -jnp.expm1(-below)
+            - jnp.expm1(-above)
+            - jnp.exp(-m) * jnp.expm1(-right)
+        )
         empty = log_h > self.log_ratio_max()
         return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
 
@@ -102,12 +117,18 @@ class LaplacePair(Pair):
     def mode(self) -> Float[Array, "*event"]:
         return self.target.loc
 
-    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+    def level_set(
+        self, log_h: Float[Array, ""]
+    ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         _, _, left, right = self._level_set(log_h)
-        towards = self.proposal.loc < self.target.loc  # the proposal's median is on the side of ``left``
+        towards = (
+            self.proposal.loc < self.target.loc
+        )  # the proposal's median is on the side of ``left``
         shape, scale = self.proposal.event_shape, self.proposal.scale
         left, right = left.reshape(shape) * scale, right.reshape(shape) * scale
-        return self.mode() - jnp.where(towards, left, right), self.mode() + jnp.where(towards, right, left)
+        return self.mode() - jnp.where(towards, left, right), self.mode() + jnp.where(
+            towards, right, left
+        )
 
     def kl(self) -> Float[Array, ""] | None:
         m, b = jnp.abs(self.shift), self.scale

@@ -57,5 +57,7 @@ def _panel(start, stop, low, radius, d):
     if d > 1:
         room = ((start - low) + t) * jnp.maximum(2 * radius - (start - low) - t, 0)
         inside = room > 0
-        density = density * jnp.where(inside, special.gammainc((d - 1) / 2, jnp.where(inside, room, 1) / 2), 0)
+        density = density * jnp.where(
+            inside, special.gammainc((d - 1) / 2, jnp.where(inside, room, 1) / 2), 0
+        )
     return half * math.pi * jnp.sum(weights * jnp.sin(math.pi * nodes) * density)

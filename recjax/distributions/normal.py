@@ -56,8 +56,12 @@ class Normal(Distribution):
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._affine(self.loc, self.scale, randomness.normal(bits, self.dtype))
 
-    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
-        return self._affine(self.loc, self.scale, randomness.normal_quantile(high, low, self.dtype)[..., None])
+    def sample_from_quantile(
+        self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return self._affine(
+            self.loc, self.scale, randomness.normal_quantile(high, low, self.dtype)[..., None]
+        )
 
 
 @register_pair(Normal, Normal)
@@ -86,10 +90,15 @@ class NormalPair(Pair):
         )
 
     def bound_violations(self) -> Violations:
-        message = "target: the density ratio is unbounded, its scale must be smaller than the proposal's"
+        message = (
+            "target: the density ratio is unbounded, its scale must be smaller than the proposal's"
+        )
         q, p = self.target, self.proposal
         return [
-            (f"{message} (or both distributions equal)", (q.scale > p.scale) | (q.scale == p.scale) & (q.loc != p.loc))
+            (
+                f"{message} (or both distributions equal)",
+                (q.scale > p.scale) | (q.scale == p.scale) & (q.loc != p.loc),
+            )
         ]
 
     def width_violations(self) -> Violations:
@@ -97,7 +106,9 @@ class NormalPair(Pair):
 
     def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         if self.proposal.event_size > 1:
-            return isotropic_widths(self.shift, self.scale, self.shrink, log_h, self.log_ratio_max())
+            return isotropic_widths(
+                self.shift, self.scale, self.shrink, log_h, self.log_ratio_max()
+            )
         centre, rho, near = self._level_set(log_h)
         m, s = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
         end, empty = centre + rho, log_h > self.log_ratio_max()
@@ -113,7 +124,9 @@ class NormalPair(Pair):
 
         def excess(node):
             tau = 2 * node - 1
-            return jnp.expm1(depth * (1 - tau) * (1 + tau)) * jnp.exp(-0.5 * jnp.square(centre + rho * tau))
+            return jnp.expm1(depth * (1 - tau) * (1 + tau)) * jnp.exp(
+                -0.5 * jnp.square(centre + rho * tau)
+            )
 
         near = 2 * rho * jnp.exp(log_h - _LOG_SQRT_2PI) * integral(excess, 12, depth.dtype)
         w_p, w_q = self.widths(log_h)
@@ -122,9 +135,13 @@ class NormalPair(Pair):
 
     def mode(self) -> Float[Array, "*event"]:
         shrink = jnp.where(self.shrink > 0, self.shrink, 1)
-        return self.proposal.loc + self.proposal.scale * jnp.where(self.shrink > 0, self.shift / shrink, 0)
+        return self.proposal.loc + self.proposal.scale * jnp.where(
+            self.shrink > 0, self.shift / shrink, 0
+        )
 
-    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+    def level_set(
+        self, log_h: Float[Array, ""]
+    ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         _, rho, _ = self._level_set(log_h)
         centre, rho = self.mode(), self.proposal.scale * rho.reshape(self.proposal.event_shape)
         return centre - rho, centre + rho
@@ -144,7 +161,11 @@ class NormalPair(Pair):
 
     def _level_set(self, log_h):
         """{r >= h} = [centre - rho, centre + rho] for a shift made positive; its lower end without cancellation."""
-        m, s, shrink = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale), self._scalar(self.shrink)
+        m, s, shrink = (
+            jnp.abs(self._scalar(self.shift)),
+            self._scalar(self.scale),
+            self._scalar(self.shrink),
+        )
         top = self.log_ratio_max()
         depth = jnp.clip(top - log_h, 0, 1e6)  # finite at h = 0
         safe = jnp.where(shrink > 0, shrink, 1)
@@ -153,7 +174,11 @@ class NormalPair(Pair):
         rho = jnp.where(shrink > 0, _sqrt(depth / a), 1e4)
         end = centre + rho
         near = (m * m / (2 * s * s) + jnp.log(s) + top - depth) / (a * jnp.where(end > 0, end, 1))
-        return centre, rho, jnp.where((shrink > 0) & (end > 0) & (rho * (1 + centre) > 0.5), near, centre - rho)
+        return (
+            centre,
+            rho,
+            jnp.where((shrink > 0) & (end > 0) & (rho * (1 + centre) > 0.5), near, centre - rho),
+        )
 
 
 def _mass(low, high, centre, rho):

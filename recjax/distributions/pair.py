@@ -74,16 +74,22 @@ class Pair(abc.ABC):
         w_p, w_q = self.widths(log_h)
         top = self.log_ratio_max()
         depth = jnp.maximum(top - log_h, 0)
-        edges = jnp.concatenate([depth[None], jnp.clip(top - self.kinks(), 0, depth), jnp.zeros(1, depth.dtype)])
+        edges = jnp.concatenate(
+            [depth[None], jnp.clip(top - self.kinks(), 0, depth), jnp.zeros(1, depth.dtype)]
+        )
         edges = jnp.sqrt(jnp.sort(jnp.minimum(edges, _NEAR)))
         nodes, weights = gauss_legendre(16, depth.dtype)
         length = jnp.diff(edges)
         v = edges[:-1, None] + jnp.outer(length, nodes)
-        inner = jax.vmap(jax.vmap(lambda v: self.widths(top - v * v)[0] * jnp.exp(top - v * v) * 2 * v))(v)
+        inner = jax.vmap(
+            jax.vmap(lambda v: self.widths(top - v * v)[0] * jnp.exp(top - v * v) * 2 * v)
+        )(v)
         near = jnp.sum(inner * jnp.outer(length, weights))
         return jnp.where(depth < _NEAR, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
-    def stretch(self, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""] | None:
+    def stretch(
+        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+    ) -> Float[Array, ""] | None:
         """The integral of 1 / survival over h from low to high < max r, or None: by quadrature."""
         return None
 
@@ -93,9 +99,13 @@ class Pair(abc.ABC):
         Raises:
             ValueError: the ratio is not known to be unimodal.
         """
-        raise ValueError(f"target: the density ratio of {self._name} is not known to be unimodal, as this coder needs")
+        raise ValueError(
+            f"target: the density ratio of {self._name} is not known to be unimodal, as this coder needs"
+        )
 
-    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+    def level_set(
+        self, log_h: Float[Array, ""]
+    ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         """The ends of the interval {r >= h} of a unimodal ratio."""
         raise ValueError(f"target: {self._name} has no level sets, which this coder needs")
 
@@ -105,7 +115,9 @@ class Pair(abc.ABC):
         """P[low, high] and Q[low, high] of scalar pairs."""
         return self.proposal.mass(low, high).reshape(()), self.target.mass(low, high).reshape(())
 
-    def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio_max_on(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, ""]:
         """ln of the largest r on [low, high], or an upper bound."""
         return self.log_ratio(jnp.clip(self.mode(), low, high))
 
@@ -132,7 +144,12 @@ class Pair(abc.ABC):
 
     def bound_violations(self) -> Violations:
         """What makes the ratio unbounded, which exact samplers cannot code."""
-        return [(f"target: the density ratio of {self._name} is unbounded", ~(self.log_ratio_max() < math.inf))]
+        return [
+            (
+                f"target: the density ratio of {self._name} is unbounded",
+                ~(self.log_ratio_max() < math.inf),
+            )
+        ]
 
     def width_violations(self) -> Violations:
         """What keeps a pair with ``widths`` from having them for these parameters."""
@@ -177,18 +194,24 @@ def pair_of(target: Any, proposal: Any) -> Pair:
         if not hasattr(given, "event_shape"):
             raise ValueError(f"{role} must be a distribution, got {type(given).__name__}")
     if target.event_shape != proposal.event_shape:
-        raise ValueError(f"target: its event shape {target.event_shape} is not the proposal's {proposal.event_shape}")
+        raise ValueError(
+            f"target: its event shape {target.event_shape} is not the proposal's {proposal.event_shape}"
+        )
     for q in type(target).__mro__:
         for p in type(proposal).__mro__:
             if (q, p) in _PAIRS:
                 return _PAIRS[q, p](_cast(target, proposal.dtype), proposal)
-    raise ValueError(f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} is registered")
+    raise ValueError(
+        f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} is registered"
+    )
 
 
 def violations(pair: Pair, bounded: bool, widths: bool = False) -> Violations:
     """What is wrong with a pair whose ratio may have to be bounded, or to have width functions."""
     return (
-        pair.violations() + (pair.bound_violations() if bounded else []) + (pair.width_violations() if widths else [])
+        pair.violations()
+        + (pair.bound_violations() if bounded else [])
+        + (pair.width_violations() if widths else [])
     )
 
 
@@ -216,4 +239,6 @@ def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = Fals
 
 
 def _cast(target: Distribution, dtype) -> Distribution:
-    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, target)
+    return jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, target
+    )

@@ -31,4 +31,7 @@ def integral(f, n: int, dtype):
     0.125
     """
     nodes, weights = _rule(n)
-    return sum(jnp.asarray(w, dtype) * f(jnp.asarray(t, dtype)) for t, w in zip(nodes, weights, strict=True))
+    return sum(
+        jnp.asarray(w, dtype) * f(jnp.asarray(t, dtype))
+        for t, w in zip(nodes, weights, strict=True)
+    )

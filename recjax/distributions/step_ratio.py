@@ -14,7 +14,11 @@ class StepPair(Pair):
     """A ratio that is constant on each of the parts that every component of the event is cut into."""
 
     @abc.abstractmethod
-    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
+    def parts(
+        self,
+    ) -> tuple[
+        Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
+    ]:
         """ln r (-inf where Q is zero), the probability under P, and that under Q, of each part."""
 
     def log_ratio_max(self) -> Float[Array, ""]:
@@ -33,17 +37,25 @@ class StepPair(Pair):
         some = ratios > log_h
         return jnp.sum(jnp.where(some, -q * jnp.expm1(jnp.where(some, log_h - ratios, 0)), 0))
 
-    def stretch(self, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""] | None:
+    def stretch(
+        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+    ) -> Float[Array, ""] | None:
         """Between two values of the ratio the survival falls along a line, and sigma is a logarithm."""
         ratios, p, _ = self._steps()
         ends = jnp.sort(ratios)
-        ends = jnp.clip(jnp.concatenate([jnp.full(1, -jnp.inf, ends.dtype), ends]), log_low, log_high)
+        ends = jnp.clip(
+            jnp.concatenate([jnp.full(1, -jnp.inf, ends.dtype), ends]), log_low, log_high
+        )
         low, high = ends[:-1], ends[1:]
         width = jnp.sum(jnp.where(ratios[None] >= high[:, None], p[None], 0), -1)
-        rise = jnp.where(high > low, -jnp.exp(high) * jnp.expm1(jnp.where(high > low, low - high, 0)), 0)
+        rise = jnp.where(
+            high > low, -jnp.exp(high) * jnp.expm1(jnp.where(high > low, low - high, 0)), 0
+        )
         falls = rise > 0
         left = jnp.where(falls, jax.vmap(self.survival)(high), 1)
-        return jnp.sum(jnp.where(falls, jnp.log1p(width * rise / left) / jnp.where(falls, width, 1), 0))
+        return jnp.sum(
+            jnp.where(falls, jnp.log1p(width * rise / left) / jnp.where(falls, width, 1), 0)
+        )
 
     def kl(self) -> Float[Array, ""] | None:
         ratios, _, q = self.parts()

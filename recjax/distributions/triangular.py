@@ -42,7 +42,9 @@ class Triangular(Distribution):
         u = jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
         return jnp.where(u < 0.5, 2 * u * u, 1 - 2 * jnp.square(1 - u))
 
-    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    def mass(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, "*event"]:
         # trapezoids on either side of the peak: no difference of nearly equal probabilities
         middle = 0.5 * self.low + 0.5 * self.high
         ends = jnp.clip(low, self.low, self.high), jnp.clip(high, self.low, self.high)
@@ -84,7 +86,9 @@ class TriangularPair(Pair):
     def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.square(jnp.expm1(jnp.minimum(log_h - self._scalar(self._peaks()), 0)))
 
-    def stretch(self, log_low: Float[Array, ""], log_high: Float[Array, ""]) -> Float[Array, ""] | None:
+    def stretch(
+        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+    ) -> Float[Array, ""] | None:
         """sigma(h) = h / (1 - y)."""
         top = self._scalar(self._peaks())
         rise = -jnp.exp(log_high) * jnp.expm1(log_low - log_high)
@@ -93,9 +97,15 @@ class TriangularPair(Pair):
     def mode(self) -> Float[Array, "*event"]:
         return 0.5 * self.target.low + 0.5 * self.target.high
 
-    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+    def level_set(
+        self, log_h: Float[Array, ""]
+    ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         """The middle -+ (1 - y) half the length."""
-        reach = -0.5 * jnp.expm1(jnp.minimum(log_h - self._peaks(), 0)) * (self.target.high - self.target.low)
+        reach = (
+            -0.5
+            * jnp.expm1(jnp.minimum(log_h - self._peaks(), 0))
+            * (self.target.high - self.target.low)
+        )
         return self.mode() - reach, self.mode() + reach
 
     def kl(self) -> Float[Array, ""] | None:

@@ -39,8 +39,12 @@ class Uniform(Distribution):
     def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
 
-    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
-        return jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (self.high - self.low)
+    def mass(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, "*event"]:
+        return jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (
+            self.high - self.low
+        )
 
     def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         return self.low + (self.high - self.low) * u
@@ -48,13 +52,19 @@ class Uniform(Distribution):
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._from_tail(*randomness.sign_and_tail(bits, self.dtype))
 
-    def sample_from_quantile(self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Float[Array, "..."]:
+    def sample_from_quantile(
+        self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]
+    ) -> Float[Array, "..."]:
         lower, tail, _ = randomness.quantile_parts(high, low, self.dtype)
         return self._from_tail(lower[..., None], tail[..., None])
 
     def _from_tail(self, lower, tail):
         low, width = self.low, self.high - self.low
-        x = jnp.where(self._event(lower), self._affine(low, width, tail), self._affine(self.high, -width, tail))
+        x = jnp.where(
+            self._event(lower),
+            self._affine(low, width, tail),
+            self._affine(self.high, -width, tail),
+        )
         return jnp.clip(x, self.low, self.high)
 
 
@@ -66,7 +76,11 @@ class UniformPair(StepPair):
         inside = (x >= self.target.low) & (x <= self.target.high)
         return jnp.where(inside.all(), self.log_ratio_max(), -jnp.inf)
 
-    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
+    def parts(
+        self,
+    ) -> tuple[
+        Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
+    ]:
         q, p = self.target, self.proposal
         ratios = jnp.log((p.high - p.low) / (q.high - q.low))[..., None]
         return ratios, jnp.exp(-ratios), jnp.ones_like(ratios)
@@ -77,10 +91,14 @@ class UniformPair(StepPair):
     def mode(self) -> Float[Array, "*event"]:
         return 0.5 * self.target.low + 0.5 * self.target.high
 
-    def level_set(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+    def level_set(
+        self, log_h: Float[Array, ""]
+    ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         return self.target.low, self.target.high
 
-    def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio_max_on(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, ""]:
         meets = (low < self.target.high) & (high > self.target.low)
         return jnp.where(meets.all(), self.log_ratio_max(), -jnp.inf)
 
@@ -91,4 +109,6 @@ class UniformPair(StepPair):
 
 def outside(low: Any, high: Any, proposal: Uniform) -> tuple[str, Any]:
     """The violation of intervals that leave the proposal's, which have its shape."""
-    return "target: it must lie within the proposal's interval", (low < proposal.low) | (high > proposal.high)
+    return "target: it must lie within the proposal's interval", (low < proposal.low) | (
+        high > proposal.high
+    )

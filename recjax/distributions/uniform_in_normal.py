@@ -31,7 +31,9 @@ class UniformInNormalPair(Pair):
         return self.proposal._sum(self._log_ratios((a * a + a * b + b * b) / 3))
 
     def _ends(self):
-        return self.proposal._standardise(self.target.low), self.proposal._standardise(self.target.high)
+        return self.proposal._standardise(self.target.low), self.proposal._standardise(
+            self.target.high
+        )
 
     def _log_ratios(self, square):
         a, b = self._ends()

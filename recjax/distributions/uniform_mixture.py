@@ -35,7 +35,9 @@ class UniformMixture(Distribution):
     weights: Float[Array, "*event modes"]
 
     def __init__(self, low: ArrayLike, high: ArrayLike, weights: ArrayLike) -> None:
-        low, high, weights = (np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high, weights))
+        low, high, weights = (
+            np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high, weights)
+        )
         if max(np.ndim(v) for v in (low, high, weights)) == 0:
             raise ValueError("low must have an axis of modes")
         self._set(low=low, high=high, weights=weights)
@@ -51,7 +53,10 @@ class UniformMixture(Distribution):
         return [
             *interval(self.low, self.high),
             ("low: intervals must not overlap", overlap & ~np.eye(self.low.shape[-1], dtype=bool)),
-            ("weights must be finite and not negative", ~((self.weights >= 0) & (self.weights < np.inf))),
+            (
+                "weights must be finite and not negative",
+                ~((self.weights >= 0) & (self.weights < np.inf)),
+            ),
             ("weights must not all be zero", ~(self.weights.max(-1) > 0)),
         ]
 
@@ -62,9 +67,15 @@ class UniformMixture(Distribution):
     def log_densities(self) -> Float[Array, "*event modes"]:
         """Log density in each interval, -inf where its weight is zero."""
         share = self.probabilities()
-        return jnp.where(share > 0, jnp.log(jnp.where(share > 0, share, 1)) - jnp.log(self.high - self.low), -jnp.inf)
+        return jnp.where(
+            share > 0,
+            jnp.log(jnp.where(share > 0, share, 1)) - jnp.log(self.high - self.low),
+            -jnp.inf,
+        )
 
-    def pick(self, table: Float[Array, "*event modes"], x: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    def pick(
+        self, table: Float[Array, "*event modes"], x: Float[Array, "*event"]
+    ) -> Float[Array, "*event"]:
         """The largest entry among the intervals that hold x, -inf outside all of them."""
         x = jnp.asarray(x)[..., None]
         return jnp.max(jnp.where((x >= self.low) & (x <= self.high), table, -jnp.inf), -1)
@@ -76,14 +87,20 @@ class UniformMixture(Distribution):
         covered = jnp.clip((jnp.asarray(x)[..., None] - self.low) / (self.high - self.low), 0, 1)
         return jnp.sum(self.probabilities() * covered, -1)
 
-    def mass(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    def mass(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, "*event"]:
         low, high = jnp.asarray(low)[..., None], jnp.asarray(high)[..., None]
-        covered = jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (self.high - self.low)
+        covered = jnp.maximum(jnp.minimum(high, self.high) - jnp.maximum(low, self.low), 0) / (
+            self.high - self.low
+        )
         return jnp.sum(self.probabilities() * covered, -1)
 
     def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
         order = jnp.argsort(self.low, -1)
-        low, high, share = (jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities()))
+        low, high, share = (
+            jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities())
+        )
         start = jnp.cumsum(share, -1) - share
         # an interval of weight zero never holds u
         inside = (jnp.asarray(u)[..., None] >= start) & (share > 0)
@@ -101,7 +118,11 @@ class UniformMixturePair(StepPair):
     def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(self.target.pick(self.parts()[0], x))
 
-    def parts(self) -> tuple[Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]]:
+    def parts(
+        self,
+    ) -> tuple[
+        Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
+    ]:
         q, length = self.target, (self.proposal.high - self.proposal.low)[..., None]
         return q.log_densities() + jnp.log(length), (q.high - q.low) / length, q.probabilities()
 
@@ -109,7 +130,9 @@ class UniformMixturePair(StepPair):
         q, p = self.target, jax.tree.map(lambda x: x[..., None], self.proposal)
         return [*super().violations(), outside(q.low, q.high, p)]
 
-    def log_ratio_max_on(self, low: Float[Array, "*event"], high: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio_max_on(
+        self, low: Float[Array, "*event"], high: Float[Array, "*event"]
+    ) -> Float[Array, ""]:
         q = self.target
         meets = (low[..., None] < q.high) & (high[..., None] > q.low)
         return self.proposal._sum(jnp.max(jnp.where(meets, self.parts()[0], -jnp.inf), -1))

@@ -47,7 +47,9 @@ def a_star_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return kl + _LOG2_E / math.e + 1
 
 
-def greedy_rejection_entropy_bound_bits(channel_simulation: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def greedy_rejection_entropy_bound_bits(
+    channel_simulation: Float[Array, "*n"],
+) -> Float[Array, "*n"]:
     """H[K] <= D_CS + log2(e + 1) for greedy rejection sampling.
 
     Source: Goc and Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024.
@@ -58,7 +60,9 @@ def greedy_rejection_entropy_bound_bits(channel_simulation: Float[Array, "*n"]) 
     return channel_simulation + math.log2(math.e + 1)
 
 
-def channel_simulation_bounds_bits(kl: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+def channel_simulation_bounds_bits(
+    kl: Float[Array, "*n"],
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1: both ends.
 
     Source: as for ``greedy_rejection_entropy_bound_bits``.
@@ -105,7 +109,9 @@ def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "
 
 
 def budget_bits_for_total_variation(
-    kl: Float[Array, "*n"], total_variation: Float[Array, "*n"], renyi_inf: Float[Array, "*n"] | float = math.inf
+    kl: Float[Array, "*n"],
+    total_variation: Float[Array, "*n"],
+    renyi_inf: Float[Array, "*n"] | float = math.inf,
 ) -> Float[Array, "*n"]:
     """log2 of the candidates with which `recjax.BudgetedAStar` is as close to its target as wanted.
 
@@ -139,7 +145,9 @@ def budget_bits_for_total_variation(
     return jnp.fmin(markov, geometric)  # inf - inf, for eps = 1 and an unknown D_inf, is no bound
 
 
-def hockey_stick(q: Distribution, p: Distribution, h: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
+def hockey_stick(
+    q: Distribution, p: Distribution, h: Float[Array, "*levels"]
+) -> Float[Array, "*levels"]:
     """The hockey-stick divergence E_P[(r - h)^+] = w_Q(h) - h w_P(h), from 1 at h = 0 to 0 at the largest ratio.
 
     At h = 1 it is the total variation distance. Also the probability that the width density exceeds h.

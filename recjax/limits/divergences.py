@@ -122,7 +122,9 @@ def _channel_simulation(q, p):
 @jax.jit
 def _widths(q, p, h):
     pair = pair_of(q, p)
-    widths = jnp.vectorize(lambda log_h: jnp.stack(pair.widths(log_h)), signature="()->(2)")(jnp.log(h))
+    widths = jnp.vectorize(lambda log_h: jnp.stack(pair.widths(log_h)), signature="()->(2)")(
+        jnp.log(h)
+    )
     w_p, w_q = jnp.moveaxis(_or_nan(widths, pair, bounded=True, widths=True), -1, 0)
     return w_p, w_q
 
@@ -141,10 +143,15 @@ def _levels(pair):
     low, high, near = quantile(0.999), quantile(1e-9), jnp.maximum(top - 1, _BOTTOM)
     spans = ((_BOTTOM, low, 8), (low, high, 24), (high, top, 8), (near, top, 3))
     edges = [jnp.linspace(start, stop, n) for start, stop, n in spans]
-    edges = jnp.sort(jnp.concatenate([*edges, jnp.clip(jax.lax.stop_gradient(pair.kinks()), _BOTTOM, top)]))
+    edges = jnp.sort(
+        jnp.concatenate([*edges, jnp.clip(jax.lax.stop_gradient(pair.kinks()), _BOTTOM, top)])
+    )
     t = jnp.sqrt(jnp.maximum(top - edges, 0))
     nodes, weights = gauss_legendre(16, top.dtype)
-    t, weights = (t[1:, None] + jnp.outer(t[:-1] - t[1:], nodes)).ravel(), jnp.outer(t[:-1] - t[1:], weights).ravel()
+    t, weights = (
+        (t[1:, None] + jnp.outer(t[:-1] - t[1:], nodes)).ravel(),
+        jnp.outer(t[:-1] - t[1:], weights).ravel(),
+    )
     u = pair.log_ratio_max() - t * t
     w = jax.vmap(pair.widths)(u)[0]
     log_w = jnp.log(jnp.where(w > 0, w, 1))

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 from recjax.distributions.base import concrete
 
 
-def poisson_private_epsilon(mechanism_epsilon: Float[Array, "*n"], alpha: float) -> Float[Array, "*n"]:
+def poisson_private_epsilon(
+    mechanism_epsilon: Float[Array, "*n"], alpha: float
+) -> Float[Array, "*n"]:
     """2 alpha epsilon, in nats: the privacy of index and shared randomness of ``PoissonPrivate`` together.
 
     For a mechanism Q_x that is epsilon-differentially private, q_x(z) <= e^epsilon q_x'(z) for neighbours x, x'. Given
@@ -37,7 +39,9 @@ def poisson_private_epsilon(mechanism_epsilon: Float[Array, "*n"], alpha: float)
     return 2 * alpha * mechanism_epsilon
 
 
-def poisson_private_log_index_bound_bits(kl: Float[Array, "*n"], alpha: float) -> Float[Array, "*n"]:
+def poisson_private_log_index_bound_bits(
+    kl: Float[Array, "*n"], alpha: float
+) -> Float[Array, "*n"]:
     """E[log2 K] <= D_KL + log2(3.56) / min((alpha - 1) / 2, 1) for ``PoissonPrivate``.
 
     The second part falls from infinity at alpha = 1 to 1.83 bits at alpha = 3 and beyond. As published; measured means

@@ -5,8 +5,8 @@ import dataclasses
 import jax.numpy as jnp
 
 from recjax.randomness import Stream
-from recjax.samplers.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers.driver import Verdict
+from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
+from recjax.samplers._search.candidate_search import Verdict
 from recjax.samplers.global_coder import ExactCoder
 
 
@@ -43,4 +43,6 @@ class AStar(ExactCoder):
         proven = pair.log_ratio_max() - log_time < best
         stopped = proven.any()
         used = jnp.where(stopped, jnp.argmax(proven) + 1, proven.size)
-        return Verdict(((times[0][used - 1], times[1][used - 1]), best, index), used, stopped, index)
+        return Verdict(
+            ((times[0][used - 1], times[1][used - 1]), best, index), used, stopped, index
+        )

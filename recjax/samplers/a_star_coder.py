@@ -6,14 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from recjax.samplers import frontier_search, lanes, tree
+from recjax.samplers._search import frontier, lanes, tree
+from recjax.samplers._search.frontier import Ruling
 from recjax.samplers.base import Code, check_range
-from recjax.samplers.frontier_search import Ruling
 from recjax.samplers.tree_coder import TreeCoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AStarCoder(TreeCoder, frontier_search.FrontierRule):
+class AStarCoder(TreeCoder, frontier.FrontierRule):
     """A* coding: the arrival with the least T / r(X), found by branch and bound over a tree.
 
     An open node is taken while its bound, the largest r of its interval over its time, exceeds the best value found
@@ -40,10 +40,10 @@ class AStarCoder(TreeCoder, frontier_search.FrontierRule):
     max_steps: int = 1 << 14
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
-        return frontier_search.encode(self, key, target, proposal)
+        return frontier.encode(self, key, target, proposal)
 
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        return lanes.encode_lanes(frontier_search.SEARCH, self, keys, targets, proposals)
+        return lanes.encode_lanes(frontier.SEARCH, self, keys, targets, proposals)
 
     def __post_init__(self) -> None:
         super().__post_init__()

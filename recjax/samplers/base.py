@@ -86,9 +86,13 @@ class Coder(abc.ABC):
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
         batch = batch_of(keys)
         if len(batch) != 1 or sizes != {batch} or batch == (0,):
-            raise ValueError(f"keys: a batch of keys {list(batch)} does not fit targets with leading axes {sizes}")
+            raise ValueError(
+                f"keys: a batch of keys {list(batch)} does not fit targets with leading axes {sizes}"
+            )
         if getattr(proposal, "event_shape", ()) != getattr(targets, "event_shape", ()):
-            proposal = jax.tree.map(lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal)
+            proposal = jax.tree.map(
+                lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal
+            )
         check_pairs(targets, proposal, self.bounded, self.widths)
         leaves = jax.tree.leaves((keys, targets, proposal))
         if any(isinstance(leaf, Tracer) for leaf in leaves):  # under a transformation
@@ -116,7 +120,9 @@ class Coder(abc.ABC):
         """
 
     @abc.abstractmethod
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """Bits that the index takes, from what the receiver knows.
 
         Args:
@@ -133,7 +139,11 @@ def batch_of(keys: Any) -> tuple[int, ...]:
 
 def check_range(name: str, value: Any, low: int, high: int) -> None:
     """Raises a ValueError unless ``value`` is a whole number between the bounds."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+    if (
+        not isinstance(value, int | np.integer)
+        or isinstance(value, bool)
+        or not low <= value <= high
+    ):
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
 
 

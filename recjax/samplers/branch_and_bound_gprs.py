@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from recjax import randomness
-from recjax.samplers import frontier_search, lanes, path_search, tree
+from recjax.samplers._search import frontier, lanes, path, tree
+from recjax.samplers._search.frontier import Ruling
+from recjax.samplers._search.path import Decision
+from recjax.samplers._search.stretch import ground, raised, stretch_bounds
 from recjax.samplers.base import Code
-from recjax.samplers.frontier_search import Ruling
-from recjax.samplers.path_search import Decision
-from recjax.samplers.stretch import ground, raised, stretch_bounds
 from recjax.samplers.tree_coder import TreeCoder
 
 
@@ -49,19 +49,19 @@ class BranchAndBoundGPRS(TreeCoder):
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
         if self.split == "sample":
-            return path_search.encode(_OnPath(max_steps=self.max_steps), key, target, proposal)
-        return frontier_search.encode(_InTimeOrder(max_steps=self.max_steps), key, target, proposal)
+            return path.encode(_OnPath(max_steps=self.max_steps), key, target, proposal)
+        return frontier.encode(_InTimeOrder(max_steps=self.max_steps), key, target, proposal)
 
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         if self.split == "sample":
-            rule, search = _OnPath(max_steps=self.max_steps), path_search.SEARCH
+            rule, search = _OnPath(max_steps=self.max_steps), path.SEARCH
         else:
-            rule, search = _InTimeOrder(max_steps=self.max_steps), frontier_search.SEARCH
+            rule, search = _InTimeOrder(max_steps=self.max_steps), frontier.SEARCH
         return lanes.encode_lanes(search, rule, keys, targets, proposals)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _OnPath(path_search.PathRule):
+class _OnPath(path.PathRule):
     max_steps: int
     split = "sample"
 
@@ -90,7 +90,7 @@ class _OnPath(path_search.PathRule):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _InTimeOrder(frontier_search.FrontierRule):
+class _InTimeOrder(frontier.FrontierRule):
     max_steps: int
     max_depth: int = tree.MAX_DEPTH
     split = "dyadic"
@@ -116,7 +116,9 @@ def _reaches(pair, carry, log_h, time):
     rejected, level = carry
     seen = log_h <= rejected
     new = raised(pair, level, jnp.minimum(log_h, pair.log_ratio_max()))
-    reaches = ~seen & ((log_h >= pair.log_ratio_max()) | (log_h >= jnp.log(time)) | (new.stretched > time))
+    reaches = ~seen & (
+        (log_h >= pair.log_ratio_max()) | (log_h >= jnp.log(time)) | (new.stretched > time)
+    )
     keep = seen | reaches
     level = jax.tree.map(lambda old, new: jnp.where(keep, old, new), level, new)
     return (jnp.where(keep, rejected, log_h), level), reaches

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from recjax.randomness import Stream
-from recjax.samplers.arrivals import arrival_times, time_value, zero_time
+from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
 from recjax.samplers.global_coder import BudgetCoder
 
 

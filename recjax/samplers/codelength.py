@@ -41,8 +41,13 @@ def zeta_bits(
     >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 3)  # a = 2: nearly log2(pi^2 / 6) = 0.718
     0.717
     """
-    bins = jnp.searchsorted(jnp.asarray(zipf.bin_edges(log2_size), jnp.uint32), index, side="right") - 1
-    row = jnp.searchsorted(jnp.asarray(zipf.RATE_BOUNDS, jnp.float32), rate_bits.astype(jnp.float32))
+    bins = (
+        jnp.searchsorted(jnp.asarray(zipf.bin_edges(log2_size), jnp.uint32), index, side="right")
+        - 1
+    )
+    row = jnp.searchsorted(
+        jnp.asarray(zipf.RATE_BOUNDS, jnp.float32), rate_bits.astype(jnp.float32)
+    )
     return jnp.asarray(_zeta_table(log2_size), rate_bits.dtype)[row, bins]
 
 

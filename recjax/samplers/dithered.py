@@ -65,13 +65,17 @@ class DitheredQuantizer(Coder):
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         return _decode(self.step, key, _checked(index, proposal), proposal)
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """-log2 of the probability of the index given U, for proposals that `reach` knows; the rate is not used."""
         return _codelength(self.step, key, _checked(index, proposal), proposal)
 
     def _check(self, target, proposal):
         if not isinstance(target, Uniform):
-            raise ValueError(f"target: dithered quantisation simulates a Uniform, not a {type(target).__name__}")
+            raise ValueError(
+                f"target: dithered quantisation simulates a Uniform, not a {type(target).__name__}"
+            )
         values = concrete((target, proposal))
         if values is not None:
             raise_first(_violations(self.step, pair_of(*values).target))
@@ -112,14 +116,20 @@ def _violations(step, target):
     far = abs(target.low) + abs(target.high)
     slack = _ULPS * float(jnp.finfo(target.low.dtype).eps)
     return [
-        (f"target: it must be of length step = {step}", abs((target.high - target.low) - step) > slack * (far + step)),
+        (
+            f"target: it must be of length step = {step}",
+            abs((target.high - target.low) - step) > slack * (far + step),
+        ),
         ("target: it must lie within 2^22 steps of 0", far > 2 * step * (_LARGEST - 1)),
     ]
 
 
 def _checked(index, proposal) -> Int[Array, "*event"]:
     """Signed whole numbers as int32: concrete ones are checked, traced ones clamped."""
-    if not jnp.issubdtype(jnp.result_type(index), jnp.integer) or np.shape(index) != proposal.event_shape:
+    if (
+        not jnp.issubdtype(jnp.result_type(index), jnp.integer)
+        or np.shape(index) != proposal.event_shape
+    ):
         raise ValueError(f"index must be whole numbers {list(proposal.event_shape)}")
     known = concrete(index)
     if known is not None and np.any((known < -_LARGEST) | (known > _LARGEST)):
@@ -135,7 +145,9 @@ def _encode_one(step, key, target, proposal):
     centre = 0.5 * pair.target.low + 0.5 * pair.target.high
     index = jnp.where(bad, 0, jnp.round(centre / step - dither(key, proposal))).astype(jnp.int32)
     status = jnp.where(bad, Status.INVALID, Status.DONE).astype(jnp.int32)
-    return Code(index, _decode(step, key, index, proposal), jnp.where(bad, 0, 1).astype(jnp.int32), status)
+    return Code(
+        index, _decode(step, key, index, proposal), jnp.where(bad, 0, 1).astype(jnp.int32), status
+    )
 
 
 _encode = jax.jit(_encode_one, static_argnums=0)
@@ -162,4 +174,6 @@ def _codelength(step, key, index, proposal):
         return k + 1, total + jnp.where(k <= last, jnp.exp(nats(proposal, (k + u) * step)), 0)
 
     total = jax.lax.while_loop(more, add, (first, jnp.zeros_like(u)))[1]
-    return jnp.sum(jnp.log2(total) - nats(proposal, (index.astype(u.dtype) + u) * step) / math.log(2))
+    return jnp.sum(
+        jnp.log2(total) - nats(proposal, (index.astype(u.dtype) + u) * step) / math.log(2)
+    )

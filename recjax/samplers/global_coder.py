@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt32
 
 from recjax.distributions.pair import Pair, pair_of
 from recjax.randomness import Stream
-from recjax.samplers import driver
+from recjax.samplers._search import candidate_search
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
 from recjax.samplers.codelength import budget_exponent, rate_value, zeta_bits, zipf_bits
 
@@ -35,10 +35,12 @@ class GlobalCoder(Coder):
         return pair_of(target, proposal)
 
     def log_ratios(self, pair: Pair, carry: Any, words: Array, index: Array) -> Array:
-        return jax.vmap(lambda i: pair.log_ratio(self.draw(words[Stream.CANDIDATE], i, pair.proposal)))(index)
+        return jax.vmap(
+            lambda i: pair.log_ratio(self.draw(words[Stream.CANDIDATE], i, pair.proposal))
+        )(index)
 
     def draw(self, words: Array, index: Array, proposal: Any) -> Array:
-        return driver.candidate(words, index, proposal)
+        return candidate_search.candidate(words, index, proposal)
 
     def width(self, size: int) -> int:
         return size
@@ -50,19 +52,21 @@ class GlobalCoder(Coder):
     def start(self, pair: Pair) -> Any: ...
 
     @abc.abstractmethod
-    def examine(self, pair: Pair, carry: Any, chunk: driver.Chunk) -> driver.Verdict: ...
+    def examine(
+        self, pair: Pair, carry: Any, chunk: candidate_search.Chunk
+    ) -> candidate_search.Verdict: ...
 
     @abc.abstractmethod
     def exhausted(self, carry: Any) -> Array: ...
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
-        return driver.encode(self, key, target, proposal)
+        return candidate_search.encode(self, key, target, proposal)
 
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        return driver.encode_lanes(self, keys, targets, proposals)
+        return candidate_search.encode_lanes(self, keys, targets, proposals)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        return driver.decode(self, key, checked_index(index, self.limit), proposal)
+        return candidate_search.decode(self, key, checked_index(index, self.limit), proposal)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +89,9 @@ class ExactCoder(GlobalCoder):
     def exhausted(self, carry: Any) -> Array:
         return jnp.int32(Status.MAX_STEPS)
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """Bits of ``index`` in the zeta code of coders at ``rate_bits``, as `recjax.bits.range_coder` writes it."""
         return zeta_bits(checked_index(index, self.limit), rate_value(rate_bits, proposal.dtype))
 
@@ -118,16 +124,20 @@ class BudgetCoder(GlobalCoder):
     def start(self, pair: Pair) -> Any:
         return self.start_noise(), jnp.full((), -jnp.inf, pair.proposal.dtype), jnp.uint32(0)
 
-    def examine(self, pair: Pair, carry: Any, chunk: driver.Chunk) -> driver.Verdict:
+    def examine(
+        self, pair: Pair, carry: Any, chunk: candidate_search.Chunk
+    ) -> candidate_search.Verdict:
         noise, best, index = carry
         noise, log_noise = self.log_noise(noise, chunk)
         score = chunk.log_ratio - log_noise
         k = jnp.argmax(score)
         index = jnp.where(score[k] > best, chunk.index[k], index)
         carry = noise, jnp.maximum(score[k], best), index
-        return driver.Verdict(carry, jnp.int32(score.size), jnp.zeros((), bool), index)
+        return candidate_search.Verdict(carry, jnp.int32(score.size), jnp.zeros((), bool), index)
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """Bits of the truncated Zipf code on 1 .. N, with the exponent that ``budget_exponent`` gives."""
         exponent = budget_exponent(rate_value(rate_bits, proposal.dtype), self.budget_bits)
         return zipf_bits(checked_index(index, self.limit), self.limit, exponent)
@@ -137,5 +147,5 @@ class BudgetCoder(GlobalCoder):
         """The state of the noise before the first candidate."""
 
     @abc.abstractmethod
-    def log_noise(self, noise: Any, chunk: driver.Chunk) -> tuple[Any, Float[Array, "n"]]:
+    def log_noise(self, noise: Any, chunk: candidate_search.Chunk) -> tuple[Any, Float[Array, "n"]]:
         """The next state of the noise, and the logarithm of each candidate's."""

@@ -6,10 +6,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from recjax.randomness import Stream
-from recjax.samplers.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers.driver import Verdict
+from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
+from recjax.samplers._search.candidate_search import Verdict
+from recjax.samplers._search.stretch import stretch_between
 from recjax.samplers.global_coder import ExactCoder
-from recjax.samplers.stretch import stretch_between
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

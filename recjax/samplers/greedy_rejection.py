@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from recjax import words
 from recjax.randomness import Stream
-from recjax.samplers.driver import Verdict
+from recjax.samplers._search.candidate_search import Verdict
 from recjax.samplers.global_coder import ExactCoder
 from recjax.words import Word
 
@@ -44,7 +44,9 @@ class GreedyRejectionSampler(ExactCoder):
     def examine(self, pair, carry, chunk):
         top = pair.log_ratio_max()
         # Relative to max r: the gap 1 - L_k / max r and the mass S_k / max r, which do not depend on the candidates.
-        carry, (gap, mass) = jax.lax.scan(lambda state, _: _next_level(pair, state), carry, length=chunk.index.size)
+        carry, (gap, mass) = jax.lax.scan(
+            lambda state, _: _next_level(pair, state), carry, length=chunk.index.size
+        )
         below = jax.lax.optimization_barrier(jnp.expm1(chunk.log_ratio - top))
         excess = jnp.maximum(gap + below, 0)
         chance = jnp.log(excess) - jnp.log(mass)
@@ -62,7 +64,9 @@ def _next_level(pair, state):
     after = _minus(gap, _fraction(mass))
     rest = _value(after, mass.dtype)
     level = _value(_minus((jnp.uint32(_ONE), jnp.uint32(0)), after), mass.dtype)
-    log_level = jax.lax.optimization_barrier(jnp.where(rest < 0.5, jnp.log1p(-rest), jnp.log(level)))
+    log_level = jax.lax.optimization_barrier(
+        jnp.where(rest < 0.5, jnp.log1p(-rest), jnp.log(level))
+    )
     left = pair.survival(top + log_level) * jnp.exp(-top)
     return (after, left), (_value(gap, mass.dtype), mass)
 

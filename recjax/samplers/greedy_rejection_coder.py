@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from recjax import randomness
-from recjax.samplers import lanes, path_search, tree
+from recjax.samplers._search import lanes, path, tree
+from recjax.samplers._search.path import Decision
 from recjax.samplers.base import Code
-from recjax.samplers.path_search import Decision
 from recjax.samplers.tree_coder import TreeCoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GreedyRejectionCoder(TreeCoder, path_search.PathRule):
+class GreedyRejectionCoder(TreeCoder, path.PathRule):
     """Greedy rejection coding (GRC): greedy rejection sampling that branches with the mass that is left to code.
 
     At a node B with level L and residual mass R, the draw X from P restricted to B is accepted with probability
@@ -40,10 +40,10 @@ class GreedyRejectionCoder(TreeCoder, path_search.PathRule):
     max_steps: int = tree.MAX_DEPTH
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
-        return path_search.encode(self, key, target, proposal)
+        return path.encode(self, key, target, proposal)
 
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        return lanes.encode_lanes(path_search.SEARCH, self, keys, targets, proposals)
+        return lanes.encode_lanes(path.SEARCH, self, keys, targets, proposals)
 
     def start(self, pair):
         dtype = pair.proposal.dtype

@@ -18,7 +18,7 @@ from recjax.distributions.triangular import Triangular
 from recjax.distributions.uniform import Uniform
 from recjax.distributions.uniform_mixture import UniformMixture
 from recjax.randomness import Stream
-from recjax.samplers import driver
+from recjax.samplers._search import candidate_search
 from recjax.samplers.a_star import AStar
 from recjax.samplers.base import Code, Coder, check_range, checked_index
 from recjax.samplers.codelength import rate_value, zeta_bits
@@ -82,17 +82,21 @@ class HybridCoder(Coder):
 
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         windows = _checked(_window_lanes(self.cell_bits, targets, proposals))
-        code = driver.encode_lanes(self._sampler, keys, targets, windows)
+        code = candidate_search.encode_lanes(self._sampler, keys, targets, windows)
         return _finish_lanes(self.cell_bits, keys, code, windows)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         return _decode(self.cell_bits, key, checked_hybrid_index(index, self, proposal), proposal)
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """``cell_bits`` a component, and the zeta code of the rank at a rate shorter by as much."""
         rank = checked_hybrid_index(index, self, proposal).rank
         cells = self.cell_bits * proposal.event_size
-        return cells + zeta_bits(rank, jnp.maximum(rate_value(rate_bits, proposal.dtype) - cells, 0))
+        return cells + zeta_bits(
+            rank, jnp.maximum(rate_value(rate_bits, proposal.dtype) - cells, 0)
+        )
 
     @property
     def _sampler(self):
@@ -104,13 +108,18 @@ def checked_hybrid_index(index: Any, coder: HybridCoder, proposal: Any) -> Hybri
     if not isinstance(index, tuple) or len(index) != 2:
         raise ValueError("index must be a HybridIndex: a cell for every component, and a rank")
     cell, rank = index
-    if not jnp.issubdtype(jnp.result_type(cell), jnp.integer) or np.shape(cell) != proposal.event_shape:
+    if (
+        not jnp.issubdtype(jnp.result_type(cell), jnp.integer)
+        or np.shape(cell) != proposal.event_shape
+    ):
         raise ValueError(f"index: its cells must be whole numbers {list(proposal.event_shape)}")
     largest = (1 << coder.cell_bits) - 1
     known = concrete(cell)
     if known is not None and np.any((known < 0) | (known > largest)):
         raise ValueError(f"index: its cells must be from 0 to {largest}")
-    return HybridIndex(jnp.clip(jnp.asarray(cell), 0, largest).astype(jnp.uint32), checked_index(rank, coder.limit))
+    return HybridIndex(
+        jnp.clip(jnp.asarray(cell), 0, largest).astype(jnp.uint32), checked_index(rank, coder.limit)
+    )
 
 
 @family
@@ -145,7 +154,11 @@ class _WindowPair(Pair):
     def __init__(self, target: Any, proposal: _Window) -> None:
         super().__init__(target, proposal)
         self.inner = pair_of(target, proposal.proposal)
-        self.gain = proposal.event_size * proposal.bits.astype(proposal.dtype) * np.log(2).astype(proposal.dtype)
+        self.gain = (
+            proposal.event_size
+            * proposal.bits.astype(proposal.dtype)
+            * np.log(2).astype(proposal.dtype)
+        )
 
     def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
         return self.inner.log_ratio(x) - self.gain
@@ -161,7 +174,12 @@ class _WindowPair(Pair):
 
 
 def _too_wide(window) -> Violations:
-    return [("target: a component's support has more than 2^-cell_bits of the proposal's mass", window.wide)]
+    return [
+        (
+            "target: a component's support has more than 2^-cell_bits of the proposal's mass",
+            window.wide,
+        )
+    ]
 
 
 def _checked(window):
@@ -177,7 +195,9 @@ def _window_of(bits, target, proposal):
     length = 2.0**-bits
     start = jnp.clip(0.5 * (low + high) - 0.5 * length, 0, 1 - length) * 2.0**32
     # a NaN, which the pair reports itself, is not too wide
-    return _Window(proposal, start.astype(jnp.uint32), high - low > length + _SLACK, jnp.uint32(bits))
+    return _Window(
+        proposal, start.astype(jnp.uint32), high - low > length + _SLACK, jnp.uint32(bits)
+    )
 
 
 _window = jax.jit(_window_of, static_argnums=0)
@@ -197,7 +217,9 @@ def _support(target):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encode(coder, key, target, window):
-    return _finish(coder.cell_bits, key, driver.encode(coder._sampler, key, target, window), window)
+    return _finish(
+        coder.cell_bits, key, candidate_search.encode(coder._sampler, key, target, window), window
+    )
 
 
 def _finish(bits, key, code, window):
@@ -218,4 +240,6 @@ def _decode(bits, key, index, proposal):
 
 
 def _candidate_bits(key, rank, proposal):
-    return randomness.coordinate_bits(randomness.stream_key(key, Stream.CANDIDATE), rank, proposal.event_size)
+    return randomness.coordinate_bits(
+        randomness.stream_key(key, Stream.CANDIDATE), rank, proposal.event_size
+    )

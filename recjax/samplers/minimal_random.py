@@ -35,7 +35,9 @@ class MinimalRandomCoder(BudgetCoder):
     def log_noise(self, noise, chunk):
         return noise, jnp.log(chunk.exponentials(Stream.ACCEPT))
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """``budget_bits``, whatever the index."""
         checked_index(index, self.limit)
         return jnp.full((), self.budget_bits, proposal.dtype)

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from recjax.randomness import Stream
-from recjax.samplers.arrivals import arrival_times, time_value, zero_time
+from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
 from recjax.samplers.global_coder import BudgetCoder
 
 
@@ -33,6 +33,8 @@ class OrderedRandomCoder(BudgetCoder):
 
     def log_noise(self, noise, chunk):
         left = jnp.maximum(self.limit - chunk.index.astype(jnp.int32), 1)
-        gaps = chunk.exponentials(Stream.ARRIVAL) * (self.limit / left.astype(chunk.log_ratio.dtype))
+        gaps = chunk.exponentials(Stream.ARRIVAL) * (
+            self.limit / left.astype(chunk.log_ratio.dtype)
+        )
         times = arrival_times(noise, gaps)
         return (times[0][-1], times[1][-1]), jnp.log(time_value(times, gaps.dtype))

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from recjax.randomness import Stream
-from recjax.samplers.arrivals import Time, arrival_times, time_value
+from recjax.samplers._search.arrivals import Time, arrival_times, time_value
+from recjax.samplers._search.candidate_search import Verdict
 from recjax.samplers.base import check_range, checked_index
 from recjax.samplers.codelength import rate_value, zeta_bits
-from recjax.samplers.driver import Verdict
 from recjax.samplers.global_coder import ExactCoder
 from recjax.samplers.gprs import stretch_between
 
@@ -65,7 +65,9 @@ class ParallelGPRS(ExactCoder):
     def limit(self) -> int:
         return self.cap * self.n_processes
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """log2 J bits for the process, and the zeta code of the local number + 1 at a rate shorter by as much."""
         process_bits = math.log2(self.n_processes)
         local = checked_index(index, self.limit) // jnp.uint32(self.n_processes)
@@ -94,7 +96,9 @@ class ParallelGPRS(ExactCoder):
         times = by_process[0].reshape(-1), by_process[1].reshape(-1)
 
         position = jnp.arange(chunk.index.size)
-        horizon = _earliest(times, position % ahead == ahead - 1)  # up to here every process's arrivals are known
+        horizon = _earliest(
+            times, position % ahead == ahead - 1
+        )  # up to here every process's arrivals are known
         record = (chunk.log_ratio > log_h) & _not_after(times, horizon)
         found = record.any()
         last = jnp.where(found, _earliest(times, record), horizon)

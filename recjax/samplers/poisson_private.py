@@ -13,8 +13,8 @@ from recjax import randomness
 from recjax.distributions.base import concrete
 from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
-from recjax.samplers import driver
-from recjax.samplers.arrivals import Time, arrival_times, time_value, zero_time
+from recjax.samplers._search import candidate_search
+from recjax.samplers._search.arrivals import Time, arrival_times, time_value, zero_time
 from recjax.samplers.base import Code, batch_of
 from recjax.samplers.global_coder import ExactCoder
 
@@ -73,7 +73,9 @@ class PoissonPrivate(ExactCoder):
         if not number or not 1 < self.alpha < math.inf:
             raise ValueError(f"alpha must be a finite number greater than 1, got {self.alpha!r}")
 
-    def encode(self, key: Array, target: Any, proposal: Any, *, private_key: Array | None = None) -> Code:
+    def encode(
+        self, key: Array, target: Any, proposal: Any, *, private_key: Array | None = None
+    ) -> Code:
         """As `Coder.encode`, with randomness of the sender's own.
 
         Args:
@@ -84,7 +86,9 @@ class PoissonPrivate(ExactCoder):
         """
         return super().encode(_both(key, private_key), target, proposal)
 
-    def encode_batch(self, keys: Array, targets: Any, proposal: Any, *, private_keys: Array | None = None) -> Code:
+    def encode_batch(
+        self, keys: Array, targets: Any, proposal: Any, *, private_keys: Array | None = None
+    ) -> Code:
         """As `Coder.encode_batch`, with a private key for every example."""
         batch = batch_of(keys)
         if private_keys is None or batch_of(private_keys) != batch:
@@ -94,10 +98,10 @@ class PoissonPrivate(ExactCoder):
         return super().encode_batch(keys, targets, proposal)
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
-        return driver.encode(self, key[:2], target, proposal, key[2:])
+        return candidate_search.encode(self, key[:2], target, proposal, key[2:])
 
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        return driver.encode_lanes(self, keys[:, :2], targets, proposals, keys[:, 2:])
+        return candidate_search.encode_lanes(self, keys[:, :2], targets, proposals, keys[:, 2:])
 
     def width(self, size: int) -> int:
         return _WIDTH
@@ -111,7 +115,9 @@ class PoissonPrivate(ExactCoder):
         infinite = jnp.full((), jnp.inf, dtype)
         return _Race(zero_time(), jnp.uint32(0), index, infinite, -infinite, jnp.uint32(0))
 
-    def examine(self, pair: Pair, carry: "_Race", chunk: driver.Chunk) -> driver.Verdict:
+    def examine(
+        self, pair: Pair, carry: "_Race", chunk: candidate_search.Chunk
+    ) -> candidate_search.Verdict:
         top, dtype = pair.log_ratio_max(), chunk.log_ratio.dtype
         bits = randomness.coordinate_bits(chunk.words[Stream.ACCEPT], chunk.index, 4)
         noise = jnp.log(_below(bits[:, 0], carry.hazard))
@@ -132,9 +138,11 @@ class PoissonPrivate(ExactCoder):
         used = jnp.where(ended, jnp.where(possible, self.limit, end), _WIDTH).astype(jnp.int32)
 
         last = chunk.index[-1]
-        index = jnp.minimum(last + _running_sum(_jumps(bits[:, 2], bits[:, 3], hazards[-1], self.limit)), self.limit)
+        index = jnp.minimum(
+            last + _running_sum(_jumps(bits[:, 2], bits[:, 3], hazards[-1], self.limit)), self.limit
+        )
         race = _Race((times[0][-1], times[1][-1]), last + 1, index, hazards[-1], best, chosen)
-        return driver.Verdict(race, used, ended & ~possible, chosen)
+        return candidate_search.Verdict(race, used, ended & ~possible, chosen)
 
     def _gaps(self, carry, chunk):
         """The times from each candidate of the chunk to the next: sums of as many exponentials as lie between."""
@@ -164,7 +172,9 @@ class _Race:
 def _both(key, private_key):
     """The words of both keys in one array, as the shared machinery passes one key."""
     if private_key is None:
-        raise ValueError("private_key is needed: a secret and fresh key, without which the index is not private")
+        raise ValueError(
+            "private_key is needed: a secret and fresh key, without which the index is not private"
+        )
     words = randomness.key_words(jnp.asarray(key)), randomness.key_words(jnp.asarray(private_key))
     if (known := concrete(words)) is not None and (known[0] == known[1]).all():
         raise ValueError("private_key must not be the shared key")
@@ -191,4 +201,6 @@ def _jumps(block_bits, rest_bits, hazard, limit):
 
 def _running_sum(jumps):
     """Sums of numbers below 2^31, held below it."""
-    return jax.lax.associative_scan(lambda a, b: jnp.minimum(a + b, jnp.uint32((1 << 31) - 1)), jumps)
+    return jax.lax.associative_scan(
+        lambda a, b: jnp.minimum(a + b, jnp.uint32((1 << 31) - 1)), jumps
+    )

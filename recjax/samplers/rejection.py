@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from recjax.randomness import Stream
-from recjax.samplers.driver import Verdict
+from recjax.samplers._search.candidate_search import Verdict
 from recjax.samplers.global_coder import ExactCoder
 
 

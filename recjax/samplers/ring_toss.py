@@ -50,7 +50,9 @@ class RingToss(RejectionSampler):
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         return super().search_lanes(keys, targets, checked_channel(proposals))
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """-log2 of the probability of ``index`` given the shared randomness; ``rate_bits`` is not used."""
         return _codelength(key, checked_index(index, self.limit), checked_channel(proposal))
 
@@ -70,7 +72,9 @@ def tosses(
     Args:
         doubts: whether the second is wanted; else it is False.
     """
-    candidate, accept = (randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ACCEPT))
+    candidate, accept = (
+        randomness.stream_key(key, stream) for stream in (Stream.CANDIDATE, Stream.ACCEPT)
+    )
 
     def one(i):
         y = channel.sample_from_bits(randomness.coordinate_bits(candidate, i, channel.event_size))
@@ -79,7 +83,11 @@ def tosses(
         if not doubts:
             return found, jnp.zeros((), bool)
         step = 1 + _DOUBT
-        others = [channel.acceptance(x, g) for x in _beside(y) for g in (gap * step + _DOUBT, gap / step - _DOUBT)]
+        others = [
+            channel.acceptance(x, g)
+            for x in _beside(y)
+            for g in (gap * step + _DOUBT, gap / step - _DOUBT)
+        ]
         return found, jnp.any(jnp.stack(others) != found)
 
     return jax.vmap(one)(index)
@@ -101,7 +109,9 @@ def _codelength(key, index, channel):
         places = start + jnp.arange(_CHUNK, dtype=jnp.uint32)
         count, _ = tosses(key, places, channel)
         share = jnp.clip(count.astype(channel.dtype) / channel.total, least, 1 - least)
-        each = jnp.where(places < index, -jnp.log1p(-share), jnp.where(places == index, -jnp.log(share), 0))
+        each = jnp.where(
+            places < index, -jnp.log1p(-share), jnp.where(places == index, -jnp.log(share), 0)
+        )
         return start + _CHUNK, bits + jnp.sum(each) / jnp.log(jnp.asarray(2, share.dtype))
 
     start = jnp.zeros_like(index), (index & 0).astype(channel.dtype)

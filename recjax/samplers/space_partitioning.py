@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from recjax.randomness import Stream
-from recjax.samplers import driver, partition
+from recjax.samplers._search import bins as partition
+from recjax.samplers._search import candidate_search
+from recjax.samplers._search.partitioned_pair import PartitionedPair
 from recjax.samplers.a_star import AStar
 from recjax.samplers.codelength import rate_value, zeta_bits
 from recjax.samplers.global_coder import ExactCoder
 from recjax.samplers.gprs import GPRS
-from recjax.samplers.partitioned_pair import PartitionedPair
 
 _GROUP_BITS = 12
 
@@ -55,9 +56,13 @@ class SpacePartitioned(ExactCoder):
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         partition.check_fit(self.bits, proposal)
-        return driver.decode(self, key, partition.checked_index(index, self.last_index), proposal)
+        return candidate_search.decode(
+            self, key, partition.checked_index(index, self.last_index), proposal
+        )
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """log2 J bits for the bin, and the zeta code of the rank at a rate shorter by as much.
 
         Args:
@@ -72,7 +77,9 @@ class SpacePartitioned(ExactCoder):
 
     def log_ratios(self, pair: PartitionedPair, carry: Any, words: Array, index: Array) -> Array:
         def one(place):
-            return pair.log_ratio((self.draw(words[Stream.CANDIDATE], place, pair.proposal), place[0]))
+            return pair.log_ratio(
+                (self.draw(words[Stream.CANDIDATE], place, pair.proposal), place[0])
+            )
 
         return jax.vmap(one)(self._places(pair, carry[1], words, index)[0])
 
@@ -81,7 +88,9 @@ class SpacePartitioned(ExactCoder):
         places, groups = self._places(pair, counts, chunk.words, chunk.index)
         verdict = self.rule.examine(pair, inner, chunk)
         which = verdict.index - chunk.index[0]
-        chosen = jnp.where(which < chunk.index.size, places[jnp.minimum(which, chunk.index.size - 1)], chosen)
+        chosen = jnp.where(
+            which < chunk.index.size, places[jnp.minimum(which, chunk.index.size - 1)], chosen
+        )
         counts = counts.at[groups].add((jnp.arange(groups.size) < verdict.used).astype(jnp.uint32))
         return dataclasses.replace(verdict, carry=(verdict.carry, counts, chosen), index=chosen)
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from recjax.bits.heap_path import LOG2_DEPTHS
-from recjax.samplers import tree
+from recjax.samplers._search import tree
 from recjax.samplers.base import Coder, check_range
 from recjax.samplers.codelength import depth_rate, rate_value, zeta_bits
 
 
 class TreeCoder(Coder):
-    """A coder whose index is a heap index, uint32[4] (`recjax.samplers.tree`).
+    """A coder whose index is a heap index, uint32[4] (`recjax.samplers._search.tree`).
 
     The code for it is a zeta code for the depth and, for every branch, the share of the child in its parent's
     probability: all together -log2 P(B) bits for a node B.
@@ -31,7 +31,9 @@ class TreeCoder(Coder):
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
         return _decode(key, tree.checked_heap(index), proposal, self.split)
 
-    def codelength(self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None) -> Float[Array, ""]:
+    def codelength(
+        self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
+    ) -> Float[Array, ""]:
         """Bits of a zeta code for the depth, tuned for ``rate_bits``, and of the branches to the node."""
         rate = rate_value(rate_bits, proposal.dtype)
         return _codelength(key, tree.checked_heap(index), rate, self.split)
@@ -47,4 +49,6 @@ def _decode(key, index, proposal, split):
 def _codelength(key, index, rate, split):
     node = tree.node_at(tree.candidate_key(key), index, split)
     depth = tree.depth_of(index)
-    return zeta_bits((depth - 1).astype(jnp.uint32), depth_rate(rate), LOG2_DEPTHS) - jnp.log2(node.mass(rate.dtype))
+    return zeta_bits((depth - 1).astype(jnp.uint32), depth_rate(rate), LOG2_DEPTHS) - jnp.log2(
+        node.mass(rate.dtype)
+    )

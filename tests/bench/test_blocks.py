@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recjax.bench import blocks
-from recjax.results import load_results
+from recjax.results.files import load_results
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ def test_numpy_finds_the_best_candidates(small, cores):
     for run, work in found.values():
         index = np.hstack(run())
         assert len(index) == work
-        assert (index[:40] == best[: len(index)]).mean() > 0.95  # rounding may decide between near ties
+        assert (
+            index[:40] == best[: len(index)]
+        ).mean() > 0.95  # rounding may decide between near ties
 
 
 def test_reports_every_contestant(small, tmp_path, capsys):

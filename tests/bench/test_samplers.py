@@ -8,16 +8,22 @@ import pytest
 
 import recjax
 from recjax.bench import numba_loops, numpy_loops, samplers
-from recjax.results import load_results
+from recjax.results.files import load_results
 
 
 @functools.cache
 def our_steps(name):
-    ((coder, arguments),) = ((c[0], c[1]) for c in samplers.CODERS if c[2] == name and c[0] != "ParallelGPRS")
+    ((coder, arguments),) = (
+        (c[0], c[1]) for c in samplers.CODERS if c[2] == name and c[0] != "ParallelGPRS"
+    )
     m, s = samplers.targets(8000, 3)
     targets = recjax.Normal(m.astype(np.float32), s.astype(np.float32))
     keys = jax.random.split(jax.random.key(1), len(m))
-    return np.asarray(getattr(recjax, coder)(**arguments).encode_batch(keys, targets, recjax.Normal(0.0, 1.0)).steps)
+    return np.asarray(
+        getattr(recjax, coder)(**arguments)
+        .encode_batch(keys, targets, recjax.Normal(0.0, 1.0))
+        .steps
+    )
 
 
 @pytest.mark.parametrize("name", numpy_loops.LOOPS)
@@ -44,7 +50,11 @@ def test_reports_every_contestant(monkeypatch, tmp_path, capsys):
     report = samplers.main(path, seconds=0.01)
     assert load_results(path) == report
     names = [row["coder"].split(",")[0] for row in report.details["coders"]]
-    assert sorted(names) == ["BranchAndBoundGPRS", "BranchAndBoundGPRS", "GPRS"]  # GPRS at 1 bit only
+    assert sorted(names) == [
+        "BranchAndBoundGPRS",
+        "BranchAndBoundGPRS",
+        "GPRS",
+    ]  # GPRS at 1 bit only
     assert all(row["recjax"] > 0 and row["numpy"] > 0 for row in report.details["coders"])
     assert "left out" in capsys.readouterr().out
     with pytest.raises(ValueError, match="exists"):

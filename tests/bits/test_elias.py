@@ -32,7 +32,9 @@ def test_codewords(name):
         assert lengths(np.array([n])) == len(word)
     together = "".join(CODEWORDS[name].values())
     padded = together.ljust(-(-len(together) // 8) * 8, "0")
-    assert encode(np.array(list(CODEWORDS[name]))) == int(padded, 2).to_bytes(len(padded) // 8, "big")
+    assert encode(np.array(list(CODEWORDS[name]))) == int(padded, 2).to_bytes(
+        len(padded) // 8, "big"
+    )
 
 
 @each_code

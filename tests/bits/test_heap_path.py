@@ -68,7 +68,10 @@ def test_round_trip(depths, a, seed):
 
 def test_each_branch_costs_its_frequency():
     left = np.array([[2**22, 2**23, 3]])
-    for branches, cost in [([0, 0, 0], 2 + 1 + 24 - np.log2(3)), ([1, 1, 1], 24 - np.log2(3 * 2**22) + 1)]:
+    for branches, cost in [
+        ([0, 0, 0], 2 + 1 + 24 - np.log2(3)),
+        ([1, 1, 1], 24 - np.log2(3 * 2**22) + 1),
+    ]:
         bits = heap_path.path_lengths(np.array([4]), np.array([branches], bool), left, 0)
         np.testing.assert_allclose(bits, 7 + cost, rtol=1e-6)
     cut = heap_path.path_lengths(np.array([2]), np.array([[False, True, True]]), left, 0)
@@ -80,7 +83,9 @@ def test_impossible_branches_are_written_at_the_highest_cost():
         depths, branches, left = np.array([2]), np.array([[branch]]), np.array([[frequency]])
         assert heap_path.path_lengths(depths, branches, left, 0) == 7 + 24
         data = heap_path.encode_paths(depths, branches, left, 0)
-        decoded = heap_path.decode_paths(data, 1, 0, lambda level, so_far, f=frequency: np.array([f]))
+        decoded = heap_path.decode_paths(
+            data, 1, 0, lambda level, so_far, f=frequency: np.array([f])
+        )
         assert (decoded[0], decoded[1]) == (2, branch)
 
 

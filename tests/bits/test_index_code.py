@@ -12,7 +12,8 @@ from recjax.bits import range_coder, zipf
 from recjax.errors import FormatError
 
 index_lists = st.lists(
-    st.integers(1, 31).flatmap(lambda n: st.tuples(st.integers(0, 2**n - 1), st.just(n))), max_size=40
+    st.integers(1, 31).flatmap(lambda n: st.tuples(st.integers(0, 2**n - 1), st.just(n))),
+    max_size=40,
 )
 exponents = st.integers(0, zipf.MAX_EXPONENT)
 
@@ -28,7 +29,9 @@ def test_bins_cover_the_support_and_satisfy_kraft(log2_size, a):
     edges, frequencies = zipf.bin_edges(log2_size), zipf.bin_frequencies(log2_size, a)
     assert edges[0] == 0 and edges[-1] == 2**log2_size and (np.diff(edges) > 0).all()
     assert len(frequencies) == len(edges) - 1 and min(frequencies) >= 1
-    assert sum(frequencies) == 2**24  # each bin's share is split evenly: the Kraft sum over all indices is 1
+    assert (
+        sum(frequencies) == 2**24
+    )  # each bin's share is split evenly: the Kraft sum over all indices is 1
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.75, 1.0, 1.2])
@@ -47,7 +50,10 @@ def test_tables_are_frozen():
     # Files depend on these integers: a change here needs a new format version.
     assert zipf.bin_frequencies(4, 64)[:4] == (4965060, 2482527, 1655018, 1241264)
     table = b"".join(
-        f.to_bytes(3, "big") for n in (1, 8, 16, 24) for a in (0, 1, 77, 255) for f in zipf.bin_frequencies(n, a)
+        f.to_bytes(3, "big")
+        for n in (1, 8, 16, 24)
+        for a in (0, 1, 77, 255)
+        for f in zipf.bin_frequencies(n, a)
     )
     assert zlib.crc32(table) == 2906430876
 

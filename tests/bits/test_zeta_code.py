@@ -13,7 +13,9 @@ from recjax.samplers.codelength import zeta_bits
 
 RATES = [0.0, 0.0078, 0.0079, 1.0, 2.5, 8.0, 24.6, 41.6, 41.7, 1000.0]
 EDGES = np.array(zipf.bin_edges(31))
-CORNERS = np.unique(np.concatenate([EDGES[:-1], EDGES[1:] - 1]))  # first and last index of every bin
+CORNERS = np.unique(
+    np.concatenate([EDGES[:-1], EDGES[1:] - 1])
+)  # first and last index of every bin
 SUPPORT = 2**31
 
 reported_bits = jax.jit(jax.vmap(zeta_bits, (0, None)))
@@ -40,12 +42,18 @@ def test_exponent_is_the_theorems_rounded():
 
 @pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
 def test_bad_rates_are_refused(rate):
-    for function in (zipf.zeta_exponent, lambda r: encode_zeta(np.array([1]), r), lambda r: decode_zeta(b"", 1, r)):
+    for function in (
+        zipf.zeta_exponent,
+        lambda r: encode_zeta(np.array([1]), r),
+        lambda r: decode_zeta(b"", 1, r),
+    ):
         with pytest.raises(ValueError, match="rate_bits"):
             function(rate)
 
 
-@pytest.mark.parametrize("rate", [*RATES, *zipf.RATE_BOUNDS[::9], np.nextafter(np.float32(zipf.RATE_BOUNDS[9]), 99)])
+@pytest.mark.parametrize(
+    "rate", [*RATES, *zipf.RATE_BOUNDS[::9], np.nextafter(np.float32(zipf.RATE_BOUNDS[9]), 99)]
+)
 def test_coders_report_what_is_written(rate):
     bits = reported_bits(jnp.asarray(CORNERS, jnp.uint32), jnp.float32(rate))
     assert bits.dtype == jnp.float32
@@ -66,7 +74,9 @@ def test_kraft_over_the_whole_support(rate):
     np.testing.assert_allclose((np.diff(EDGES) * np.exp2(-bits)).sum(), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("loc", "scale"), [(0.0, 0.5), (1.0, 0.3), (2.0, 0.1), (3.0, 0.05), (4.0, 0.02)])
+@pytest.mark.parametrize(
+    ("loc", "scale"), [(0.0, 0.5), (1.0, 0.3), (2.0, 0.1), (3.0, 0.05), (4.0, 0.02)]
+)
 def test_no_longer_than_the_endless_zeta_code(loc, scale):
     rate, indices = poisson_indices(np.random.default_rng(0), loc, scale, 20_000)
     alpha = 1 + 1 / (rate + 1)
@@ -83,7 +93,9 @@ def test_round_trip_costs_the_codelength(rate):
     indices = np.concatenate([CORNERS, (2 ** (31 * rng.random(3000))).astype(np.int64) - 1])
     data = encode_zeta(indices, rate)
     np.testing.assert_array_equal(decode_zeta(data, indices.size, rate), indices)
-    reported = np.asarray(reported_bits(jnp.asarray(indices, jnp.uint32), jnp.float32(rate)), float).sum()
+    reported = np.asarray(
+        reported_bits(jnp.asarray(indices, jnp.uint32), jnp.float32(rate)), float
+    ).sum()
     assert abs(8 * len(data) - reported) < 16
 
 

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 import recjax
-from recjax.bits.container import Modality, parse
 from recjax.bits.range_coder import decode_indices
+from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import compress, compress_batch, decompress, decompress_batch, encode_batch
+from recjax.codec.container import Modality, parse
 from recjax.codec.effort import Effort
-from recjax.codec.fit import block_kl_bits, initial_fit
-from recjax.codec.inr_encoding import code_signals, fit, make_job, prior_start
-from recjax.codec.patches import make_batch, table_key
-from recjax.codec.posterior import initial_posterior
-from recjax.codec.refine import code_blocks
-from recjax.codec.signals import make_targets
+from recjax.codec.prior import stream_key
+from recjax.codec.siren.batch import make_batch
+from recjax.codec.siren.encode import code_signals, fit, make_job, prior_start
+from recjax.codec.siren.fit import block_kl_bits, initial_fit
+from recjax.codec.siren.posterior import initial_posterior
+from recjax.codec.siren.refine import code_blocks
+from recjax.codec.siren.targets import make_targets
 from recjax.modalities import Signal
-from recjax.modalities.image import psnr
-from recjax.samplers.trellis_coder import TrellisCoder
+from recjax.modalities.image.pixels import psnr
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -28,7 +29,10 @@ pytestmark = pytest.mark.standard_promotion
 @pytest.fixture(scope="module")
 def signals(waves):
     """One patch, six patches with cut edges, one pixel: eight rows together."""
-    return [Signal(waves(1, 1, *shape)[0], "image", {"gray": False}) for shape in ((8, 8), (13, 21), (1, 1))]
+    return [
+        Signal(waves(1, 1, *shape)[0], "image", {"gray": False})
+        for shape in ((8, 8), (13, 21), (1, 1))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +61,15 @@ def test_accounts_add_up(signals, encoded, prior, effort):
         header, payload = parse(result.blob)
         assert 8 * len(result.blob) == result.header_bits + 8 * len(payload)
         spare.append(8 * len(payload) - result.index_bits)
-        assert header.extra_bits == effort.extra_bits and header.modality == Modality.IMAGE and not header.gray
+        assert (
+            header.extra_bits == effort.extra_bits
+            and header.modality == Modality.IMAGE
+            and not header.gray
+        )
         # one patch of the prior's size says nothing about its shape
-        assert header.shape == (None if signal.values.shape[:2] == (8, 8) else signal.values.shape[:2])
+        assert header.shape == (
+            None if signal.values.shape[:2] == (8, 8) else signal.values.shape[:2]
+        )
         assert header.digest_prefix == prior.digest[:3]
         blocks = patches * prior.n_blocks
         indices = decode_indices(payload, np.full(blocks, prior.budget), header.exponent)
@@ -73,7 +83,9 @@ def test_accounts_add_up(signals, encoded, prior, effort):
 
 def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     key = jax.random.key(0)
-    coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead)
+    coder = TrellisCoder(
+        budget=prior.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
+    )
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder)
     assert indices[0].shape == kl_bits[0].shape == (8, prior.n_blocks)
     for result, (one,) in zip(encoded, batch.split(kl_bits), strict=True):
@@ -81,11 +93,20 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     (layout,), (blocks,), (group,) = batch.arrangement.layouts, batch.blocks, prior.groups
     job = make_job(signals, prior)
     fitted = fit(job, initial_fit(batch.arrangement, prior_start(prior), prior.beta), effort, key)
-    np.testing.assert_allclose(kl_bits[0][:, 0], block_kl_bits(fitted.posteriors[0], layout)[:8, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        kl_bits[0][:, 0], block_kl_bits(fitted.posteriors[0], layout)[:8, 0], rtol=1e-5
+    )
     # what is coded is what the decoder regenerates
     ids = jnp.stack([blocks.slots, jnp.zeros_like(blocks.slots)], axis=1)
     width = int(group.widths[0])
-    sample = coder.decode(table_key(prior), ids, jnp.asarray(indices[0][:, 0]), jnp.zeros(8), jnp.full(8, width), width)
+    sample = coder.decode(
+        stream_key(prior),
+        ids,
+        jnp.asarray(indices[0][:, 0]),
+        jnp.zeros(8),
+        jnp.full(8, width),
+        width,
+    )
     slots = np.asarray(layout.to_slots(z[0]))
     np.testing.assert_array_equal(slots[:, group.blocks[0, :width]], sample)
 
@@ -110,13 +131,19 @@ def test_double_precision_elsewhere_changes_no_byte(signals, encoded, prior, eff
         results = encode_batch(signals, prior, effort=effort)
         images = decompress_batch([result.blob for result in results], priors=[prior])
     assert [result.blob for result in results] == [result.blob for result in encoded]
-    assert [psnr(s.values, i.values) for s, i in zip(signals, images, strict=True)] == [r.psnr for r in encoded]
+    assert [psnr(s.values, i.values) for s, i in zip(signals, images, strict=True)] == [
+        r.psnr for r in encoded
+    ]
 
 
 def test_public_verbs_with_an_effort_level(signals, prior, prior_path):
     one = compress(signals[1], prior, effort=1)
     assert compress_batch([signals[1]], prior, effort=1) == [one]
-    assert compress(signals[1], str(prior_path), effort=1) == compress(signals[1], prior_path, effort=1) == one
+    assert (
+        compress(signals[1], str(prior_path), effort=1)
+        == compress(signals[1], prior_path, effort=1)
+        == one
+    )
     assert decompress(one, priors=[prior]).values.shape == (13, 21, 3)
     assert recjax.compress is compress and recjax.decompress is decompress
 
@@ -138,7 +165,10 @@ def test_many_patches_fill_several_chunks(waves, prior, effort):
     flat = np.broadcast_to(signal.values.mean((0, 1), keepdims=True), signal.values.shape)
     assert result.psnr > psnr(signal.values, np.uint8(flat)) + 1
     # a mistake in the order of patches would show in one of them
-    assert psnr(signal.values[40:], image.values[40:]) > 15 and psnr(signal.values[:, 48:], image.values[:, 48:]) > 15
+    assert (
+        psnr(signal.values[40:], image.values[40:]) > 15
+        and psnr(signal.values[:, 48:], image.values[:, 48:]) > 15
+    )
 
 
 def test_gray_images_stay_gray(waves, prior, effort):
@@ -152,7 +182,9 @@ def test_gray_images_stay_gray(waves, prior, effort):
 
 def test_more_work_and_looking_ahead_are_better_on_average(waves, prior, effort):
     batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 512)]
-    quality = lambda effort: np.array([result.psnr for result in encode_batch(batch, prior, effort=effort)])
+    quality = lambda effort: np.array(
+        [result.psnr for result in encode_batch(batch, prior, effort=effort)]
+    )
     best = quality(effort)
     assert (best - quality(Effort(fit_steps=8, refine_steps=0))).mean() > 0.3
     # about 0.09 dB, which depends on the machine as the trained prior does; without effect it would be 0 exactly
@@ -162,7 +194,9 @@ def test_more_work_and_looking_ahead_are_better_on_average(waves, prior, effort)
 
 def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
     compiled = []
-    listen = lambda event, duration, **_: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    listen = lambda event, duration, **_: (
+        compiled.append(event) if event.endswith("backend_compile_duration") else None
+    )
     first, second = (Signal(values, "image", {"gray": False}) for values in waves(6, 2, 13, 21))
     results = encode_batch([first], prior, effort=effort)
     decompress(results[0].blob, priors=[prior])
@@ -182,7 +216,11 @@ def test_progress_rises_to_one(signals, prior, effort, encoded):
 
 
 def test_nothing_to_do_is_nothing(prior):
-    assert encode_batch([], prior) == [] and compress_batch([], prior) == [] and decompress_batch([]) == []
+    assert (
+        encode_batch([], prior) == []
+        and compress_batch([], prior) == []
+        and decompress_batch([]) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +242,9 @@ def test_arrays_that_are_no_image_are_refused(prior, values):
         encode_batch([Signal(values)], prior, effort=1)
 
 
-@pytest.mark.parametrize(("prior", "reason"), [("no-such-prior", "embedded priors: "), (7, "must be a Prior")])
+@pytest.mark.parametrize(
+    ("prior", "reason"), [("no-such-prior", "embedded priors: "), (7, "must be a Prior")]
+)
 @pytest.mark.parametrize("bpp", [None, 1.0])
 def test_unknown_priors_are_refused(signals, prior, reason, bpp):
     with pytest.raises(ValueError, match=reason):
@@ -216,13 +256,17 @@ def test_other_modalities_are_refused(prior):
         encode_batch([Signal(np.zeros((8, 8, 3), np.uint8), "audio")], prior, effort=1)
 
 
-@pytest.mark.parametrize("settings", [{"effort": 0}, {"effort": 10}, {"extra_bits": -1}, {"extra_bits": 8}])
+@pytest.mark.parametrize(
+    "settings", [{"effort": 0}, {"effort": 10}, {"extra_bits": -1}, {"extra_bits": 8}]
+)
 def test_settings_out_of_range_are_refused(signals, prior, settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         encode_batch(signals, prior, **({"effort": 1} | settings))
 
 
-@pytest.mark.parametrize("fields", [{"fit_steps": -1}, {"refine_steps": -1}, {"extra_bits": 8}, {"lookahead": -1}])
+@pytest.mark.parametrize(
+    "fields", [{"fit_steps": -1}, {"refine_steps": -1}, {"extra_bits": 8}, {"lookahead": -1}]
+)
 def test_impossible_efforts_are_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         Effort(**{"fit_steps": 10, "refine_steps": 1} | fields)
@@ -233,7 +277,9 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
     # Blocks of one width: then nothing but its number tells a block from the others.
     rows, n_blocks, width = 32, prior.n_blocks, prior.config.n_latents // prior.n_blocks
     (group,) = prior.groups
-    group = dataclasses.replace(group, order=group.order[: n_blocks * width], widths=np.full(n_blocks, width, np.int32))
+    group = dataclasses.replace(
+        group, order=group.order[: n_blocks * width], widths=np.full(n_blocks, width, np.int32)
+    )
     prior = dataclasses.replace(prior, groups=(group,))
     coder = TrellisCoder(budget=prior.budget)
     position = np.zeros(prior.config.n_latents, np.int64)
@@ -248,13 +294,15 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
         batch = make_batch(other, [(rows, 1)])
         (layout,), (blocks,) = batch.arrangement.layouts, batch.blocks
         state = initial_fit(batch.arrangement, [initial_posterior(1, len(target), 0.6)], prior.beta)
-        state = state.replace(posteriors=(state.posteriors[0].replace(mean=jnp.tile(target, (rows, 1))),))
+        state = state.replace(
+            posteriors=(state.posteriors[0].replace(mean=jnp.tile(target, (rows, 1))),)
+        )
         rates = jnp.float32(0.01), jnp.float32(0.01)
         empty = jnp.zeros((n_blocks, rows))
         expected = block_kl_bits(state.posteriors[0], layout)
         state, _, kl_bits = code_blocks(
             prior.network, state, batch.arrangement, targets, jax.random.key(0), rates,
-            coder.table(table_key(other), group.blocks.shape[1]), table_key(other), blocks,
+            coder.table(stream_key(other), group.blocks.shape[1]), stream_key(other), blocks,
             (jnp.int32(0), jnp.int32(n_blocks)), empty.astype(jnp.int32), empty,
             coder=coder, group=0, steps=0,
         )  # fmt: skip

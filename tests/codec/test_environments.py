@@ -34,11 +34,15 @@ def test_settings_change_neither_integers_nor_pixels(folder):
 def test_table(folder, capsys):
     assert table(folder, ["with many"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[2].split() == ["1", "with", "many", "=", "2", "of", "2"] and printed[-1] == "sound"
+    assert (
+        printed[2].split() == ["1", "with", "many", "=", "2", "of", "2"] and printed[-1] == "sound"
+    )
     assert not table(folder, ["with many", "here"])  # which has encoded nothing
 
 
-@pytest.mark.parametrize(("name", "step"), [("waves pyramid/values", 2), ("waves pyramid/integers", 1)])
+@pytest.mark.parametrize(
+    ("name", "step"), [("waves pyramid/values", 2), ("waves pyramid/integers", 1)]
+)
 def test_a_value_off_by_two_or_an_integer_is_noticed(folder, name, step):
     with np.load(folder / "with many by here.npz") as archive:
         decoded = dict(archive)

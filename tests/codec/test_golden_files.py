@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recjax.bits.container import parse
 from recjax.bits.range_coder import decode_indices
 from recjax.codec import decompress, load_prior
-from recjax.codec.transform_stream import read_stream
+from recjax.codec.container import parse
+from recjax.codec.transform.stream import read_stream
 from recjax.modalities import load
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,7 +31,9 @@ def test_files_decode_as_they_did(name):
     blob = (GOLDEN / f"{name}.rec").read_bytes()
     header, payload = parse(blob)
     n_blocks = sum(prior.blocks_in(patches))
-    indices = decode_indices(payload, np.full(n_blocks, header.log2_indices(prior.budget)), header.exponent)
+    indices = decode_indices(
+        payload, np.full(n_blocks, header.log2_indices(prior.budget)), header.exponent
+    )
     assert indices[:6].tolist() == first
     assert_decodes(blob, prior, load(GOLDEN / f"{name}.png"))
 
@@ -47,7 +49,10 @@ def test_files_of_transforms_decode_as_they_did():
     assert numbers.ravel()[:6].tolist() == [6, 0, -4, 2, -6, -4]
     assert parts.classes.shape == (10, 12) and parts.classes[0, :6].tolist() == [7, 2, 2, 3, 3, 3]
     assert parts.factors == [33, 39]
-    assert [index[:4].tolist() for index in parts.indices] == [[101, 252, 192, 156], [190, 44, 221, 123]]
+    assert [index[:4].tolist() for index in parts.indices] == [
+        [101, 252, 192, 156],
+        [190, 44, 221, 123],
+    ]
     assert_decodes(blob, prior, load(GOLDEN / "pyramid.png"))
 
 

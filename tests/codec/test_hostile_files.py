@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import recjax
-from recjax.bits.container import Header, Modality, pack, parse
 from recjax.bits.range_coder import encode_indices
 from recjax.codec import decompress, decompress_batch, encode_batch
+from recjax.codec.container import Header, Modality, pack, parse
 from recjax.errors import FormatError
 from recjax.modalities import Signal
 
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.standard_promotion
 
 @pytest.fixture(scope="module")
 def blob(waves, prior, effort):
-    (result,) = encode_batch([Signal(waves(1, 1, 13, 21)[0], "image", {"gray": False})], prior, effort=effort)
+    (result,) = encode_batch(
+        [Signal(waves(1, 1, 13, 21)[0], "image", {"gray": False})], prior, effort=effort
+    )
     return result.blob
 
 
@@ -109,10 +111,12 @@ def test_huge_shapes_in_small_files_cost_little(prior, shape):
 
 
 def test_streams_too_short_for_any_indices_are_not_begun(prior, monkeypatch):
-    monkeypatch.setattr("recjax.codec.inr_decoding.decode_indices", None)
+    monkeypatch.setattr("recjax.codec.siren.decode.decode_indices", None)
     for exponent in (64, 255):
         with pytest.raises(FormatError, match="cut off"):
-            decompress(packed(prior, b"\x12\x34", shape=(512, 512), exponent=exponent), priors=[prior])
+            decompress(
+                packed(prior, b"\x12\x34", shape=(512, 512), exponent=exponent), priors=[prior]
+            )
 
 
 def test_images_larger_than_asked_for_are_refused(blob, prior):
@@ -137,7 +141,8 @@ def test_other_schemes_and_versions_are_refused(blob, prior):
 
 
 @pytest.mark.parametrize(
-    ("modality", "shape"), [(Modality.AUDIO, (64,)), (Modality.VIDEO, (2, 8, 8)), (Modality.PROTEIN, (64,))]
+    ("modality", "shape"),
+    [(Modality.AUDIO, (64,)), (Modality.VIDEO, (2, 8, 8)), (Modality.PROTEIN, (64,))],
 )
 def test_other_modalities_are_refused(prior, modality, shape):
     with pytest.raises(FormatError, match=modality.name.lower()):
@@ -170,7 +175,9 @@ def test_one_bad_file_in_a_batch_is_an_error(blob, prior):
 def test_extreme_indices_decode(prior):
     for version, bits in ((1, prior.budget + 1), (2, prior.budget)):
         for value in (0, 2**bits - 1):
-            payload = encode_indices(np.full(prior.n_blocks, value), np.full(prior.n_blocks, bits), 64)
+            payload = encode_indices(
+                np.full(prior.n_blocks, value), np.full(prior.n_blocks, bits), 64
+            )
             file = packed(prior, payload, shape=None, version=version)
             assert decompress(file, priors=[prior]).values.shape == (8, 8, 3)
 
@@ -180,7 +187,9 @@ def test_registers_that_are_too_long_are_refused(prior):
         decompress(packed(prior, extra_bits=prior.budget // 2 + 1), priors=[prior])
 
 
-@pytest.mark.parametrize("data", [b"", b"\xec", b"\xecr", b"PNG", bytes(9), bytes(5000), b"\xecr\x11"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xec", b"\xecr", b"PNG", bytes(9), bytes(5000), b"\xecr\x11"]
+)
 def test_other_data_is_refused(data, prior):
     with pytest.raises(FormatError):
         decompress(data, priors=[prior])

@@ -11,14 +11,14 @@ import safetensors.numpy
 from flax import nnx
 
 import recjax
-from recjax.bits.container import Header, Modality, pack, parse
 from recjax.codec import decompress, encode_batch, load_prior
-from recjax.codec.activity import LEAST
-from recjax.codec.allocation import MOST
+from recjax.codec.container import Header, Modality, pack, parse
 from recjax.codec.stream_parts import stream_parts
-from recjax.codec.transform_prior import save_transform_prior
+from recjax.codec.transform.allocation import MOST
+from recjax.codec.transform.network import Transform
+from recjax.codec.transform.prior import save_transform_prior
+from recjax.codec.transform.rate_classes import LEAST
 from recjax.errors import FormatError
-from recjax.inr.transform import Transform
 
 
 def edited(blob, header=None, tensors=None):
@@ -27,7 +27,9 @@ def edited(blob, header=None, tensors=None):
     content = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["recjax"])
     text = json.dumps(content if header is None else header(content))
     arrays = safetensors.numpy.load(blob)
-    return safetensors.numpy.save(arrays if tensors is None else tensors(arrays), metadata={"recjax": text})
+    return safetensors.numpy.save(
+        arrays if tensors is None else tensors(arrays), metadata={"recjax": text}
+    )
 
 
 @contextlib.contextmanager
@@ -69,7 +71,9 @@ def refuses(loads):
 def test_every_tensor_is_checked(prior_bytes, loads):
     """Its presence, type and shape, and that its values are finite."""
     names = sorted(safetensors.numpy.load(prior_bytes))
-    assert {"thresholds", "frequencies"} | {f"{name}.{i}" for name in ("scale", "tail") for i in range(3)} < set(names)
+    assert {"thresholds", "frequencies"} | {
+        f"{name}.{i}" for name in ("scale", "tail") for i in range(3)
+    } < set(names)
     assert {"expected.0", "expected.1", "step.2", "numbers.2"} < set(names)
     assert sum(name.startswith("params") for name in names) > 30
     for place, name in enumerate(names):
@@ -79,18 +83,24 @@ def test_every_tensor_is_checked(prior_bytes, loads):
             "short": lambda x: x[:-1].copy(),
             "nested": lambda x: x[None].copy(),
             "scalar": lambda x: x.ravel()[0].copy(),
-            "turned": lambda x: x.T.copy() if x.ndim == 2 and x.shape[0] != x.shape[1] else x[:, None].copy(),
+            "turned": lambda x: (
+                x.T.copy() if x.ndim == 2 and x.shape[0] != x.shape[1] else x[:, None].copy()
+            ),
             "type": lambda x: x.astype(np.float64),
             "other type": lambda x: x.astype(np.int64),
         }
         if safetensors.numpy.load(prior_bytes)[name].dtype.kind == "f":
             edits |= {
-                str(bad): lambda x, bad=bad: np.concatenate([x.ravel()[:-1], [bad]]).reshape(x.shape).astype(x.dtype)
+                str(bad): lambda x, bad=bad: (
+                    np.concatenate([x.ravel()[:-1], [bad]]).reshape(x.shape).astype(x.dtype)
+                )
                 for bad in (np.nan, np.inf, -np.inf)
             }
         # of the network's tensors three in turn: there is one check for all
         turn = len(edits) if not name.startswith("params") else 3
-        for kind, edit in [list(edits.items())[(place * turn + i) % len(edits)] for i in range(turn)]:
+        for kind, edit in [
+            list(edits.items())[(place * turn + i) % len(edits)] for i in range(turn)
+        ]:
 
             def change(old, name=name, edit=edit):
                 rest = {key: value for key, value in old.items() if key != name}
@@ -107,7 +117,10 @@ def test_every_tensor_is_checked(prior_bytes, loads):
 def rare(x):
     """One class is rarer than is allowed; the sum is right."""
     out = x.copy()
-    out[3, [out[3].argmin(), out[3].argmax()]] += [LEAST - 1 - out[3].min(), out[3].min() - LEAST + 1]
+    out[3, [out[3].argmin(), out[3].argmax()]] += [
+        LEAST - 1 - out[3].min(),
+        out[3].min() - LEAST + 1,
+    ]
     return out
 
 
@@ -217,7 +230,12 @@ def test_impossible_networks_are_refused(prior_bytes, refuses, fields):
 def test_networks_without_a_size_have_no_default(prior_bytes, refuses):
     for key in ("stride", "depth", "levels", "context", "hidden", "features"):
         refuses(
-            edited(prior_bytes, lambda h, key=key: h | {"network": {k: v for k, v in h["network"].items() if k != key}})
+            edited(
+                prior_bytes,
+                lambda h, key=key: (
+                    h | {"network": {k: v for k, v in h["network"].items() if k != key}}
+                ),
+            )
         )
 
 
@@ -239,7 +257,9 @@ def test_gray_networks_are_refused(transforms, tmp_path):
 
 def test_every_truncation_is_refused(prior_bytes, refuses):
     header = 8 + int.from_bytes(prior_bytes[:8], "little")
-    for end in sorted({0, 1, 8, header - 1, header, len(prior_bytes) - 1} | set(range(0, len(prior_bytes), 997))):
+    for end in sorted(
+        {0, 1, 8, header - 1, header, len(prior_bytes) - 1} | set(range(0, len(prior_bytes), 997))
+    ):
         refuses(prior_bytes[:end])
     refuses(prior_bytes + b"\0")
 
@@ -259,7 +279,9 @@ def test_flipped_header_bytes_never_raise_anything_else(prior_bytes, loads, tran
 def file(transforms, waves):
     """A prior, and a file of one cell and a bit."""
     prior = transforms.priors[1]
-    (result,) = encode_batch([recjax.Signal(waves(9, 1, 20, 40)[0], "image", {"gray": False})], prior, effort=1)
+    (result,) = encode_batch(
+        [recjax.Signal(waves(9, 1, 20, 40)[0], "image", {"gray": False})], prior, effort=1
+    )
     return prior, result.blob
 
 
@@ -267,7 +289,9 @@ def resealed(file, payload=None, prior=None, **fields):
     """The file with another payload or header, and the checksum that belongs to it."""
     header, own = parse(file[1])
     prior = prior or file[0]
-    return pack(dataclasses.replace(header, **fields), own if payload is None else payload, prior.digest)
+    return pack(
+        dataclasses.replace(header, **fields), own if payload is None else payload, prior.digest
+    )
 
 
 def test_the_untouched_file_decodes(file):
@@ -352,11 +376,15 @@ def test_huge_shapes_in_small_files_cost_little(transforms, shape, payload):
 
 
 @pytest.mark.parametrize(("numbers", "begun"), [(False, []), (True, ["take_numbers"])])
-def test_streams_too_short_for_any_numbers_or_classes_are_not_begun(file, monkeypatch, numbers, begun):
+def test_streams_too_short_for_any_numbers_or_classes_are_not_begun(
+    file, monkeypatch, numbers, begun
+):
     """Those of a large image take a while and much memory, however few bytes claim to hold them."""
     prior, read = file[0], []
     for name in ("take_numbers", "take_classes"):
-        monkeypatch.setattr(f"recjax.codec.transform_stream.{name}", lambda *args, name=name: read.append(name))
+        monkeypatch.setattr(
+            f"recjax.codec.transform.stream.{name}", lambda *args, name=name: read.append(name)
+        )
     if numbers:  # they are all 0 and cost next to nothing
         free = np.full((1, 511), 1, np.int32)
         free[:, 255] = (1 << 24) - 510

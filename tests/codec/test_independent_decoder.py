@@ -13,20 +13,28 @@ import pytest
 from independent.inr import Inr
 
 from recjax import randomness
-from recjax.bits import container
-from recjax.bits.container import Header, Modality
 from recjax.bits.range_coder import decode_indices, encode_indices
-from recjax.codec import decompress, inr_decoding, load_prior, pyramid, transform_decoding
-from recjax.codec.allocation import count_blocks
-from recjax.codec.transform_stream import Parts, read_stream, write_stream
+from recjax.codec import container, decompress, load_prior
+from recjax.codec.container import Header, Modality
+from recjax.codec.siren import decode as inr_decoding
+from recjax.codec.transform import decode as transform_decoding
+from recjax.codec.transform import pyramid
+from recjax.codec.transform.allocation import count_blocks
+from recjax.codec.transform.stream import Parts, read_stream, write_stream
 from recjax.modalities import load
-from recjax.modalities.image import n_patches
+from recjax.modalities.image.pixels import n_patches
 
 pytestmark = pytest.mark.standard_promotion
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMAT = Path(container.__file__).parents[1] / "FORMAT.md"
-GOLDEN_FILES = {"colour": "waves", "gray": "waves", "trellis": "waves", "hierarchy": "hierarchy", "pyramid": "pyramid"}
+GOLDEN_FILES = {
+    "colour": "waves",
+    "gray": "waves",
+    "trellis": "waves",
+    "hierarchy": "hierarchy",
+    "pyramid": "pyramid",
+}
 
 
 def packed(prior, payload, **fields):
@@ -47,17 +55,25 @@ def random_pyramid(prior):
     rng, cells = np.random.default_rng(0), (19, 22)
     numbers = [np.clip(rng.normal(0, 3, (*cells, 14)), -255, 255).astype(np.int64)]
     classes, factors = rng.integers(0, 16, (38, 44)), [3, 6]
-    units = [pyramid.count_units(prior, level, classes, factor) for level, factor in zip((1, 0), factors, strict=True)]
+    units = [
+        pyramid.count_units(prior, level, classes, factor)
+        for level, factor in zip((1, 0), factors, strict=True)
+    ]
     counts = [count_blocks(total, prior.budget) for total in units]
     assert min(counts) <= 512 < max(counts)
-    parts = Parts(numbers, classes, factors, [rng.integers(0, 1 << prior.budget, count) for count in counts])
+    parts = Parts(
+        numbers, classes, factors, [rng.integers(0, 1 << prior.budget, count) for count in counts]
+    )
     blob = packed(prior, write_stream(prior, parts), shape=(300, 340), extra_bits=3)
     assert len(blob) >= 4096
     return blob
 
 
 MADE_FILES = {
-    "linked hierarchy": ("hierarchy", partial(random_indices, patches=(4, 3), shape=(29, 21), exponent=60)),
+    "linked hierarchy": (
+        "hierarchy",
+        partial(random_indices, patches=(4, 3), shape=(29, 21), exponent=60),
+    ),
     "shape of a patch": ("odd", partial(random_indices, patches=(1, 1), gray=True)),
     "long": ("pyramid", random_pyramid),
 }
@@ -89,7 +105,9 @@ def case(request, prior_paths):
     name = made[0] if made else GOLDEN_FILES[request.param]
     prior = load_prior(prior_paths[name])
     blob = made[1](prior) if made else (GOLDEN / f"{request.param}.rec").read_bytes()
-    file, own_prior = independent.parse(blob, [independent.read_prior(path) for path in prior_paths.values()])
+    file, own_prior = independent.parse(
+        blob, [independent.read_prior(path) for path in prior_paths.values()]
+    )
     decode = independent.decode_transform if name == "pyramid" else independent.decode_inr
     return Case(blob, prior, file, own_prior, decode(file, own_prior))
 
@@ -109,7 +127,9 @@ def test_headers_agree(case):
 def test_integers_agree(case):
     file, found, prior = case.file, case.found, case.prior
     if isinstance(found, Inr):
-        sizes = np.full(len(found.indices), prior.budget + (file.extra_bits if file.version == 1 else 0))
+        sizes = np.full(
+            len(found.indices), prior.budget + (file.extra_bits if file.version == 1 else 0)
+        )
         assert found.indices == decode_indices(file.stream, sizes, file.exponent).tolist()
         return
     parts = read_stream(prior, n_patches(file.shape, prior.patch_shape), file.stream)
@@ -128,12 +148,17 @@ def test_samples_and_pixels_agree(case, monkeypatch):
     seen = []
     for module, function in ((inr_decoding, "render"), (transform_decoding, "image_of")):
         original = getattr(module, function)
-        monkeypatch.setattr(module, function, lambda *args, call=original: seen.append(args) or call(*args))
+        monkeypatch.setattr(
+            module, function, lambda *args, call=original: seen.append(args) or call(*args)
+        )
     expected = decompress(case.blob, priors=[case.prior]).values
     latents = case.found.latents
     if isinstance(case.found, Inr):
         _, batch, z, _ = seen[0]
-        pairs = [(own, np.asarray(own_z)[:rows]) for own, own_z, rows in zip(latents, z, batch.rows, strict=True)]
+        pairs = [
+            (own, np.asarray(own_z)[:rows])
+            for own, own_z, rows in zip(latents, z, batch.rows, strict=True)
+        ]
         pixels = independent.inr_pixels(case.file, case.own_prior, latents)
     else:
         pairs = [(latents[level], grid) for level, grid in enumerate(seen[0][1])]
@@ -157,7 +182,9 @@ def assert_pixels_agree(a, b):
 
 def test_flipped_bits_are_refused(case):
     bits = np.arange(8 * len(case.blob))
-    for bit in bits if len(bits) < 5000 else np.random.default_rng(0).choice(bits, 1000, replace=False):
+    for bit in (
+        bits if len(bits) < 5000 else np.random.default_rng(0).choice(bits, 1000, replace=False)
+    ):
         damaged = bytearray(case.blob)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(ValueError, match="checksum" if bit >= 64 else "checksum|prior|version"):
@@ -169,7 +196,11 @@ def test_the_decoder_is_independent():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert {name.split(".")[0] for name in names} <= {"independent", "numpy", *sys.stdlib_module_names}
+            assert {name.split(".")[0] for name in names} <= {
+                "independent",
+                "numpy",
+                *sys.stdlib_module_names,
+            }
 
 
 def test_constants_of_the_page():

@@ -19,9 +19,9 @@ from flax import nnx
 import recjax
 from recjax import cli
 from recjax.codec import embedded_priors, load_prior, prior_files
-from recjax.codec.inr_prior import save_prior
-from recjax.codec.partition import block_table
-from recjax.inr.siren import Siren
+from recjax.codec.siren.network import Siren
+from recjax.codec.siren.partition import block_table
+from recjax.codec.siren.prior import save_prior
 
 
 def save_again(prior, path):
@@ -46,7 +46,9 @@ def edited(blob, header=None, tensors=None):
     content = content if header is None else header(content)
     text = content if isinstance(content, str) else json.dumps(content)
     arrays = safetensors.numpy.load(blob)
-    return safetensors.numpy.save(arrays if tensors is None else tensors(arrays), metadata={"recjax": text})
+    return safetensors.numpy.save(
+        arrays if tensors is None else tensors(arrays), metadata={"recjax": text}
+    )
 
 
 def with_fields(**fields):
@@ -85,8 +87,13 @@ def test_content_comes_back(prior, train_config):
     assert prior.patch_shape == (8, 8, 3) and prior.modality == "image" and prior.budget == 8
     (group,) = prior.groups
     assert prior.n_blocks == len(group.widths) > 3 and prior.rate_bits == 8 * prior.n_blocks
-    np.testing.assert_array_equal(group.blocks, block_table(group.order, group.widths, prior.config.n_latents))
-    assert prior.metadata["data"] == "waves" and prior.metadata["training"]["rounds_done"] == train_config.rounds
+    np.testing.assert_array_equal(
+        group.blocks, block_table(group.order, group.widths, prior.config.n_latents)
+    )
+    assert (
+        prior.metadata["data"] == "waves"
+        and prior.metadata["training"]["rounds_done"] == train_config.rounds
+    )
     assert len(prior.metadata["data_sha256"]) == 64
 
 
@@ -94,7 +101,9 @@ def test_loading_and_saving_gives_the_same_bytes(prior, prior_bytes, tmp_path):
     assert save_again(prior, tmp_path / "a.safetensors") == prior_bytes
     again = load_prior(tmp_path / "a.safetensors")
     assert again.digest == prior.digest and again.name == "a"
-    for one, other in zip(jax.tree.leaves(prior.network), jax.tree.leaves(again.network), strict=True):
+    for one, other in zip(
+        jax.tree.leaves(prior.network), jax.tree.leaves(again.network), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -176,12 +185,25 @@ def test_flipped_header_bytes_never_raise_anything_else(prior, prior_bytes, tmp_
     ],
 )
 def test_wrong_tensors_are_refused(prior_bytes, refuses, change):
-    refuses(edited(prior_bytes, tensors=lambda old: old | {key: np.asarray(f(old[key])) for key, f in change.items()}))
+    refuses(
+        edited(
+            prior_bytes,
+            tensors=lambda old: old | {key: np.asarray(f(old[key])) for key, f in change.items()},
+        )
+    )
 
 
 @pytest.mark.parametrize(
     "key",
-    ["order", "widths", "scale", "log_std", "params['features']", "params['matrices'][0]", "params['offsets'][0]"],
+    [
+        "order",
+        "widths",
+        "scale",
+        "log_std",
+        "params['features']",
+        "params['matrices'][0]",
+        "params['offsets'][0]",
+    ],
 )
 def test_missing_tensors_are_refused(prior_bytes, refuses, key):
     refuses(edited(prior_bytes, tensors=lambda old: {k: v for k, v in old.items() if k != key}))
@@ -281,7 +303,16 @@ def test_wrong_headers_are_refused(prior_bytes, refuses, header):
         {"encoding": {"depth": 2}},
         {"encoding": {"depth": 0, "unknown": 1}},
         *(
-            {"encoding": {"depth": 2, "cells": [2, 2], "factors": [4], "hidden": [], "encodings": 4} | change}
+            {
+                "encoding": {
+                    "depth": 2,
+                    "cells": [2, 2],
+                    "factors": [4],
+                    "hidden": [],
+                    "encodings": 4,
+                }
+                | change
+            }
             for change in (
                 {},
                 {"depth": -1},
@@ -296,7 +327,12 @@ def test_wrong_headers_are_refused(prior_bytes, refuses, header):
                 {"factors": []},
                 {"factors": [1 << 16], "cells": [1, 1]},
                 {"factors": [2] * 50_000},
-                {"hidden": [1 << 16, 1 << 16], "factors": [2, 2, 2], "cells": [1, 1], "depth": 1 << 16},
+                {
+                    "hidden": [1 << 16, 1 << 16],
+                    "factors": [2, 2, 2],
+                    "cells": [1, 1],
+                    "depth": 1 << 16,
+                },
                 {"hidden": [[1]]},
                 {"encodings": 1 << 16},
                 {"encodings": "4"},
@@ -385,7 +421,10 @@ def test_of_the_embedded_priors_only_those_of_a_file_are_parsed(monkeypatch):
 def test_the_list_of_priors_rises_with_quality(capsys):
     assert cli.main(["priors", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    for family in (["photo-low", "photo-medium", "photo-high", "photo-best"], ["photo-siren-low", "photo-siren-high"]):
+    for family in (
+        ["photo-low", "photo-medium", "photo-high", "photo-best"],
+        ["photo-siren-low", "photo-siren-high"],
+    ):
         for low, high in itertools.pairwise(family):
             assert facts[low]["kind"] == facts[high]["kind"]
             assert 0 < facts[low]["reached"]["kl_bpp"] < facts[high]["reached"]["kl_bpp"] < 2

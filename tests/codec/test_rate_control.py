@@ -33,7 +33,9 @@ def test_files_are_as_large_as_wanted_and_not_larger(embedded, transforms, signa
     result = encode_at_rate(signal, bpp, effort=1)
     assert 0.97 * bpp < 8 * len(result.blob) / signal.values[..., 0].size <= bpp
     decoded = decompress(result.blob, priors=transforms.priors)
-    assert recjax.modalities.image.psnr(signal.values, decoded.values) == pytest.approx(result.psnr, abs=1e-9)
+    assert recjax.modalities.image.psnr(signal.values, decoded.values) == pytest.approx(
+        result.psnr, abs=1e-9
+    )
 
 
 def test_more_bits_are_better(embedded, transforms, signal):
@@ -49,7 +51,11 @@ def test_the_nearest_prior_is_chosen_unless_one_is_given(embedded, transforms, s
         assert result.blob[5:8] == prior.digest[:3]
     dear, cheap = transforms.priors
     bpp = own_rates(transforms, signal)[0]
-    assert encode_at_rate(signal, bpp, cheap, effort=1).blob[5:8] == cheap.digest[:3] != dear.digest[:3]
+    assert (
+        encode_at_rate(signal, bpp, cheap, effort=1).blob[5:8]
+        == cheap.digest[:3]
+        != dear.digest[:3]
+    )
 
 
 def test_the_same_file_each_time_and_by_every_name(transforms, signal):
@@ -67,13 +73,17 @@ def test_rates_out_of_range_are_refused(transforms, signal, bpp):
 
 
 def test_what_cannot_be_so_small_is_refused(transforms, signal):
-    with pytest.raises(ValueError, match=r"no file of at most 2 bytes \(0.001 bpp\): the smallest tried has \d+"):
+    with pytest.raises(
+        ValueError, match=r"no file of at most 2 bytes \(0.001 bpp\): the smallest tried has \d+"
+    ):
         encode_at_rate(signal, 0.001, transforms.priors[0], effort=1)
 
 
 def test_what_cannot_be_so_large_is_as_large_as_it_can_be(transforms):
     flat = recjax.Signal(np.full((64, 64, 3), 90, np.uint8), "image", {"gray": True})
-    assert 0 < len(encode_at_rate(flat, 20.0, transforms.priors[1], effort=1).blob) < 20 * 64 * 64 / 8
+    assert (
+        0 < len(encode_at_rate(flat, 20.0, transforms.priors[1], effort=1).blob) < 20 * 64 * 64 / 8
+    )
 
 
 def test_other_priors_have_their_own_rate(prior, signal):

@@ -12,9 +12,9 @@ from miniature import MiniaturePrior, refused, run
 
 import recjax
 from recjax import cli
-from recjax.bits import container
-from recjax.modalities import image as im
-from recjax.results import load_results
+from recjax.codec import container
+from recjax.modalities.image import pixels as im
+from recjax.results.files import load_results
 
 
 def test_round_trip(codec, folder, capsys):
@@ -26,7 +26,10 @@ def test_round_trip(codec, folder, capsys):
     assert recjax.load("back.png").values.shape == (20, 30, 3)
     for quality in ("low", "medium", "high", "best"):
         assert run(capsys, "compress", "photo.png", f"{quality}.rec", "--quality", quality)[0] == 0
-        assert Path(f"{quality}.rec").read_bytes()[5:8] == MiniaturePrior(f"photo-{quality}").digest[:3]
+        assert (
+            Path(f"{quality}.rec").read_bytes()[5:8]
+            == MiniaturePrior(f"photo-{quality}").digest[:3]
+        )
     assert "best" in refused(capsys, "compress", "photo.png", "a.rec", "--quality", "worst", code=2)
 
 
@@ -76,7 +79,10 @@ def test_eval_compares_at_no_larger_size(codec, folder, capsys):
     Path("set").mkdir()
     for seed in range(3):
         ramp = np.arange(64, dtype=np.uint8) * np.uint8(seed + 1)
-        recjax.save(recjax.Signal(np.broadcast_to(ramp[:, None, None], (64, 2048, 3)).copy()), f"set/{seed}.png")
+        recjax.save(
+            recjax.Signal(np.broadcast_to(ramp[:, None, None], (64, 2048, 3)).copy()),
+            f"set/{seed}.png",
+        )
     code, out, err = run(capsys, "eval", "set", "--limit", 2, "--json", "report.json")
     assert code == 0 and err == "" and out.splitlines()[-1].startswith("mean")
     report = load_results("report.json")
@@ -88,19 +94,34 @@ def test_eval_compares_at_no_larger_size(codec, folder, capsys):
     assert means["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows]))
     (panel,) = report.panels
     ours, webp = panel.curves[0], panel.curves[-1]
-    assert panel.title == "set" and ours.label == "recjax photo, effort 5" and ours.band == "standard error"
+    assert (
+        panel.title == "set"
+        and ours.label == "recjax photo, effort 5"
+        and ours.band == "standard error"
+    )
     assert (ours.x, ours.y) == ((means["bpp"],), (means["psnr"],)) and webp.label.startswith("WebP")
-    assert webp.x[0] == pytest.approx(np.mean([row["webp_bytes"] / (64 * 2048 / 8) for row in rows]))
+    assert webp.x[0] == pytest.approx(
+        np.mean([row["webp_bytes"] / (64 * 2048 / 8) for row in rows])
+    )
 
 
 def test_eval_of_equal_images_has_no_point_at_infinity():
     from recjax.commands.eval import to_results
 
-    row = {"bytes": 10, "bpp": 0.5, "psnr": 30.0, "jpeg_bytes": 9, "jpeg_psnr": math.inf, "webp_bytes": None}
+    row = {
+        "bytes": 10,
+        "bpp": 0.5,
+        "psnr": 30.0,
+        "jpeg_bytes": 9,
+        "jpeg_psnr": math.inf,
+        "webp_bytes": None,
+    }
     rows = [{**row, "webp_psnr": None}, {**row, "webp_psnr": None}]
     results = to_results(rows, rows[0], "set", "mine", 5)
     (curve,) = results.panels[0].curves
-    assert curve.label == "recjax mine, effort 5" and results.details["images"][0]["jpeg_psnr"] is None
+    assert (
+        curve.label == "recjax mine, effort 5" and results.details["images"][0]["jpeg_psnr"] is None
+    )
 
 
 def test_best_at_size_finds_the_largest_that_fits():
@@ -155,7 +176,12 @@ def test_force_replaces(codec, folder, capsys):
 def test_damaged_files_are_refused(codec, folder, capsys):
     run(capsys, "compress", "photo.png", "good.rec")
     good = Path("good.rec").read_bytes()
-    wrong = {"empty": b"", "magic": b"\x89PNG" + good, "newer": good[:2] + b"\x31" + good[3:], "longer": good + b"\0"}
+    wrong = {
+        "empty": b"",
+        "magic": b"\x89PNG" + good,
+        "newer": good[:2] + b"\x31" + good[3:],
+        "longer": good + b"\0",
+    }
     for place in range(len(good)):
         wrong[f"flip{place}"] = good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :]
         wrong[f"cut{place}"] = good[:place] + good[place + 1 :]
@@ -221,7 +247,11 @@ def test_force_never_replaces_the_input_or_a_device(codec, folder, capsys):
     photo = Path("photo.png").read_bytes()
     Path("link.png").symlink_to("photo.png")
     os.mkfifo("pipe")
-    for out, reason in [("photo.png", "is the input"), ("link.png", "is the input"), ("pipe", "not a regular file")]:
+    for out, reason in [
+        ("photo.png", "is the input"),
+        ("link.png", "is the input"),
+        ("pipe", "not a regular file"),
+    ]:
         assert reason in refused(capsys, "compress", "photo.png", out, "--force")
     assert Path("photo.png").read_bytes() == photo and Path("pipe").is_fifo()
 
@@ -249,7 +279,20 @@ def test_bad_usage_names_the_option_and_no_more(folder, capsys):
 
 TINY_TRANSFORM = [
     *("--prices", "1e-2", "1e-3", "--steps", "121", "--batch", "1", "--crop", "16", "--scales"),
-    *("--stride", "4", "--depth", "6", "--levels", "2", "--context", "2", "--hidden", "4", "--features", "4"),
+    *(
+        "--stride",
+        "4",
+        "--depth",
+        "6",
+        "--levels",
+        "2",
+        "--context",
+        "2",
+        "--hidden",
+        "4",
+        "--features",
+        "4",
+    ),
     *("--budget", "8"),
 ]
 
@@ -260,16 +303,31 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     for number in range(3):
         photo = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
         recjax.save(recjax.Signal(photo), f"photos/{number}.png")
-    command = ["train-transform", "photos", "mine", *TINY_TRANSFORM, "--licence", "CC0", "--data", "noise"]
+    command = [
+        "train-transform",
+        "photos",
+        "mine",
+        *TINY_TRANSFORM,
+        "--licence",
+        "CC0",
+        "--data",
+        "noise",
+    ]
     code, out, _ = run(capsys, *command, "--max-minutes", "1e-6")
     assert code == 0 and "stopped after 120 of 121 steps: the same command goes on from here" in out
     assert recjax.load_prior("mine-1.safetensors").metadata["training"]["steps_done"] == 120
     code, out, err = run(capsys, *command)
     assert (code, err) == (0, "") and "step 121/121" in out and "mine-2.safetensors" in out
     metadata = recjax.load_prior("mine-1.safetensors").metadata
-    assert metadata["data"] == "noise" and metadata["command"] and metadata["training"]["price"] == 1e-2
+    assert (
+        metadata["data"] == "noise"
+        and metadata["command"]
+        and metadata["training"]["price"] == 1e-2
+    )
     assert Path("mine-1.safetensors").read_bytes() != Path("mine-2.safetensors").read_bytes()
-    code, said, err = run(capsys, "compress", "photo.png", "a.rec", "--prior", "mine-1.safetensors", "--effort", 1)
+    code, said, err = run(
+        capsys, "compress", "photo.png", "a.rec", "--prior", "mine-1.safetensors", "--effort", 1
+    )
     assert (code, err) == (0, "") and said.startswith("a.rec: ")
     assert run(capsys, "decompress", "a.rec", "b.png", "--prior", "mine-1.safetensors")[0] == 0
     back = recjax.load("b.png").values
@@ -281,20 +339,35 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     assert (code, err) == (0, "") and facts["prior"] == "mine-1" and facts["shape"] == [20, 30]
     parts = facts["groups"]
     assert (
-        list(parts) == ["numbers", "classes", "factors", "blocks"] and facts["patches"] == 12 and facts["exponent"] == 0
+        list(parts) == ["numbers", "classes", "factors", "blocks"]
+        and facts["patches"] == 12
+        and facts["exponent"] == 0
     )
-    assert sum(part["blocks"] for part in parts.values()) == facts["blocks"] == parts["blocks"]["blocks"] > 0
-    assert sum(part["index_bits"] for part in parts.values()) == pytest.approx(facts["index_bits"], abs=0.02)
+    assert (
+        sum(part["blocks"] for part in parts.values())
+        == facts["blocks"]
+        == parts["blocks"]["blocks"]
+        > 0
+    )
+    assert sum(part["index_bits"] for part in parts.values()) == pytest.approx(
+        facts["index_bits"], abs=0.02
+    )
     assert facts["bytes"] == Path("a.rec").stat().st_size and abs(facts["rounding_bits"]) < 8
     # which prior is needed is said, and another one is no help
     assert "is not known" in refused(capsys, "decompress", "a.rec", "c.png")
     assert not Path("c.png").exists()
     other = refused(capsys, "decompress", "a.rec", "c.png", "--prior", "mine-2.safetensors")
     assert other.startswith("recjax: a.rec: ") and not Path("c.png").exists()
-    monkeypatch.setattr("recjax.codec.embedded_priors", lambda: {"mine-2.safetensors": Path("mine-2.safetensors")})
+    monkeypatch.setattr(
+        "recjax.codec.embedded_priors", lambda: {"mine-2.safetensors": Path("mine-2.safetensors")}
+    )
     (facts,) = json.loads(run(capsys, "priors", "--json")[1]).values()
     assert facts["latents"] == [6, 14] and facts["patch"] == [8, 8, 3] and facts["classes"] == 4
-    assert facts["licence"] == "CC0" and facts["training"]["price"] == 1e-3 and facts["kind"] == "transform"
+    assert (
+        facts["licence"] == "CC0"
+        and facts["training"]["price"] == 1e-3
+        and facts["kind"] == "transform"
+    )
     assert facts["reached"] == {}  # a single step since the last look
     shown = run(capsys, "priors")[1]
     assert "latents          [6, 14]" in shown and "price 0.001, steps_done 121" in shown
@@ -320,4 +393,6 @@ def test_transforms_are_refused_clearly(folder, capsys):
 def test_empty_checkpoints_do_not_let_a_run_replace_a_prior(folder, capsys):
     Path("mine.safetensors").write_bytes(b"precious")
     Path("points").mkdir()
-    assert "exists" in refused(capsys, "train-prior", ".", "mine.safetensors", "--checkpoints", "points")
+    assert "exists" in refused(
+        capsys, "train-prior", ".", "mine.safetensors", "--checkpoints", "points"
+    )

@@ -13,7 +13,7 @@ import pytest
 
 import recjax
 from recjax import cli
-from recjax.modalities.image import psnr
+from recjax.modalities.image.pixels import psnr
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -26,7 +26,9 @@ SIZES = (
 
 def waves(height, width):
     y, x = np.mgrid[:height, :width]
-    return np.stack([128 + 80 * np.sin(x / (5 + k) + k) * np.cos(y / 9) for k in range(3)], -1).astype(np.uint8)
+    return np.stack(
+        [128 + 80 * np.sin(x / (5 + k) + k) * np.cos(y / 9) for k in range(3)], -1
+    ).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,12 @@ def recjax_process(folder, *argv):
     command = [sys.executable, "-m", "recjax.cli", *argv]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -70,20 +77,40 @@ def test_training_resumed_and_kept_its_provenance(folder, monkeypatch, capsys):
 
 
 def test_round_trip_between_processes(folder, capsys):
-    code, out, err = run(folder, "compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1")
+    code, out, err = run(
+        folder, "compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1"
+    )
     assert code == 0 and err == "" and out.startswith("photo.rec: ")
     claimed = float(out.split(" dB")[0].split()[-1])
-    code, out, err = run(folder, "decompress", "photo.rec", "back.png", "--prior", "tiny.safetensors")
+    code, out, err = run(
+        folder, "decompress", "photo.rec", "back.png", "--prior", "tiny.safetensors"
+    )
     assert (code, out, err) == (0, "", "")
     back = recjax.load(folder / "back.png").values
     assert psnr(back, waves(37, 50)) == pytest.approx(claimed, abs=0.005)
-    assert cli.main(["info", str(folder / "photo.rec"), "--json", "--prior", str(folder / "tiny.safetensors")]) == 0
+    assert (
+        cli.main(
+            [
+                "info",
+                str(folder / "photo.rec"),
+                "--json",
+                "--prior",
+                str(folder / "tiny.safetensors"),
+            ]
+        )
+        == 0
+    )
     facts = json.loads(capsys.readouterr().out)
     assert facts["bytes"] == (folder / "photo.rec").stat().st_size
     groups = facts["groups"]
-    assert list(groups) == ["image", "patch"] and groups["patch"]["blocks"] > groups["image"]["blocks"] > 0
+    assert (
+        list(groups) == ["image", "patch"]
+        and groups["patch"]["blocks"] > groups["image"]["blocks"] > 0
+    )
     assert sum(group["blocks"] for group in groups.values()) == facts["blocks"]
-    assert sum(group["index_bits"] for group in groups.values()) == pytest.approx(facts["index_bits"], abs=0.02)
+    assert sum(group["index_bits"] for group in groups.values()) == pytest.approx(
+        facts["index_bits"], abs=0.02
+    )
     assert facts["patches"] == 12 and facts["shape"] == [37, 50] and abs(facts["rounding_bits"]) < 8
 
 
@@ -95,7 +122,12 @@ def test_a_damaged_file_leaves_one_line_and_no_output(folder):
 
 
 def test_unknown_prior_is_named(folder, capsys):
-    assert cli.main(["compress", str(folder / "photo.png"), str(folder / "a.rec"), "--prior", "nobody"]) == 1
+    assert (
+        cli.main(
+            ["compress", str(folder / "photo.png"), str(folder / "a.rec"), "--prior", "nobody"]
+        )
+        == 1
+    )
     assert "nobody" in capsys.readouterr().err
 
 
@@ -104,8 +136,20 @@ def test_ctrl_c_while_training_says_what_is_lost(folder, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("recjax.codec.train_prior", interrupted)
-    assert cli.main(["train-prior", str(folder / "train"), str(folder / "never.safetensors"), *SIZES.split()]) == 130
-    assert capsys.readouterr().err.startswith("recjax: interrupted: the same command goes on from the last checkpoint")
+    assert (
+        cli.main(
+            [
+                "train-prior",
+                str(folder / "train"),
+                str(folder / "never.safetensors"),
+                *SIZES.split(),
+            ]
+        )
+        == 130
+    )
+    assert capsys.readouterr().err.startswith(
+        "recjax: interrupted: the same command goes on from the last checkpoint"
+    )
 
 
 def test_ctrl_c_while_compressing_leaves_no_file(folder):

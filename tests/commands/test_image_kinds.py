@@ -49,7 +49,10 @@ def test_kind(codec, folder, capsys, row, cases):
             assert back.mode == ("L" if gray else "RGB") and not back.info, (number, back)
             values = np.array(back.convert("RGB")).astype(int)
         assert values.shape == case.expected.shape, number
-        assert np.abs(values - case.expected).max() <= TOLERANCE, (number, np.abs(values - case.expected).max())
+        assert np.abs(values - case.expected).max() <= TOLERANCE, (
+            number,
+            np.abs(values - case.expected).max(),
+        )
     assert seen == set(messages)
 
 

@@ -8,9 +8,9 @@ import pytest
 from miniature import refused, run
 from PIL import Image
 
-from recjax.drawing import draw, picture
-from recjax.overlay import overlay
-from recjax.results import PSNR, RATE, Axis, Curve, Panel, Results, save_results
+from recjax.results.drawing import draw, picture
+from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results, save_results
+from recjax.results.overlay import overlay
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -39,13 +39,24 @@ def test_equal_panels_are_one_and_equal_curves_are_drawn_once():
 def test_equal_labels_are_told_apart():
     other = dataclasses.replace(OURS, y=(31.0, 35.0, 39.0))
     assert labels(results("a", OURS), results("b", other)) == ["ours (a)", "ours (b)"]
-    assert labels(results("a", OURS), results("b", dataclasses.replace(THEIRS, label="ours"))) == ["ours", "ours"]
+    assert labels(results("a", OURS), results("b", dataclasses.replace(THEIRS, label="ours"))) == [
+        "ours",
+        "ours",
+    ]
 
 
 def test_points_of_several_files_become_a_curve():
-    points = [Curve.with_errors("ours", [x], [y], [0.5]) for x, y in ((2.0, 38.0), (0.5, 30.0), (1.0, 34.0))]
-    ((curve,),) = (panel.curves for panel in overlay([results(str(i), point) for i, point in enumerate(points)]))
-    assert curve.x == (0.5, 1.0, 2.0) and curve.y == (30, 34, 38) and curve.low == (29.5, 33.5, 37.5)
+    points = [
+        Curve.with_errors("ours", [x], [y], [0.5])
+        for x, y in ((2.0, 38.0), (0.5, 30.0), (1.0, 34.0))
+    ]
+    ((curve,),) = (
+        panel.curves
+        for panel in overlay([results(str(i), point) for i, point in enumerate(points)])
+    )
+    assert (
+        curve.x == (0.5, 1.0, 2.0) and curve.y == (30, 34, 38) and curve.low == (29.5, 33.5, 37.5)
+    )
     bare = Curve("ours", (3.0,), (40.0,))
     ((curve,),) = (panel.curves for panel in overlay([results("a", points[0]), results("b", bare)]))
     assert curve.x == (2.0, 3.0) and curve.low == ()
@@ -54,8 +65,15 @@ def test_points_of_several_files_become_a_curve():
 def test_styles_say_what_is_measured():
     (axes,) = draw([results("a", OURS, THEIRS, LIMIT)]).axes
     drawn = {line.get_label(): line for line in axes.get_lines()}
-    assert [drawn[name].get_linestyle() for name in ("ours", "theirs (published)", "limit")] == ["-", "--", ":"]
-    assert drawn["theirs (published)"].get_markerfacecolor() == "none" and drawn["ours"].get_marker() == "o"
+    assert [drawn[name].get_linestyle() for name in ("ours", "theirs (published)", "limit")] == [
+        "-",
+        "--",
+        ":",
+    ]
+    assert (
+        drawn["theirs (published)"].get_markerfacecolor() == "none"
+        and drawn["ours"].get_marker() == "o"
+    )
     assert len(axes.collections) == 1  # the band
     assert axes.get_xscale() == "log" and axes.get_yscale() == "linear"
     assert axes.get_xlabel() == RATE.label and axes.get_title() == "Set"
@@ -80,7 +98,9 @@ def test_numbers_without_a_place_on_a_logarithmic_axis_are_left_out():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("scale", ["linear", "log", "log2"])
-@pytest.mark.parametrize("values", [(1e100, 1e-100), (-1e100, 1e100), (5e-324, 1.0), (1e90, 1e90), (0.0, 0.0)])
+@pytest.mark.parametrize(
+    "values", [(1e100, 1e-100), (-1e100, 1e100), (5e-324, 1.0), (1e90, 1e90), (0.0, 0.0)]
+)
 def test_extreme_numbers_are_drawn(scale, values):
     panel = Panel("", Axis("x", scale), Axis("y", scale), (Curve("extreme", values, values),))
     assert picture(draw([Results("a", "", "", (panel,))]), ".png").startswith(b"\x89PNG")
@@ -118,11 +138,18 @@ def test_plot_writes_a_picture_and_bd_rates(folder, capsys):
     code, out, err = run(capsys, "plot", "a.json", "b.json")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "Set: rate at equal PSNR (BD-rate) against ours"
-    assert out.splitlines()[1].split() == ["theirs", "(published)", "+25.0", "%"] and out.splitlines()[2:] == ["a.png"]
+    assert out.splitlines()[1].split() == [
+        "theirs",
+        "(published)",
+        "+25.0",
+        "%",
+    ] and out.splitlines()[2:] == ["a.png"]
     assert Image.open("a.png").width > 400
     assert "exists" in refused(capsys, "plot", "a.json")
     assert run(capsys, "plot", "a.json", "--force") == (0, "a.png\n", "")
-    assert run(capsys, "plot", "a.json", "--out", "a.pdf")[0] == 0 and Path("a.pdf").read_bytes().startswith(b"%PDF")
+    assert run(capsys, "plot", "a.json", "--out", "a.pdf")[0] == 0 and Path(
+        "a.pdf"
+    ).read_bytes().startswith(b"%PDF")
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders(folder, capsys):

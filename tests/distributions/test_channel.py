@@ -29,7 +29,8 @@ def test_information_against_quadrature():
         return joint.sum() * functional, np.sum(joint * np.log2(ratio))
 
     functional, information = (
-        integrate.quad(lambda y, i=i: at(y)[i], -4, 4, limit=400, points=[-0.4, 0.2, 0.65])[0] for i in (0, 1)
+        integrate.quad(lambda y, i=i: at(y)[i], -4, 4, limit=400, points=[-0.4, 0.2, 0.65])[0]
+        for i in (0, 1)
     )
     assert abs(float(recjax.functional_information_bits(channel())) - functional) < 1e-3
     assert abs(float(recjax.mutual_information_bits(channel())) - information) < 1e-3
@@ -43,7 +44,9 @@ def test_functional_information_of_a_singular_channel_is_the_information():
         np.testing.assert_allclose(bits(law), 0.7, rtol=1e-5)
 
 
-@pytest.mark.parametrize("bits", [recjax.functional_information_bits, recjax.mutual_information_bits])
+@pytest.mark.parametrize(
+    "bits", [recjax.functional_information_bits, recjax.mutual_information_bits]
+)
 def test_outputs_that_are_vectors_are_refused(bits):
     targets = recjax.Normal(np.zeros((2, 3)), np.full((2, 3), 0.5))
     with pytest.raises(ValueError, match="scalars"):
@@ -61,7 +64,9 @@ def test_acceptance_is_the_share_of_inputs_with_a_ratio_above_the_level():
 
 
 def test_shares_that_do_not_divide_the_total():
-    law = recjax.Channel([1, 1, 1], recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0))
+    law = recjax.Channel(
+        [1, 1, 1], recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0)
+    )
     assert int(law.shares.sum()) == law.total and int(law.shares.max() - law.shares.min()) <= 1
 
 
@@ -72,7 +77,9 @@ def test_the_bound_may_be_larger_but_not_smaller():
         channel(max_ratio_bits=least - 0.1)
 
 
-@pytest.mark.parametrize("shares", [[], [1, 0, 1], [1, -1, 1], [1.0, 1.0, 1.0], [[1, 1, 1]], [1, 1, 1 << 24]])
+@pytest.mark.parametrize(
+    "shares", [[], [1, 0, 1], [1, -1, 1], [1.0, 1.0, 1.0], [[1, 1, 1]], [1, 1, 1 << 24]]
+)
 def test_bad_shares_are_refused(shares):
     with pytest.raises(ValueError, match="shares"):
         recjax.Channel(shares, recjax.Normal(np.zeros(3), np.full(3, 0.5)), recjax.Normal(0.0, 1.0))
@@ -93,7 +100,9 @@ def test_what_does_not_fit_is_refused():
 def test_uniform_targets_over_normal_proposals():
     q, p = recjax.Uniform([0.5, -1.0], [1.5, 0.0]), recjax.Normal([0.0, 0.5], [1.0, 2.0])
     laws = [(stats.uniform(0.5, 1), stats.norm(0, 1)), (stats.uniform(-1, 1), stats.norm(0.5, 2))]
-    divergence = sum(a.expect(lambda x, a=a, b=b: (a.logpdf(x) - b.logpdf(x)) / np.log(2)) for a, b in laws)
+    divergence = sum(
+        a.expect(lambda x, a=a, b=b: (a.logpdf(x) - b.logpdf(x)) / np.log(2)) for a, b in laws
+    )
     np.testing.assert_allclose(recjax.kl_bits(q, p), divergence, rtol=1e-5)
     corner = sum(-b.logpdf(x) / np.log(2) for x, (_, b) in zip((1.5, -1.0), laws, strict=True))
     np.testing.assert_allclose(recjax.renyi_inf_bits(q, p), corner, rtol=1e-5)

@@ -11,8 +11,12 @@ import recjax
 # family, parameter names, parameters (location, width), the same in scipy
 FAMILIES = [
     pytest.param(recjax.Normal, ("loc", "scale"), (0.7, 1.9), stats.norm(0.7, 1.9), id="Normal"),
-    pytest.param(recjax.Laplace, ("loc", "scale"), (0.7, 1.9), stats.laplace(0.7, 1.9), id="Laplace"),
-    pytest.param(recjax.Uniform, ("low", "high"), (-1.3, 2.7), stats.uniform(-1.3, 4.0), id="Uniform"),
+    pytest.param(
+        recjax.Laplace, ("loc", "scale"), (0.7, 1.9), stats.laplace(0.7, 1.9), id="Laplace"
+    ),
+    pytest.param(
+        recjax.Uniform, ("low", "high"), (-1.3, 2.7), stats.uniform(-1.3, 4.0), id="Uniform"
+    ),
 ]
 each_family = pytest.mark.parametrize(("family", "names", "parameters", "reference"), FAMILIES)
 
@@ -29,7 +33,9 @@ class TestAgainstScipy:
             assert log_prob.dtype == cdf.dtype == dtype
         np.testing.assert_allclose(log_prob, reference.logpdf(x), rtol=tolerance, atol=tolerance)
         tail = np.asarray(cdf) < 0.5  # relative accuracy in the lower tail
-        np.testing.assert_allclose(cdf[tail], reference.cdf(x[tail]), rtol=20 * tolerance, atol=tolerance**2)
+        np.testing.assert_allclose(
+            cdf[tail], reference.cdf(x[tail]), rtol=20 * tolerance, atol=tolerance**2
+        )
         np.testing.assert_allclose(cdf, reference.cdf(x), atol=tolerance)
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -73,7 +79,9 @@ class TestPytree:
         assert paths == [f".{name}" for name in names]
 
     def test_passes_through_jit_and_vmap(self, family, names, parameters, reference):
-        batch = jax.vmap(family)(*(jnp.asarray(v) + jnp.arange(3.0)[:, None] * 0.1 for v in parameters))
+        batch = jax.vmap(family)(
+            *(jnp.asarray(v) + jnp.arange(3.0)[:, None] * 0.1 for v in parameters)
+        )
         assert batch.event_shape == (3, 1)
         inner = []
         result = jax.jit(jax.vmap(lambda d: (inner.append(d.event_shape), d)[1]))(batch)
@@ -82,7 +90,10 @@ class TestPytree:
         np.testing.assert_array_equal(jax.tree.leaves(result), jax.tree.leaves(batch))
 
     def test_rebuilds_around_anything(self, family, names, parameters, reference):
-        assert jax.tree.leaves(jax.tree.map(lambda _: "axis", family(*parameters))) == ["axis", "axis"]
+        assert jax.tree.leaves(jax.tree.map(lambda _: "axis", family(*parameters))) == [
+            "axis",
+            "axis",
+        ]
 
     def test_is_frozen(self, family, names, parameters, reference):
         with pytest.raises(AttributeError):
@@ -114,13 +125,17 @@ class TestShapes:
         assert {np.shape(getattr(distribution, name)) for name in names} == {(2, 1)}
 
     def test_shapes_that_do_not_fit_are_refused(self, family, names, parameters, reference):
-        with pytest.raises(ValueError, match=rf"{family.__name__}: the shapes of {names[0]} .*do not fit"):
+        with pytest.raises(
+            ValueError, match=rf"{family.__name__}: the shapes of {names[0]} .*do not fit"
+        ):
             family(np.zeros(2), np.ones(3))
 
 
 @each_family
 class TestDtype:
-    def test_single_precision_unless_a_parameter_is_double(self, family, names, parameters, reference):
+    def test_single_precision_unless_a_parameter_is_double(
+        self, family, names, parameters, reference
+    ):
         low, high = parameters
         assert family(low, high).dtype == np.float32
         assert family(1, 2).dtype == np.float32
@@ -135,22 +150,38 @@ class TestDtype:
     ("make", "message"),
     [
         *(
-            pytest.param(lambda f=family, v=value: f(v, 1.0), "loc must be finite", id=f"{family.__name__}-loc-{value}")
+            pytest.param(
+                lambda f=family, v=value: f(v, 1.0),
+                "loc must be finite",
+                id=f"{family.__name__}-loc-{value}",
+            )
             for family in (recjax.Normal, recjax.Laplace)
             for value in (np.nan, np.inf, -np.inf)
         ),
         *(
             pytest.param(
-                lambda f=family, v=value: f(0.0, v), "scale must be positive", id=f"{family.__name__}-scale-{value}"
+                lambda f=family, v=value: f(0.0, v),
+                "scale must be positive",
+                id=f"{family.__name__}-scale-{value}",
             )
             for family in (recjax.Normal, recjax.Laplace)
             for value in (np.nan, np.inf, 0.0, -1.0, np.array([1.0, 0.0]))
         ),
-        pytest.param(lambda: recjax.Uniform(np.nan, 1.0), "low must be finite", id="Uniform-low-nan"),
-        pytest.param(lambda: recjax.Uniform(0.0, np.inf), "high must be finite", id="Uniform-high-inf"),
-        pytest.param(lambda: recjax.Uniform(1.0, 1.0), "high must be greater than low", id="Uniform-empty"),
-        pytest.param(lambda: recjax.Uniform(2.0, 1.0), "high must be greater than low", id="Uniform-reversed"),
-        pytest.param(lambda: recjax.Uniform(-3e38, 3e38), "high - low must be finite", id="Uniform-overflow"),
+        pytest.param(
+            lambda: recjax.Uniform(np.nan, 1.0), "low must be finite", id="Uniform-low-nan"
+        ),
+        pytest.param(
+            lambda: recjax.Uniform(0.0, np.inf), "high must be finite", id="Uniform-high-inf"
+        ),
+        pytest.param(
+            lambda: recjax.Uniform(1.0, 1.0), "high must be greater than low", id="Uniform-empty"
+        ),
+        pytest.param(
+            lambda: recjax.Uniform(2.0, 1.0), "high must be greater than low", id="Uniform-reversed"
+        ),
+        pytest.param(
+            lambda: recjax.Uniform(-3e38, 3e38), "high - low must be finite", id="Uniform-overflow"
+        ),
     ],
 )
 def test_bad_parameters_are_refused(make, message):

@@ -9,7 +9,11 @@ from scipy import stats
 import recjax
 from recjax.distributions import pair_of
 
-LOW, HIGH, WEIGHTS = np.float32([2.0, 0.5, 3.0]), np.float32([2.5, 1.5, 3.25]), np.float32([3.0, 5.0, 2.0])
+LOW, HIGH, WEIGHTS = (
+    np.float32([2.0, 0.5, 3.0]),
+    np.float32([2.5, 1.5, 3.25]),
+    np.float32([3.0, 5.0, 2.0]),
+)
 P = recjax.Uniform(0.0, 4.0)
 
 
@@ -30,7 +34,9 @@ def test_cdf_density_and_quantiles(q, cdf):
     np.testing.assert_allclose(jax.vmap(q.cdf)(x), cdf(x), atol=2e-6)
     density = np.exp(jax.vmap(q.log_prob)(x))
     np.testing.assert_allclose(
-        density[:-1], np.diff(cdf(np.stack([x - 5e-4, x + 5e-4]).T.ravel()))[::2][:-1] / 1e-3, atol=2e-2
+        density[:-1],
+        np.diff(cdf(np.stack([x - 5e-4, x + 5e-4]).T.ravel()))[::2][:-1] / 1e-3,
+        atol=2e-2,
     )
     u = np.float32([0.001, 0.1, 0.45, 0.501, 0.9, 0.999])
     np.testing.assert_allclose(cdf(np.asarray(jax.vmap(q.icdf)(u))), u, atol=2e-6)
@@ -56,7 +62,13 @@ def test_divergences_of_mixtures():
     assert abs(recjax.kl_bits(*pair) - np.sum(share * np.log2(share / length))) < 1e-5
     h = (np.arange(400_000) + 0.5) * 1e-5
     w = (length * (share / length >= h[:, None])).sum(1)
-    assert abs(recjax.channel_simulation_bits(*pair) + np.sum(w * np.log2(np.where(w > 0, w, 1))) * 1e-5) < 1e-4
+    assert (
+        abs(
+            recjax.channel_simulation_bits(*pair)
+            + np.sum(w * np.log2(np.where(w > 0, w, 1))) * 1e-5
+        )
+        < 1e-4
+    )
     at = np.float32([0.0, 1.0, 2.2, 3.0, 4.0])
     excess = (length * np.maximum(share / length - at[:, None], 0)).sum(1)
     np.testing.assert_allclose(recjax.hockey_stick(*pair, at), excess, atol=1e-6)

@@ -10,7 +10,7 @@ from scipy import stats
 
 import recjax
 from recjax.distributions import pair_of
-from recjax.samplers.stretch import stretch_between
+from recjax.samplers._search.stretch import stretch_between
 
 N = 20_000
 
@@ -52,7 +52,9 @@ def triangular(length):
 
 
 @pytest.mark.parametrize(
-    "coder", [recjax.RejectionSampler(), recjax.AStar(), recjax.GPRS()], ids=lambda coder: type(coder).__name__
+    "coder",
+    [recjax.RejectionSampler(), recjax.AStar(), recjax.GPRS()],
+    ids=lambda coder: type(coder).__name__,
 )
 def test_exact_coders_sample_it(coder):
     length, keys = 0.3, jax.random.split(jax.random.key(5), N)
@@ -62,7 +64,9 @@ def test_exact_coders_sample_it(coder):
     assert stats.kstest(np.asarray(code.sample, float), exact.cdf).pvalue > 1e-4
     expected = 2 / length + isinstance(coder, recjax.AStar)
     assert abs(code.steps.mean() - expected) < 5 * code.steps.std() / np.sqrt(N)
-    np.testing.assert_array_equal(jax.vmap(coder.decode, (0, 0, None))(keys, code.index, PROPOSAL), code.sample)
+    np.testing.assert_array_equal(
+        jax.vmap(coder.decode, (0, 0, None))(keys, code.index, PROPOSAL), code.sample
+    )
 
 
 @pytest.mark.parametrize("length", [0.9, 0.3, 0.01])
@@ -70,7 +74,9 @@ def test_limits_from_the_widths_alone(length):
     q = triangular(length)
     kl = (np.log(2) - np.log(length) - 0.5) / np.log(2)
     assert abs(recjax.kl_bits(q, PROPOSAL) - kl) < 1e-5 * kl + 1e-5
-    assert abs(recjax.channel_simulation_bits(q, PROPOSAL) - (0.5 - np.log(length)) / np.log(2)) < 1e-5
+    assert (
+        abs(recjax.channel_simulation_bits(q, PROPOSAL) - (0.5 - np.log(length)) / np.log(2)) < 1e-5
+    )
     assert abs(recjax.renyi_inf_bits(q, PROPOSAL) - np.log2(2 / length)) < 1e-5
 
 
@@ -112,4 +118,6 @@ def test_without_widths():
 
 def test_pairs_that_nobody_registered():
     with pytest.raises(ValueError, match="no pair of a Triangular over a Normal"):
-        recjax.RejectionSampler().encode(jax.random.key(0), triangular(0.3), recjax.Normal(0.0, 1.0))
+        recjax.RejectionSampler().encode(
+            jax.random.key(0), triangular(0.3), recjax.Normal(0.0, 1.0)
+        )

@@ -8,4 +8,13 @@ from independent.container import File, Prior, parse, read_prior
 from independent.inr import decode_inr, inr_pixels
 from independent.transform import decode_transform, transform_pixels
 
-__all__ = ["File", "Prior", "decode_inr", "decode_transform", "inr_pixels", "parse", "read_prior", "transform_pixels"]
+__all__ = [
+    "File",
+    "Prior",
+    "decode_inr",
+    "decode_transform",
+    "inr_pixels",
+    "parse",
+    "read_prior",
+    "transform_pixels",
+]

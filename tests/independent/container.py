@@ -64,7 +64,9 @@ def parse(blob: bytes, priors: Sequence[Prior]) -> tuple[File, Prior]:
     matching = [prior for prior in priors if prior.digest[:3] == blob[5:8]]
     if not matching:
         raise ValueError("the prior is not there")
-    fitting = [prior for prior in matching if blob[end:] == checksum(blob[:end] + prior.digest, len(blob))]
+    fitting = [
+        prior for prior in matching if blob[end:] == checksum(blob[:end] + prior.digest, len(blob))
+    ]
     if not fitting:
         raise ValueError("the checksum is wrong")
     shape, at = [], 8
@@ -75,7 +77,9 @@ def parse(blob: bytes, priors: Sequence[Prior]) -> tuple[File, Prior]:
         shape.append(side | blob[at] << shift)
         at += 1
     shape = tuple(shape) or fitting[0].patch
-    return File(version, scheme, bool(flags & 16), flags >> 5, blob[4], shape, blob[at:end]), fitting[0]
+    return File(
+        version, scheme, bool(flags & 16), flags >> 5, blob[4], shape, blob[at:end]
+    ), fitting[0]
 
 
 def checksum(data: bytes, file_bytes: int) -> bytes:

@@ -48,7 +48,9 @@ def index_code(bits: int, a: int) -> tuple[list[range], list[int]]:
     bins = [range(rank, rank + 1) for rank in (1, 2, 3) if rank < 1 << bits]
     for octave in range(2, bits):
         quarter = 1 << octave - 2
-        bins += [range(first, first + quarter) for first in range(1 << octave, 2 << octave, quarter)]
+        bins += [
+            range(first, first + quarter) for first in range(1 << octave, 2 << octave, quarter)
+        ]
     bins.append(range(1 << bits, (1 << bits) + 1))
     weights = [len(ranks) * power(ranks[0] + ranks[-1], a) for ranks in bins]
     frequencies = [1 + weight * (TOTAL - len(bins)) // sum(weights) for weight in weights]

@@ -39,7 +39,9 @@ def decode_inr(file: File, prior: Prior) -> Inr:
     arrays, shared = prior.arrays, Shared(file, prior)
     prefixes = prefixes_of(prior)
     rows = [int(parents(prefix, file, prior).max()) + 1 for prefix in prefixes]
-    count = sum(n * len(arrays[prefix + "widths"]) for n, prefix in zip(rows, prefixes, strict=True))
+    count = sum(
+        n * len(arrays[prefix + "widths"]) for n, prefix in zip(rows, prefixes, strict=True)
+    )
     bits = prior.about["budget"] + (file.extra_bits if file.version == 1 else 0)
     indices = read_indices(RangeDecoder(file.stream), count, bits, file.exponent)
     latents, rest, first_block, first_latent = [], iter(indices), 0, 0
@@ -51,7 +53,9 @@ def decode_inr(file: File, prior: Prior) -> Inr:
             before = 0
             for block, members in enumerate(np.split(order, np.cumsum(widths)[:-1]), first_block):
                 index = next(rest)
-                z[(slot + shifts[members]) % n, members] = shared.sample(index, before, slot, block, len(members))
+                z[(slot + shifts[members]) % n, members] = shared.sample(
+                    index, before, slot, block, len(members)
+                )
                 before = index
         latents.append(z)
         first_block, first_latent = first_block + len(widths), first_latent + len(scale)
@@ -63,15 +67,22 @@ def inr_pixels(file: File, prior: Prior, latents: list[np.ndarray]) -> np.ndarra
     prefixes = prefixes_of(prior)
     scaled = [z * arrays[prefix + "scale"] for prefix, z in zip(prefixes, latents, strict=True)]
     n_weights = sum(network["latents"])
-    weights = sum(z[parents(prefix, file, prior), :n_weights] for prefix, z in zip(prefixes, scaled, strict=True))
+    weights = sum(
+        z[parents(prefix, file, prior), :n_weights]
+        for prefix, z in zip(prefixes, scaled, strict=True)
+    )
     x = np.broadcast_to(
-        arrays["params['features']"].astype(float), (rows * columns, *arrays["params['features']"].shape)
+        arrays["params['features']"].astype(float),
+        (rows * columns, *arrays["params['features']"].shape),
     )
     if network.get("encoding", {}).get("depth"):
         x = np.concatenate([x, encodings(prior, scaled[-1][:, n_weights:], rows, columns)], -1)
     ends = np.cumsum(network["latents"])[:-1]
     for i, own in enumerate(np.split(weights, ends, 1)):
-        flat = own @ arrays[f"params['matrices'][{i}]"].astype(float) + arrays[f"params['offsets'][{i}]"]
+        flat = (
+            own @ arrays[f"params['matrices'][{i}]"].astype(float)
+            + arrays[f"params['offsets'][{i}]"]
+        )
         layer = flat.reshape(len(flat), -1, x.shape[-1] + 1)
         x = np.sin(2 * math.pi * x) if i else x
         x = x @ layer[:, :, 1:].swapaxes(1, 2) + layer[:, None, :, 0]
@@ -81,12 +92,17 @@ def inr_pixels(file: File, prior: Prior, latents: list[np.ndarray]) -> np.ndarra
 def encodings(prior: Prior, latents: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """``[patches, pixels, encodings]``."""
     about = prior.about["network"]["encoding"]
-    x = np.pad(unpatched(latents.reshape(rows, columns, *about["cells"], -1)), ((1, 1), (1, 1), (0, 0)))
+    x = np.pad(
+        unpatched(latents.reshape(rows, columns, *about["cells"], -1)), ((1, 1), (1, 1), (0, 0))
+    )
     for i, factor in enumerate(about["factors"]):
         beyond = i + 1 < len(about["factors"])
         x = corner_product(x, prior.arrays[f"params['upsampler']['kernels'][{i}]"], factor)
         cut = factor // 2 - beyond
-        x = x[cut : len(x) - cut, cut : x.shape[1] - cut] + prior.arrays[f"params['upsampler']['biases'][{i}]"]
+        x = (
+            x[cut : len(x) - cut, cut : x.shape[1] - cut]
+            + prior.arrays[f"params['upsampler']['biases'][{i}]"]
+        )
         x = np.where(x < 0, 0.01 * x, x) if beyond else x
     height, width = prior.patch
     x = x.reshape(rows, height, columns, width, -1).swapaxes(1, 2)

@@ -11,7 +11,9 @@ _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 
 def threefry(key, hi, lo) -> tuple[np.ndarray, np.ndarray]:
     """Threefry-2x32 with 20 rounds; numbers below 2^32 or arrays of them."""
-    first, second, x, y = (np.asarray(word, np.uint32) for word in np.broadcast_arrays(*key, hi, lo))
+    first, second, x, y = (
+        np.asarray(word, np.uint32) for word in np.broadcast_arrays(*key, hi, lo)
+    )
     keys = first, second, first ^ second ^ np.uint32(0x1BD11BDA)
     with np.errstate(over="ignore"):
         x, y = x + first, y + second

@@ -23,12 +23,19 @@ class Transform(NamedTuple):
 
 
 def decode_transform(file: File, prior: Prior) -> Transform:
-    about, arrays, decoder, shared = prior.about, prior.arrays, RangeDecoder(file.stream), Shared(file, prior)
+    about, arrays, decoder, shared = (
+        prior.about,
+        prior.arrays,
+        RangeDecoder(file.stream),
+        Shared(file, prior),
+    )
     budget, class_level, levels = about["budget"], about["class_level"], about["network"]["levels"]
     top = [-(-side // cell) for side, cell in zip(file.shape, prior.patch, strict=True)]
     cells = [tuple(side << (levels - 1 - level) for side in top) for level in range(levels)]
     upper, lower = range(levels - 1, class_level, -1), range(class_level, -1, -1)
-    numbers = {level: read_numbers(decoder, cells[level], arrays[f"numbers.{level}"]) for level in upper}
+    numbers = {
+        level: read_numbers(decoder, cells[level], arrays[f"numbers.{level}"]) for level in upper
+    }
     classes = read_classes(decoder, cells[class_level], arrays["frequencies"])
     factors = {level: decoder.read_uniform(256) + 1 for level in lower}
     blocks = {}
@@ -46,18 +53,24 @@ def decode_transform(file: File, prior: Prior) -> Transform:
         for number, members in enumerate(blocks[level]):
             chain, place = divmod(number, length)
             before = indices[level][number - 1] if place else 0
-            v[members] = shared.sample(indices[level][number], before, (level << 24) + chain, place, len(members))
+            v[members] = shared.sample(
+                indices[level][number], before, (level << 24) + chain, place, len(members)
+            )
         latents[level] = scale * np.sinh(tail * v.reshape(*cells[level], -1)) / tail
     return Transform(numbers, classes, factors, indices, blocks, latents)
 
 
-def read_numbers(decoder: RangeDecoder, cells: tuple[int, ...], frequencies: np.ndarray) -> np.ndarray:
+def read_numbers(
+    decoder: RangeDecoder, cells: tuple[int, ...], frequencies: np.ndarray
+) -> np.ndarray:
     tables = [cumulative(row) for row in frequencies]
     found = [[decoder.read(table) - 255 for _ in range(math.prod(cells))] for table in tables]
     return np.array(found).T.reshape(*cells, -1)
 
 
-def read_classes(decoder: RangeDecoder, cells: tuple[int, ...], frequencies: np.ndarray) -> np.ndarray:
+def read_classes(
+    decoder: RangeDecoder, cells: tuple[int, ...], frequencies: np.ndarray
+) -> np.ndarray:
     tables, classes = [cumulative(row) for row in frequencies], np.zeros(cells, int)
     for row, column in np.ndindex(*cells):
         seen = [classes[row, column - 1]] * (column > 0) + [classes[row - 1, column]] * (row > 0)
@@ -106,7 +119,9 @@ def transform_pixels(file: File, prior: Prior, latents: dict[int, np.ndarray]) -
     return image(file, values + correction(x, arrays, stride // 2, height, width))
 
 
-def correction(x: np.ndarray, arrays: dict[str, np.ndarray], factor: int, height: int, width: int) -> np.ndarray:
+def correction(
+    x: np.ndarray, arrays: dict[str, np.ndarray], factor: int, height: int, width: int
+) -> np.ndarray:
     kernels = [arrays[f"params['correction'][{i}]"] for i in range(4)]
     biases = [arrays[f"params['correction_biases'][{i}]"] for i in range(4)]
     x = corner_product(gelu(x @ kernels[0] + biases[0]), kernels[1], factor)

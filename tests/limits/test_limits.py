@@ -29,7 +29,9 @@ def _all_bits(family, parameters):
 def all_bits(family, targets, proposals):
     """KL, D_CS and D_inf in bits of many pairs: the parameters are arrays [pair, 2]."""
     pairs = np.broadcast_arrays(targets, proposals)
-    padded = tuple(jnp.asarray(np.resize(parameters, (300, 2))) for parameters in pairs)  # one program for all
+    padded = tuple(
+        jnp.asarray(np.resize(parameters, (300, 2))) for parameters in pairs
+    )  # one program for all
     return np.asarray(_all_bits(family, padded), np.float64)[: len(pairs[0])].T
 
 
@@ -81,9 +83,16 @@ def test_known_values_of_normal_vectors(d, kl, cs, x64):
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 4.0, 1000.0])
 def test_uniform_pairs_have_a_closed_form(ratio):
     for low, width in ((0.0, 1.0), (-7.0, 3.0)):
-        q, p = Uniform(low + width / 2 * (1 - 1 / ratio), low + width / 2 * (1 + 1 / ratio)), Uniform(low, low + width)
-        np.testing.assert_allclose([f(q, p) for f in SCALARS], math.log2(ratio), rtol=1e-4, atol=1e-6)
-        w_p, w_q = recjax.width_function(q, p, jnp.asarray([0.0, 0.5 * ratio, 0.99 * ratio, 1.01 * ratio]))
+        q, p = (
+            Uniform(low + width / 2 * (1 - 1 / ratio), low + width / 2 * (1 + 1 / ratio)),
+            Uniform(low, low + width),
+        )
+        np.testing.assert_allclose(
+            [f(q, p) for f in SCALARS], math.log2(ratio), rtol=1e-4, atol=1e-6
+        )
+        w_p, w_q = recjax.width_function(
+            q, p, jnp.asarray([0.0, 0.5 * ratio, 0.99 * ratio, 1.01 * ratio])
+        )
         np.testing.assert_allclose(w_p[1:], [1 / ratio, 1 / ratio, 0], rtol=1e-3)
         np.testing.assert_allclose(w_q, [1, 1, 1, 0], atol=1e-6)
 
@@ -97,7 +106,9 @@ def test_centred_laplace_pairs_have_a_closed_form():
     b = np.exp(-np.array([0.01, 0.3, 1, 2, 4, 7, 10]))
     ours = all_bits(Laplace, np.stack([0 * b, b], 1).astype(np.float32), np.float32([0, 1]))
     np.testing.assert_allclose(ours, laplace_closed_form(b), atol=1e-4)
-    np.testing.assert_allclose(ours[1, -1] - ours[0, -1], np.euler_gamma / math.log(2), atol=1e-3)  # the limit b -> 0
+    np.testing.assert_allclose(
+        ours[1, -1] - ours[0, -1], np.euler_gamma / math.log(2), atol=1e-3
+    )  # the limit b -> 0
     levels = jnp.asarray([0.1, 1.0, 3.0])
     w_p, _ = recjax.width_function(Laplace(0.0, 0.25), Laplace(0.0, 1.0), levels)
     np.testing.assert_allclose(w_p, 1 - (0.25 * np.asarray(levels)) ** (0.25 / 0.75), rtol=1e-5)
@@ -165,7 +176,9 @@ def test_width_functions_agree_with_brute_force(q, p):
     np.testing.assert_allclose(w_p, reference[0], rtol=2e-3, atol=1e-5)
     np.testing.assert_allclose(w_q, reference[1], rtol=2e-3, atol=1e-5)
     np.testing.assert_allclose(recjax.kl_bits(q, p), exact.kl_bits(), atol=1e-4)
-    np.testing.assert_allclose(recjax.channel_simulation_bits(q, p), exact.channel_simulation_bits(), atol=3e-4)
+    np.testing.assert_allclose(
+        recjax.channel_simulation_bits(q, p), exact.channel_simulation_bits(), atol=3e-4
+    )
 
 
 @pytest.mark.parametrize("q,p", PAIRS, ids=lambda d: type(d).__name__)
@@ -176,7 +189,9 @@ def test_the_width_function_is_a_density_whose_moments_are_the_divergences(q, p)
     t = ((edges[1:] + edges[:-1]) / 2)[:, None] + np.diff(edges)[:, None] / 2 * t
     weight = np.broadcast_to(weight * edges[1] / 2, t.shape)
     h = peak * np.exp(-t * t)
-    w_p, w_q = (np.asarray(w, np.float64) for w in recjax.width_function(q, p, jnp.asarray(h, jnp.float32)))
+    w_p, w_q = (
+        np.asarray(w, np.float64) for w in recjax.width_function(q, p, jnp.asarray(h, jnp.float32))
+    )
     assert w_p.shape == h.shape
     mass = weight * 2 * t * h * w_p
     np.testing.assert_allclose(mass.sum(), 1, atol=1e-4)
@@ -207,7 +222,9 @@ def test_divergences_do_not_change_under_affine_maps():
     for family in (Normal, Laplace):
         targets, proposals = random_pairs(family, 300, seed=1)
         plain = all_bits(family, targets, proposals)
-        mapped = all_bits(family, targets * 4 + np.float32([1, 0]), proposals * 4 + np.float32([1, 0]))
+        mapped = all_bits(
+            family, targets * 4 + np.float32([1, 0]), proposals * 4 + np.float32([1, 0])
+        )
         np.testing.assert_allclose(mapped, plain, rtol=1e-3, atol=1e-3)
         mirrored = all_bits(family, targets * np.float32([-1, 1]), proposals * np.float32([-1, 1]))
         np.testing.assert_allclose(mirrored, plain, rtol=1e-5, atol=1e-5)
@@ -218,13 +235,17 @@ def test_gradients_are_finite_differences(family):
     parameters = [0.2, 0.3, -0.2, 1.1] if family is Uniform else [0.7, 0.3, -0.2, 1.1]
 
     def bits(values):
-        return jnp.stack([f(family(values[0], values[1]), family(values[2], values[3])) for f in SCALARS])
+        return jnp.stack(
+            [f(family(values[0], values[1]), family(values[2], values[3])) for f in SCALARS]
+        )
 
     with jax.enable_x64(True):
         values, step = np.array(parameters), 1e-5
         jacobian = np.asarray(jax.jit(jax.jacrev(bits))(jnp.asarray(values)))
         steps = step * np.eye(4)
-        moved = np.asarray(jax.jit(jax.vmap(bits))(jnp.asarray(np.concatenate([values + steps, values - steps]))))
+        moved = np.asarray(
+            jax.jit(jax.vmap(bits))(jnp.asarray(np.concatenate([values + steps, values - steps])))
+        )
         differences = (moved[:4] - moved[4:]).T / (2 * step)
     np.testing.assert_allclose(jacobian, differences, rtol=1e-4, atol=1e-4)
 
@@ -233,12 +254,16 @@ def test_gradients_are_finite_differences(family):
 def test_gradients_of_normal_vectors_are_finite_differences(d):
     def bits(shift, scale, proposal_scale):
         q = Normal(shift * jnp.linspace(-1, 1, d, dtype=shift.dtype), jnp.full(d, scale))
-        return recjax.channel_simulation_bits(q, Normal(jnp.zeros(d, shift.dtype), jnp.full(d, proposal_scale)))
+        return recjax.channel_simulation_bits(
+            q, Normal(jnp.zeros(d, shift.dtype), jnp.full(d, proposal_scale))
+        )
 
     values = (0.7, 0.4, 1.1)
     single = jax.jit(jax.grad(bits, (0, 1, 2)))(*(jnp.float32(value) for value in values))
     with jax.enable_x64(True):
-        gradient = np.asarray(jax.jit(jax.grad(bits, (0, 1, 2)))(*(jnp.asarray(value) for value in values)))
+        gradient = np.asarray(
+            jax.jit(jax.grad(bits, (0, 1, 2)))(*(jnp.asarray(value) for value in values))
+        )
         steps, plain = 1e-5 * np.eye(3), jax.jit(jax.vmap(bits))
         up, down = (np.asarray(plain(*jnp.asarray((values + sign * steps).T))) for sign in (1, -1))
     np.testing.assert_allclose(gradient, (up - down) / 2e-5, rtol=1e-5, atol=1e-6)
@@ -252,14 +277,18 @@ def test_gradients_are_finite(family):
 
     targets, proposals = random_pairs(family, 100, seed=2)
     targets[:20, 0] = proposals[:20, 0]  # no shift
-    for gradient in jax.jit(jax.vmap(jax.grad(total, (0, 1))))(jnp.asarray(targets), jnp.asarray(proposals)):
+    for gradient in jax.jit(jax.vmap(jax.grad(total, (0, 1))))(
+        jnp.asarray(targets), jnp.asarray(proposals)
+    ):
         assert np.isfinite(gradient).all()
 
 
 def test_width_functions_have_gradients():
     @jax.jit
     def widths(parameters):
-        return recjax.width_function(Normal(*parameters), Normal(jnp.float32(0), jnp.float32(1)), jnp.float32(2))[0]
+        return recjax.width_function(
+            Normal(*parameters), Normal(jnp.float32(0), jnp.float32(1)), jnp.float32(2)
+        )[0]
 
     gradient = jax.grad(widths)(jnp.asarray([1.0, 0.5]))
     step = 1e-2
@@ -271,7 +300,12 @@ def test_width_functions_have_gradients():
 @pytest.mark.parametrize("q,p", PAIRS[:1] + PAIRS[3:4] + PAIRS[6:], ids=lambda d: type(d).__name__)
 def test_compiled_and_batched_values_are_the_plain_ones(q, p):
     def values(q, p):
-        return jnp.stack([*(function(q, p) for function in SCALARS), *recjax.width_function(q, p, jnp.float32(0.7))])
+        return jnp.stack(
+            [
+                *(function(q, p) for function in SCALARS),
+                *recjax.width_function(q, p, jnp.float32(0.7)),
+            ]
+        )
 
     np.testing.assert_allclose(jax.jit(values)(q, p), values(q, p), rtol=1e-5)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), q, p)
@@ -288,7 +322,9 @@ def test_bad_scales_are_refused(family, scale):
         family(math.nan if scale == 0 else math.inf, 1.0)
 
 
-@pytest.mark.parametrize("low,high,name", [(1, 0, "high"), (0, 0, "high"), (math.nan, 1, "low"), (0, math.inf, "high")])
+@pytest.mark.parametrize(
+    "low,high,name", [(1, 0, "high"), (0, 0, "high"), (math.nan, 1, "low"), (0, math.inf, "high")]
+)
 def test_bad_intervals_are_refused(low, high, name):
     with pytest.raises(ValueError, match=name):
         Uniform(low, high)
@@ -309,7 +345,10 @@ def test_wider_targets_have_a_divergence_but_no_bound(family):
     q, p = family(0.5, 1.5), family(0.0, 1.0)
     assert 0 < recjax.kl_bits(q, p) < 1
     assert recjax.renyi_inf_bits(q, p) == math.inf
-    for function in (recjax.channel_simulation_bits, functools.partial(recjax.width_function, h=1.0)):
+    for function in (
+        recjax.channel_simulation_bits,
+        functools.partial(recjax.width_function, h=1.0),
+    ):
         with pytest.raises(ValueError, match="unbounded"):
             function(q, p)
 
@@ -320,7 +359,9 @@ def test_shifted_targets_of_equal_scale():
     assert recjax.renyi_inf_bits(q, p) == math.inf
     with pytest.raises(ValueError, match="unbounded"):
         recjax.channel_simulation_bits(q, p)
-    assert abs(recjax.renyi_inf_bits(Laplace(0.5, 1.0), Laplace(0.0, 1.0)) - 0.5 / math.log(2)) < 1e-5
+    assert (
+        abs(recjax.renyi_inf_bits(Laplace(0.5, 1.0), Laplace(0.0, 1.0)) - 0.5 / math.log(2)) < 1e-5
+    )
 
 
 @pytest.mark.parametrize("h", [-1.0, math.nan])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import recjax
-from recjax.modalities import image as im
+from recjax.modalities.image import pixels as im
 
 
 def picture(height=37, width=50, seed=0):
@@ -87,7 +87,12 @@ WEBP = saved(image=Image.fromarray(picture()), format="WEBP")
         (PNG[:24] + b"\x10" + PNG[25:], "damaged"),
         (saved(image=Image.new("RGBA", (8, 8), (1, 2, 3, 200)), format="PNG"), "transparent"),
         (
-            saved(image=Image.new("L", (8, 8)), format="PNG", save_all=True, append_images=[Image.new("L", (8, 8), 9)]),
+            saved(
+                image=Image.new("L", (8, 8)),
+                format="PNG",
+                save_all=True,
+                append_images=[Image.new("L", (8, 8), 9)],
+            ),
             "animation",
         ),
     ],
@@ -146,7 +151,10 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 def test_patches_are_inverted_exactly(shape):
     values = picture(*shape)
     patches, mask = im.to_patches(values, (32, 32, 3))
-    assert patches.shape == (-(-shape[0] // 32) * -(-shape[1] // 32), 32, 32, 3) and mask.shape == patches.shape[:3]
+    assert (
+        patches.shape == (-(-shape[0] // 32) * -(-shape[1] // 32), 32, 32, 3)
+        and mask.shape == patches.shape[:3]
+    )
     assert mask.sum() == shape[0] * shape[1] and set(np.unique(mask)) <= {0, 1}
     np.testing.assert_array_equal(im.from_patches(patches, shape, (32, 32, 3)), values)
     # the order is row by row, and the padding repeats the edge

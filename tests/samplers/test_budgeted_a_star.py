@@ -28,7 +28,9 @@ def total_variation(sample, loc, scale, cells=40):
     return 0.5 * np.abs(np.histogram(u, cells, (0, 1))[0] / u.size - 1 / cells).sum()
 
 
-NOISE = 0.5 * np.sqrt(2 / np.pi * 39 / N) + SIGMAS * 0.5 / np.sqrt(N)  # of the estimate for exact samples, at most
+NOISE = 0.5 * np.sqrt(2 / np.pi * 39 / N) + SIGMAS * 0.5 / np.sqrt(
+    N
+)  # of the estimate for exact samples, at most
 
 
 @pytest.mark.parametrize("loc,scale", PAIRS)
@@ -38,7 +40,9 @@ def test_samples_are_as_close_as_promised(loc, scale, wanted, bounded):
     q = recjax.Normal(loc, scale)
     largest = float(recjax.renyi_inf_bits(q, P)) if bounded else np.inf
     bits = recjax.budget_bits_for_total_variation(float(recjax.kl_bits(q, P)), wanted, largest)
-    budget = min(int(np.ceil(float(bits))), 11)  # with fewer candidates it is the harder to be close
+    budget = min(
+        int(np.ceil(float(bits))), 11
+    )  # with fewer candidates it is the harder to be close
     sample = codes(recjax.BudgetedAStar(budget_bits=budget), loc, scale).sample
     assert total_variation(sample, loc, scale) <= wanted + NOISE
 
@@ -50,7 +54,10 @@ def test_a_budget_far_below_is_not_close():
 
 @pytest.mark.parametrize("budget", [2, 5])
 def test_it_is_a_star_while_the_budget_lasts(budget):
-    exact, code = codes(recjax.AStar(), 1.0, 0.25), codes(recjax.BudgetedAStar(budget_bits=budget), 1.0, 0.25)
+    exact, code = (
+        codes(recjax.AStar(), 1.0, 0.25),
+        codes(recjax.BudgetedAStar(budget_bits=budget), 1.0, 0.25),
+    )
     found = exact.index < 2**budget
     assert 0.3 < found.mean() < 1
     np.testing.assert_array_equal(code.index[found], exact.index[found])
@@ -58,7 +65,9 @@ def test_it_is_a_star_while_the_budget_lasts(budget):
     # hence the total variation is at most the probability that it does not last
     lost = 1 - found.mean()
     assert total_variation(code.sample, 1.0, 0.25) <= lost + NOISE
-    kl, largest = (float(bits(recjax.Normal(1.0, 0.25), P)) for bits in (recjax.kl_bits, recjax.renyi_inf_bits))
+    kl, largest = (
+        float(bits(recjax.Normal(1.0, 0.25), P)) for bits in (recjax.kl_bits, recjax.renyi_inf_bits)
+    )
     assert lost <= recjax.limits.a_star_log_index_bound_bits(kl) / budget
     assert lost - SIGMAS * np.sqrt(lost / N) <= np.exp(-(2.0**budget) * 2.0**-largest)
 
@@ -84,7 +93,9 @@ def test_budgets():
         budget(np.float32([1, 2]), np.float32(0.5)), [budget(1.0, 0.5), budget(2.0, 0.5)], rtol=1e-6
     )
     assert budget(3.0, 1.0, 4.0) == 0
-    np.testing.assert_allclose(budget(3.0, np.float32([0.5, 1.0])), [budget(3.0, 0.5), budget(3.0, 0.5) / 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        budget(3.0, np.float32([0.5, 1.0])), [budget(3.0, 0.5), budget(3.0, 0.5) / 2], rtol=1e-6
+    )
     np.testing.assert_allclose(jax.jit(budget)(3.0, 0.25), budget(3.0, 0.25), rtol=1e-6)
 
 

@@ -61,7 +61,14 @@ class Setting:
 
 
 SETTINGS = [
-    Setting("ring", recjax.RingToss(), normals, channel, stats.norm(), lambda q, x: (x - q.loc) / q.scale),
+    Setting(
+        "ring",
+        recjax.RingToss(),
+        normals,
+        channel,
+        stats.norm(),
+        lambda q, x: (x - q.loc) / q.scale,
+    ),
     Setting(
         "dither",
         recjax.DitheredQuantizer(step=STEP),
@@ -101,7 +108,9 @@ def assert_same(a, b):
 
 def lengths(setting, index, p, rate):
     bits = jax.jit(jax.vmap(lambda key, i: setting.coder.codelength(key, i, p, rate_bits=rate)))
-    return np.asarray(bits(keys(len(index if setting.name != "hybrid" else index.rank), 500), index), float)
+    return np.asarray(
+        bits(keys(len(index if setting.name != "hybrid" else index.rank), 500), index), float
+    )
 
 
 @each
@@ -112,7 +121,10 @@ def test_batches_single_calls_and_decoding_give_the_same_bits(setting):
     every = keys(N, 500)[some]
     vmapped = jax.jit(jax.vmap(setting.coder.encode, (0, 0, None)))(every, lane(q, some), p)
     assert_same(vmapped, lane(code, some))
-    assert_same(jax.vmap(setting.coder.decode, (0, 0, None))(every, lane(code.index, some), p), code.sample[some])
+    assert_same(
+        jax.vmap(setting.coder.decode, (0, 0, None))(every, lane(code.index, some), p),
+        code.sample[some],
+    )
     for i in range(5):
         assert_same(setting.coder.encode(every[i], lane(q, i), p), lane(code, i))
         assert_same(setting.coder.decode(every[i], lane(code.index, i), p), code.sample[i])
@@ -130,7 +142,13 @@ def test_double_precision(setting):
         code = setting.coder.encode_batch(keys(300, 500), q, p)
         assert code.sample.dtype == np.float64 and (code.status == Status.DONE).all()
         single = lane(coded(setting)[2], slice(300))
-        same = np.all([a == b for a, b in zip(*map(jax.tree.leaves, (code.index, single.index)), strict=True)], axis=0)
+        same = np.all(
+            [
+                a == b
+                for a, b in zip(*map(jax.tree.leaves, (code.index, single.index)), strict=True)
+            ],
+            axis=0,
+        )
         assert same.mean() > 0.98
         np.testing.assert_allclose(code.sample[same], single.sample[same], atol=1e-5)
 
@@ -138,7 +156,9 @@ def test_double_precision(setting):
 @each
 def test_samples_follow_the_target(setting):
     q, _, code = coded(setting)
-    units = np.asarray(setting.units(jax.tree.map(lambda x: np.asarray(x, float), q), code.sample.astype(float)))
+    units = np.asarray(
+        setting.units(jax.tree.map(lambda x: np.asarray(x, float), q), code.sample.astype(float))
+    )
     assert stats.kstest(units, setting.law.cdf).pvalue > LEAST_P
 
 
@@ -147,7 +167,11 @@ def test_options(setting):
     cls = type(setting.coder)
     copy = cls(**dataclasses.asdict(setting.coder))
     assert copy == pickle.loads(pickle.dumps(setting.coder)) and hash(copy) == hash(setting.coder)
-    bad = {"max_steps": [0, True, 1.5], "step": [0, -1.0, np.nan, np.inf, True, "1"], "cell_bits": [-1, 17, 2.0]}
+    bad = {
+        "max_steps": [0, True, 1.5],
+        "step": [0, -1.0, np.nan, np.inf, True, "1"],
+        "cell_bits": [-1, 17, 2.0],
+    }
     for field in dataclasses.fields(cls):
         for value in bad[field.name]:
             with pytest.raises(ValueError, match=field.name):
@@ -160,12 +184,18 @@ def test_files(setting):
     _, p, code = coded(setting)
     rate = 3.0
     data = write_indices(setting.coder, keys(N, 500), code.index, rate_bits=rate, proposal=p)
-    assert_same(read_indices(setting.coder, data, keys(N, 500), rate_bits=rate, proposal=p), code.index)
+    assert_same(
+        read_indices(setting.coder, data, keys(N, 500), rate_bits=rate, proposal=p), code.index
+    )
     bits = lengths(setting, code.index, p, rate)
     assert abs(8 * len(data) - bits.sum()) < 64 + 0.01 * N
     few = slice(100)
-    data = write_indices(setting.coder, keys(100, 500), lane(code.index, few), rate_bits=rate, proposal=p)
-    read = functools.partial(read_indices, setting.coder, keys=keys(100, 500), rate_bits=rate, proposal=p)
+    data = write_indices(
+        setting.coder, keys(100, 500), lane(code.index, few), rate_bits=rate, proposal=p
+    )
+    read = functools.partial(
+        read_indices, setting.coder, keys=keys(100, 500), rate_bits=rate, proposal=p
+    )
     with pytest.raises(recjax.FormatError):
         read(data=data + b"x")
     for place in range(0, len(data), 9):
@@ -210,7 +240,9 @@ class Forgetful(recjax.RingToss):
     """Ring toss whose bound is too small for the sender."""
 
     def examine(self, pair, carry, chunk):
-        return super().examine(pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 1))
+        return super().examine(
+            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 1)
+        )
 
 
 def test_too_small_a_bound_is_caught():
@@ -225,10 +257,14 @@ def test_what_is_doubtful_is_sent_plainly(monkeypatch):
     _, p, code = coded(SETTINGS[0])
     index, some = code.index[:500], keys(500, 500)
     usual = write_indices(recjax.RingToss(), some, index, rate_bits=3.0, proposal=p)
-    from recjax.samplers import ring_toss_stream
+    from recjax.samplers._streams import ring_toss as ring_toss_stream
 
     sure = ring_toss_stream._tosses
-    monkeypatch.setattr(ring_toss_stream, "_tosses", lambda *a, **k: (sure(*a, **k)[0], np.ones((a[1].size, 64), bool)))
+    monkeypatch.setattr(
+        ring_toss_stream,
+        "_tosses",
+        lambda *a, **k: (sure(*a, **k)[0], np.ones((a[1].size, 64), bool)),
+    )
     data = write_indices(recjax.RingToss(), some, index, rate_bits=3.0, proposal=p)
     assert len(data) > 1.3 * len(usual)
     assert_same(read_indices(recjax.RingToss(), data, some, rate_bits=3.0, proposal=p), index)
@@ -252,7 +288,9 @@ def test_ring_toss_refuses():
     with pytest.raises(ValueError, match="exceeds the channel"):
         recjax.RingToss().encode(key, recjax.Normal(0.0, 0.01), channel())
     with pytest.raises(ValueError, match="exceeds the channel"):
-        recjax.RingToss().encode_batch(keys(2, 0), recjax.Normal(np.zeros(2), np.float32([0.25, 0.01])), channel())
+        recjax.RingToss().encode_batch(
+            keys(2, 0), recjax.Normal(np.zeros(2), np.float32([0.25, 0.01])), channel()
+        )
     with pytest.raises(ValueError, match="event shape"):
         recjax.RingToss().encode(key, recjax.Normal(np.zeros(2), 0.25), channel())
 
@@ -278,7 +316,9 @@ def test_dithered_quantisation_costs_at_most_the_divergence():
     # I of the channel c + U for normal c, from the density of the sum
     y = np.linspace(-8, 8, 100_001)
     density = (stats.norm.cdf(y + STEP / 2) - stats.norm.cdf(y - STEP / 2)) / STEP
-    information = -np.sum(density * np.log2(density, where=density > 0, out=0 * y)) * (y[1] - y[0]) - np.log2(STEP)
+    information = -np.sum(density * np.log2(density, where=density > 0, out=0 * y)) * (
+        y[1] - y[0]
+    ) - np.log2(STEP)
     bits = lengths(SETTINGS[1], code.index, p, 0.0)
     assert abs(bits.mean() - information) < SIGMAS * error(bits) + 1e-3
 
@@ -298,7 +338,11 @@ def test_a_missing_dither_is_caught():
 
 
 def test_dithered_vectors_and_refusals():
-    coder, key, p = recjax.DitheredQuantizer(step=0.5), jax.random.key(0), recjax.Normal(np.zeros(3), np.ones(3))
+    coder, key, p = (
+        recjax.DitheredQuantizer(step=0.5),
+        jax.random.key(0),
+        recjax.Normal(np.zeros(3), np.ones(3)),
+    )
     centres = jnp.array([-3.0, 0.2, 7.1])
     code = coder.encode(key, recjax.Uniform(centres - 0.25, centres + 0.25), p)
     assert code.index.shape == (3,) and (abs(code.sample - centres) <= 0.25).all()
@@ -312,7 +356,9 @@ def test_dithered_vectors_and_refusals():
         with pytest.raises(ValueError, match="index"):
             coder.decode(key, index, recjax.Normal(0.0, 1.0))
     with pytest.raises(ValueError, match="beyond the reach"):
-        write_indices(coder, keys(1, 0), np.array([99]), rate_bits=0, proposal=recjax.Normal(0.0, 1.0))
+        write_indices(
+            coder, keys(1, 0), np.array([99]), rate_bits=0, proposal=recjax.Normal(0.0, 1.0)
+        )
 
 
 # Hybrid coding.
@@ -331,7 +377,9 @@ def test_cells_save_steps_and_cost_their_bits():
 @pytest.mark.parametrize("bits", [0, 1, 6])
 def test_hybrid_vectors(bits):
     p = recjax.Normal(np.zeros(2), np.ones(2))
-    q = recjax.Normal(np.tile([0.3, -1.2], (N, 1)), np.full((N, 2), [0.5, 0.4] if bits < 2 else [0.003, 0.006]))
+    q = recjax.Normal(
+        np.tile([0.3, -1.2], (N, 1)), np.full((N, 2), [0.5, 0.4] if bits < 2 else [0.003, 0.006])
+    )
     if bits == 1:
         q = recjax.Normal(np.tile([0.1, -0.2], (N, 1)), np.full((N, 2), 0.12))
     coder = recjax.HybridCoder(cell_bits=bits)
@@ -340,7 +388,8 @@ def test_hybrid_vectors(bits):
     assert min(stats.kstest(column, "norm").pvalue for column in z.T) > LEAST_P
     data = write_indices(coder, keys(N, 501), code.index, rate_bits=14.0, proposal=p)
     assert_same(
-        read_indices(coder, data, keys(N, 501), rate_bits=14.0, proposal=p), jax.tree.map(np.asarray, code.index)
+        read_indices(coder, data, keys(N, 501), rate_bits=14.0, proposal=p),
+        jax.tree.map(np.asarray, code.index),
     )
 
 

@@ -58,7 +58,11 @@ class Entry:
     @property
     def first(self):
         """The first index."""
-        return np.array([0, 0, 0, 1] if self.tree else [0, 0], np.uint32) if self.tree or self.binned else 0
+        return (
+            np.array([0, 0, 0, 1] if self.tree else [0, 0], np.uint32)
+            if self.tree or self.binned
+            else 0
+        )
 
     def __str__(self):
         return type(self.coder).__name__ + getattr(self.coder, "split", "")
@@ -148,12 +152,16 @@ CASES = [NORMAL, Case(recjax.Laplace, (3,), "rbg"), Case(recjax.Uniform, (), "ra
 
 def entries(wanted=lambda entry: True):
     """Tries every coder that the claim is about."""
-    params = [pytest.param(e, marks=pytest.mark.slow if e.twin else ()) for e in CODERS if wanted(e)]
+    params = [
+        pytest.param(e, marks=pytest.mark.slow if e.twin else ()) for e in CODERS if wanted(e)
+    ]
     return pytest.mark.parametrize("entry", params, ids=str)
 
 
 each_entry = entries()
-QUICK = (recjax.AStar,)  # coders that try vectors whenever tests run, the others only with the slow tests
+QUICK = (
+    recjax.AStar,
+)  # coders that try vectors whenever tests run, the others only with the slow tests
 
 
 def is_quick(entry, case):
@@ -178,7 +186,9 @@ each_setting = pytest.mark.parametrize(
 @functools.cache
 def vmapped(entry, case=NORMAL):
     """The codes of all examples, which everything else is compared with."""
-    codes = jax.vmap(entry.coder.encode, (0, 0, None))(case.keys(), case.targets(entry), case.proposal(entry))
+    codes = jax.vmap(entry.coder.encode, (0, 0, None))(
+        case.keys(), case.targets(entry), case.proposal(entry)
+    )
     return jax.tree.map(np.asarray, codes)
 
 
@@ -234,7 +244,9 @@ class TestConfiguration:
         assert copy == entry.coder and hash(copy) == hash(entry.coder)
         assert pickle.loads(pickle.dumps(copy)) == entry.coder
         for field in dataclasses.fields(entry.coder):
-            other = dataclasses.replace(entry.coder, **{field.name: self.another(getattr(entry.coder, field.name))})
+            other = dataclasses.replace(
+                entry.coder, **{field.name: self.another(getattr(entry.coder, field.name))}
+            )
             assert other != entry.coder
         assert all((entry.coder == another.coder) == (entry is another) for another in CODERS)
 
@@ -284,7 +296,9 @@ class TestRoundTrip:
 
     def test_decode_gives_the_encoders_sample(self, entry, case):
         code, keys, proposal = vmapped(entry, case), case.keys(), case.proposal(entry)
-        assert_same(jax.vmap(entry.coder.decode, (0, 0, None))(keys, code.index, proposal), code.sample)
+        assert_same(
+            jax.vmap(entry.coder.decode, (0, 0, None))(keys, code.index, proposal), code.sample
+        )
         for i in range(20):
             assert_same(entry.coder.decode(keys[i], lane(code.index, i), proposal), code.sample[i])
 
@@ -302,7 +316,10 @@ class TestEncode:
         entry.coder.decode(key, entry.coder.encode(key, q, p).index, p)
         equal = type(entry.coder)(**dataclasses.asdict(entry.coder))
         # made beforehand: arithmetic on parameters may compile
-        examples = [(jax.random.key(i), recjax.Normal(0.1 * i, 0.5), recjax.Normal(0.01 * i, 1.1)) for i in range(4, 8)]
+        examples = [
+            (jax.random.key(i), recjax.Normal(0.1 * i, 0.5), recjax.Normal(0.01 * i, 1.1))
+            for i in range(4, 8)
+        ]
         with caplog.at_level(logging.WARNING), jax.log_compiles():
             for key, q, p in examples:
                 entry.coder.decode(key, equal.encode(key, q, p).index, p)
@@ -311,7 +328,11 @@ class TestEncode:
             assert [record for record in caplog.records if "ompil" in record.getMessage()]
 
     def test_runs_on_the_device_alone(self, entry):
-        program = str(jax.make_jaxpr(entry.coder.encode)(jax.random.key(0), *(recjax.Normal(0.5, s) for s in (0.5, 1))))
+        program = str(
+            jax.make_jaxpr(entry.coder.encode)(
+                jax.random.key(0), *(recjax.Normal(0.5, s) for s in (0.5, 1))
+            )
+        )
         assert "while" in program
         assert "callback" not in program
 
@@ -330,9 +351,15 @@ class TestEncodeBatch:
         assert_same(code, lane(vmapped(entry), slice(7)))
 
     def test_one_proposal_an_example(self, entry):
-        keys, targets, proposal = NORMAL.keys()[:7], lane(NORMAL.targets(entry), slice(7)), NORMAL.proposal(entry)
+        keys, targets, proposal = (
+            NORMAL.keys()[:7],
+            lane(NORMAL.targets(entry), slice(7)),
+            NORMAL.proposal(entry),
+        )
         proposals = recjax.Normal(np.full(7, proposal.loc), np.full(7, proposal.scale))
-        assert_same(entry.coder.encode_batch(keys, targets, proposals), lane(vmapped(entry), slice(7)))
+        assert_same(
+            entry.coder.encode_batch(keys, targets, proposals), lane(vmapped(entry), slice(7))
+        )
 
     def test_sizes_that_differ_are_refused(self, entry):
         targets, proposal = lane(NORMAL.targets(entry), slice(7)), NORMAL.proposal(entry)
@@ -356,7 +383,9 @@ class TestDecode:
         for i in range(5):
             assert_same(entry.coder.decode(keys[i], lane(code.index, i), proposal), code.sample[i])
             if jnp.ndim(code.index) == 1:
-                assert_same(entry.coder.decode(keys[i], int(code.index[i]), proposal), code.sample[i])
+                assert_same(
+                    entry.coder.decode(keys[i], int(code.index[i]), proposal), code.sample[i]
+                )
 
     def test_raw_and_typed_keys_are_the_same(self, entry):
         code, keys, proposal = vmapped(entry), NORMAL.keys(), NORMAL.proposal(entry)
@@ -368,14 +397,20 @@ class TestDecode:
         other = jax.vmap(entry.coder.decode, (0, 0, None))(jnp.roll(keys, 1), code.index, proposal)
         assert np.mean(other == code.sample) < 0.05
 
-    @pytest.mark.parametrize("hostile", [-1, -(2**31), 2**31, 2**32 - 1, 2**32, 2**40, 2**63, 2**70, 0.0, 0.5])
+    @pytest.mark.parametrize(
+        "hostile", [-1, -(2**31), 2**31, 2**32 - 1, 2**32, 2**40, 2**63, 2**70, 0.0, 0.5]
+    )
     def test_hostile_numbers_are_refused(self, entry, hostile):
         with pytest.raises(ValueError, match="index"):
             entry.coder.decode(jax.random.key(0), hostile, NORMAL.proposal(entry))
         with pytest.raises(ValueError, match="index"):
-            entry.coder.codelength(jax.random.key(0), hostile, NORMAL.proposal(entry), rate_bits=3.0)
+            entry.coder.codelength(
+                jax.random.key(0), hostile, NORMAL.proposal(entry), rate_bits=3.0
+            )
 
-    @pytest.mark.parametrize("hostile", [np.int32(-1), np.uint32(2**32 - 1), np.int64(2**40), np.zeros(3, np.uint32)])
+    @pytest.mark.parametrize(
+        "hostile", [np.int32(-1), np.uint32(2**32 - 1), np.int64(2**40), np.zeros(3, np.uint32)]
+    )
     def test_hostile_arrays_are_refused(self, entry, hostile):
         with pytest.raises(ValueError, match="index"):
             entry.coder.decode(jax.random.key(0), hostile, NORMAL.proposal(entry))
@@ -383,7 +418,12 @@ class TestDecode:
 
 @entries(lambda entry: entry.tree)
 def test_hostile_heap_indices(entry):
-    key, proposal, zero, last = jax.random.key(0), NORMAL.proposal(entry), [0, 0, 0, 0], [2**32 - 1] * 4
+    key, proposal, zero, last = (
+        jax.random.key(0),
+        NORMAL.proposal(entry),
+        [0, 0, 0, 0],
+        [2**32 - 1] * 4,
+    )
     decode = jax.jit(entry.coder.decode)
     for hostile, clamped in [(zero, [0, 0, 0, 1]), (last, [2**31 - 1, *last[1:]])]:
         with pytest.raises(ValueError, match="index"):
@@ -406,7 +446,8 @@ def test_hostile_bins(entry):
         with pytest.raises(ValueError, match="index"):
             entry.coder.decode(key, np.array(hostile), proposal)
         assert_same(
-            decode(key, jnp.array(hostile, jnp.int32), proposal), entry.coder.decode(key, np.array(clamped), proposal)
+            decode(key, jnp.array(hostile, jnp.int32), proposal),
+            entry.coder.decode(key, np.array(clamped), proposal),
         )
 
 
@@ -414,7 +455,11 @@ def test_hostile_bins(entry):
 def test_traced_hostile_numbers_are_clamped(entry):
     key, proposal, last = jax.random.key(0), NORMAL.proposal(entry), entry.coder.limit - 1
     decode = jax.jit(entry.coder.decode)
-    for hostile, clamped in [(jnp.int32(-7), 0), (jnp.uint32(2**32 - 1), last), (jnp.int32(2**31 - 1), last)]:
+    for hostile, clamped in [
+        (jnp.int32(-7), 0),
+        (jnp.uint32(2**32 - 1), last),
+        (jnp.int32(2**31 - 1), last),
+    ]:
         assert_same(decode(key, hostile, proposal), entry.coder.decode(key, clamped, proposal))
 
 
@@ -436,7 +481,9 @@ class TestCodelength:
 @pytest.mark.parametrize("rate_bits", [-1.0, np.nan, np.inf, np.ones(2)])
 def test_bad_rates_are_refused(entry, rate_bits):
     with pytest.raises(ValueError, match="rate_bits"):
-        entry.coder.codelength(jax.random.key(0), entry.first, NORMAL.proposal(entry), rate_bits=rate_bits)
+        entry.coder.codelength(
+            jax.random.key(0), entry.first, NORMAL.proposal(entry), rate_bits=rate_bits
+        )
 
 
 @pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
@@ -456,7 +503,9 @@ def test_bad_rates_are_refused(entry, rate_bits):
 def test_codelengths_keep_the_kraft_inequality(coder, rate_bits):
     indices = jnp.arange(min(coder.limit, 1 << 20), dtype=jnp.uint32)
     key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
-    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(indices)
+    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(
+        indices
+    )
     assert np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
 
 
@@ -466,7 +515,9 @@ def test_codelengths_of_bins_keep_the_kraft_inequality(coder, rate_bits):
     bins, numbers = np.divmod(np.arange(1 << 18, dtype=np.uint32), 1 << 16)
     index = np.stack([bins, numbers], -1)[bins <= coder.last_index[0]]
     key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
-    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(index)
+    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(
+        index
+    )
     assert 0.3 < np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
 
 
@@ -499,7 +550,9 @@ class TestStatus:
     def test_bad_lanes_of_vmap_leave_the_others_alone(self, entry):
         bad = np.arange(0, LANES, 7)
         targets = jax.tree.map(lambda x: x.at[bad].set(jnp.nan), NORMAL.targets(entry))
-        code = jax.vmap(entry.coder.encode, (0, 0, None))(NORMAL.keys(), targets, NORMAL.proposal(entry))
+        code = jax.vmap(entry.coder.encode, (0, 0, None))(
+            NORMAL.keys(), targets, NORMAL.proposal(entry)
+        )
         assert (code.status[bad] == Status.INVALID).all()
         good = np.delete(np.arange(LANES), bad)
         assert_same(lane(code, good), lane(vmapped(entry), good))
@@ -507,7 +560,9 @@ class TestStatus:
     def test_bad_lanes_of_a_batch_inside_jit(self, entry):
         targets = jax.tree.map(lambda x: x[:7].at[3].set(jnp.nan), NORMAL.targets(entry))
         code = batch_inside_jit(entry)(NORMAL.keys()[:7], targets, NORMAL.proposal(entry))
-        np.testing.assert_array_equal(code.status, np.where(np.arange(7) == 3, Status.INVALID, Status.DONE))
+        np.testing.assert_array_equal(
+            code.status, np.where(np.arange(7) == 3, Status.INVALID, Status.DONE)
+        )
 
 
 @entries(lambda entry: not entry.exact)
@@ -531,7 +586,9 @@ def test_cap_on_steps(entry):
     assert_same(lane(capped, short), lane(code, short))
     stopped = lane(capped, ~short)
     assert (stopped.status == Status.MAX_STEPS).all() and (stopped.steps == cap).all()
-    assert_same(jax.vmap(coder.decode, (0, 0, None))(keys[~short], stopped.index, proposal), stopped.sample)
+    assert_same(
+        jax.vmap(coder.decode, (0, 0, None))(keys[~short], stopped.index, proposal), stopped.sample
+    )
 
 
 def refused(entry, target, proposal, message):
@@ -560,7 +617,11 @@ class TestRefusals:
             refused(entry, target, proposal, "target: the density ratio is unbounded")
 
     def test_target_outside_the_proposal(self, entry):
-        for target in (recjax.Uniform(-0.1, 0.5), recjax.Uniform(0.5, 1.1), recjax.Uniform(2.0, 3.0)):
+        for target in (
+            recjax.Uniform(-0.1, 0.5),
+            recjax.Uniform(0.5, 1.1),
+            recjax.Uniform(2.0, 3.0),
+        ):
             refused(entry, target, recjax.Uniform(0.0, 1.0), "target: .* within the proposal")
 
     def test_pairs_without_a_density_ratio(self, entry):
@@ -569,13 +630,22 @@ class TestRefusals:
 
     def test_event_shapes_that_differ(self, entry):
         for target_shape, proposal_shape in [((3,), ()), ((), (3,)), ((3,), (4,)), ((1, 3), (3,))]:
-            target, proposal = (recjax.Normal(np.zeros(s), v) for s, v in ((target_shape, 0.5), (proposal_shape, 1.0)))
+            target, proposal = (
+                recjax.Normal(np.zeros(s), v)
+                for s, v in ((target_shape, 0.5), (proposal_shape, 1.0))
+            )
             with pytest.raises(ValueError, match="target: its event shape"):
                 entry.coder.encode(jax.random.key(0), target, proposal)
 
     def test_what_is_no_distribution(self, entry):
-        keys, good = jax.random.split(jax.random.key(0)), recjax.Normal(np.zeros(2), np.full(2, 0.5))
-        for target, proposal, role in [(np.full(2, 0.5), good, "target"), (good, np.full(2, 0.5), "proposal")]:
+        keys, good = (
+            jax.random.split(jax.random.key(0)),
+            recjax.Normal(np.zeros(2), np.full(2, 0.5)),
+        )
+        for target, proposal, role in [
+            (np.full(2, 0.5), good, "target"),
+            (good, np.full(2, 0.5), "proposal"),
+        ]:
             with pytest.raises(ValueError, match=f"{role} must be a distribution"):
                 entry.coder.encode(keys[0], target, proposal)
             with pytest.raises(ValueError, match=f"{role} must be a distribution"):
@@ -585,13 +655,22 @@ class TestRefusals:
 
     def test_one_key_for_many_targets(self, entry):
         targets = recjax.Normal(np.zeros(2), np.full(2, 0.5))
-        for keys in (jax.random.key(0), jax.random.split(jax.random.key(0), 3), jnp.zeros(2, jnp.uint32)):
+        for keys in (
+            jax.random.key(0),
+            jax.random.split(jax.random.key(0), 3),
+            jnp.zeros(2, jnp.uint32),
+        ):
             with pytest.raises(ValueError, match="keys: a batch of keys"):
                 entry.coder.encode_batch(keys, targets, recjax.Normal(0.0, 1.0))
 
     def test_what_is_not_one_key(self, entry):
         proposal = recjax.Normal(0.0, 1.0)
-        for key in (0, np.zeros(3, np.uint32), np.zeros(2, np.float32), jax.random.split(jax.random.key(0), 2)):
+        for key in (
+            0,
+            np.zeros(3, np.uint32),
+            np.zeros(2, np.float32),
+            jax.random.split(jax.random.key(0), 2),
+        ):
             with pytest.raises(ValueError, match="key must be"):
                 entry.coder.encode(key, recjax.Normal(0.1, 0.5), proposal)
             with pytest.raises(ValueError, match="key must be"):
@@ -607,7 +686,9 @@ def test_vectors_where_only_scalars_are_coded(entry):
 def run_script(path, **environment):
     """Runs this file in a fresh process; codes by coder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **environment}
-    done = subprocess.run([sys.executable, __file__, path], env=environment, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, __file__, path], env=environment, capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(path) as arrays:
         return [[arrays[f"{i}.{j}"] for j in range(4)] for i in range(len(CODERS))]
@@ -626,8 +707,12 @@ def script(path):
 
         if mesh.size > 1:
             encode = jax.shard_map(encode, mesh=mesh, in_specs=(each, each, same), out_specs=each)
-        codes, decoded = jax.jit(encode)(NORMAL.keys(), NORMAL.targets(entry), NORMAL.proposal(entry))
-        assert np.array_equal(codes.sample, decoded), f"{entry.coder} does not decode its own sample"
+        codes, decoded = jax.jit(encode)(
+            NORMAL.keys(), NORMAL.targets(entry), NORMAL.proposal(entry)
+        )
+        assert np.array_equal(codes.sample, decoded), (
+            f"{entry.coder} does not decode its own sample"
+        )
         fields = (codes.index, codes.sample, codes.steps, codes.status)
         arrays |= {f"{i}.{j}": np.asarray(field) for j, field in enumerate(fields)}
     np.savez(path, **arrays)

@@ -12,7 +12,8 @@ N = 10_000
 P = recjax.Normal(0.0, 1.0)
 PAIR = recjax.Normal(1.0, 0.25), P
 KL, D_CS, D_INF = (
-    float(bits(*PAIR)) for bits in (recjax.kl_bits, recjax.channel_simulation_bits, recjax.renyi_inf_bits)
+    float(bits(*PAIR))
+    for bits in (recjax.kl_bits, recjax.channel_simulation_bits, recjax.renyi_inf_bits)
 )
 
 
@@ -63,16 +64,22 @@ def test_a_file_holds_what_codelength_says_and_less_than_is_proven(coder, rate, 
     data = write_indices(coder, keys, code.index, rate_bits=rate)
     index = read_indices(coder, data, keys, rate_bits=rate)
     np.testing.assert_array_equal(index, code.index)
-    np.testing.assert_array_equal(jax.vmap(coder.decode, (0, 0, None))(keys, jnp.asarray(index), P), code.sample)
+    np.testing.assert_array_equal(
+        jax.vmap(coder.decode, (0, 0, None))(keys, jnp.asarray(index), P), code.sample
+    )
     bits = jax.vmap(lambda key, i: coder.codelength(key, i, P, rate_bits=rate))(keys, code.index)
-    tolerance = 0.05 if isinstance(coder, recjax.OrderedRandomCoder | recjax.BudgetedAStar) else 1e-3
+    tolerance = (
+        0.05 if isinstance(coder, recjax.OrderedRandomCoder | recjax.BudgetedAStar) else 1e-3
+    )
     assert abs(8 * len(data) - np.sum(bits, dtype=float)) < 64 + tolerance * N
     assert 8 * len(data) <= N * bound + 8
 
 
 def test_damaged_files_are_refused_or_read():
     coder, keys = recjax.BranchAndBoundGPRS(), jax.random.split(jax.random.key(5), 200)
-    code = coder.encode_batch(keys, recjax.Normal(jnp.full(200, 1.0), jnp.full(200, 0.25)), recjax.Normal(0.0, 1.0))
+    code = coder.encode_batch(
+        keys, recjax.Normal(jnp.full(200, 1.0), jnp.full(200, 0.25)), recjax.Normal(0.0, 1.0)
+    )
     data = write_indices(coder, keys, code.index, rate_bits=2.0)
     with pytest.raises(recjax.FormatError):
         read_indices(coder, data + b"x", keys, rate_bits=2.0)
@@ -87,7 +94,11 @@ def test_damaged_files_are_refused_or_read():
 
 
 def test_damaged_numbers_are_refused_or_read():
-    coder, keys, rng = recjax.ParallelGPRS(n_processes=3), np.zeros((200, 2), np.uint32), np.random.default_rng(0)
+    coder, keys, rng = (
+        recjax.ParallelGPRS(n_processes=3),
+        np.zeros((200, 2), np.uint32),
+        np.random.default_rng(0),
+    )
     index = rng.geometric(0.1, 200).astype(np.uint32)
     data = write_indices(coder, keys, index, rate_bits=2.0)
     with pytest.raises(recjax.FormatError):
@@ -104,17 +115,28 @@ def test_damaged_numbers_are_refused_or_read():
 
 def test_coders_without_such_a_code_are_refused():
     with pytest.raises(ValueError, match="coder"):
-        write_indices(recjax.MinimalRandomCoder(budget_bits=0), None, np.zeros(3, np.uint32), rate_bits=1.0)
+        write_indices(
+            recjax.MinimalRandomCoder(budget_bits=0), None, np.zeros(3, np.uint32), rate_bits=1.0
+        )
 
 
-@pytest.mark.parametrize("coder", [recjax.GPRS(max_steps=100), recjax.BranchAndBoundGPRS()], ids=repr)
+@pytest.mark.parametrize(
+    "coder", [recjax.GPRS(max_steps=100), recjax.BranchAndBoundGPRS()], ids=repr
+)
 def test_bad_indices_are_refused(coder):
     keys = jax.random.split(jax.random.key(0), 3)
     good = np.ones(3, np.int64)
     if hasattr(coder, "split"):
         good = np.pad(good[:, None], ((0, 0), (3, 0)))
     write_indices(coder, keys, good, rate_bits=3.0)
-    bad = [good[:2], good + 0.5, -good, good << 32, good[..., None], *([0 * good] if good.ndim > 1 else [good + 99])]
+    bad = [
+        good[:2],
+        good + 0.5,
+        -good,
+        good << 32,
+        good[..., None],
+        *([0 * good] if good.ndim > 1 else [good + 99]),
+    ]
     for index in bad:
         with pytest.raises(ValueError, match="index must"):
             write_indices(coder, keys, index, rate_bits=3.0)

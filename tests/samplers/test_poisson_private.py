@@ -38,7 +38,11 @@ def codes(coder, case):
 def candidates(count):
     """The first candidates of one shared key."""
     key = jax.random.key(11)
-    return np.asarray(jax.vmap(lambda i: recjax.AStar().decode(key, i, MIDDLE))(jnp.arange(count, dtype=jnp.uint32)))
+    return np.asarray(
+        jax.vmap(lambda i: recjax.AStar().decode(key, i, MIDDLE))(
+            jnp.arange(count, dtype=jnp.uint32)
+        )
+    )
 
 
 def log_weights(target, z, times, alpha=ALPHA):
@@ -79,7 +83,9 @@ def pooled(counts, law, least=20):
 def agrees(index, law):
     counts, expected = pooled(np.bincount(index, minlength=LONGEST), law)
     some = expected > 0
-    return stats.chisquare(counts[some], expected[some] * counts.sum() / expected.sum()).pvalue > 1e-4
+    return (
+        stats.chisquare(counts[some], expected[some] * counts.sum() / expected.sum()).pvalue > 1e-4
+    )
 
 
 # Exact samples.
@@ -88,7 +94,9 @@ def agrees(index, law):
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, id=case_id(case), marks=() if case in cases(PAIRS)[:2] else pytest.mark.slow)
+        pytest.param(
+            case, id=case_id(case), marks=() if case in cases(PAIRS)[:2] else pytest.mark.slow
+        )
         for case in cases(PAIRS)
     ],
 )
@@ -107,7 +115,8 @@ def test_samples_follow_the_target_and_the_index_is_bounded(alpha, case):
 def test_constants_of_a_program_are_checked():
     p, targets = make("Uniform", (0, 4)), [make("Triangular", ends) for ends in ((1, 2.5), (1, 5))]
     inside, outside = (
-        jax.jit(lambda key, q=q: recjax.PoissonPrivate().encode(key, q, p, private_key=key)) for q in targets
+        jax.jit(lambda key, q=q: recjax.PoissonPrivate().encode(key, q, p, private_key=key))
+        for q in targets
     )
     assert inside(jax.random.key(0)).status == Status.DONE
     with pytest.raises(ValueError, match="within the proposal"):
@@ -174,7 +183,10 @@ def test_frequencies_of_the_coder_keep_the_bound():
 def test_other_coders_have_no_bound(coder):
     """Given the shared randomness their index is a function of the input, and often another for a neighbour: one
     transcript excludes one of them."""
-    a, b = (jax.vmap(coder.encode, (0, None, None))(keys(500, 304), target, MIDDLE).index for target in MECHANISM)
+    a, b = (
+        jax.vmap(coder.encode, (0, None, None))(keys(500, 304), target, MIDDLE).index
+        for target in MECHANISM
+    )
     again = jax.vmap(coder.encode, (0, None, None))(keys(500, 304), MECHANISM[0], MIDDLE).index
     np.testing.assert_array_equal(a, again)
     assert np.mean(a != b) > 0.2
@@ -183,13 +195,17 @@ def test_other_coders_have_no_bound(coder):
 def test_a_private_gaussian_mechanism_that_fails_with_delta():
     """(2 alpha epsilon, 2 delta) of the index for an (epsilon, delta) mechanism: published, seen here in one case."""
     epsilon, scale, alpha = 1.0, 1.5, 1.5
-    delta = special.ndtr(0.5 / scale - epsilon * scale) - np.exp(epsilon) * special.ndtr(-0.5 / scale - epsilon * scale)
+    delta = special.ndtr(0.5 / scale - epsilon * scale) - np.exp(epsilon) * special.ndtr(
+        -0.5 / scale - epsilon * scale
+    )
     rng, excess = np.random.default_rng(8), []
     for _ in range(2000):
         z = rng.normal(0.5, 2.0, 1000)
         log_time = np.log(np.cumsum(rng.exponential(size=1000)))
         log_a, log_b = (
-            special.log_softmax(alpha * (stats.norm(x, scale).logpdf(z) - stats.norm(0.5, 2.0).logpdf(z) - log_time))
+            special.log_softmax(
+                alpha * (stats.norm(x, scale).logpdf(z) - stats.norm(0.5, 2.0).logpdf(z) - log_time)
+            )
             for x in (0.0, 1.0)
         )
         excess.append(np.maximum(np.exp(log_a) - np.exp(2 * alpha * epsilon + log_b), 0).sum())
@@ -225,7 +241,9 @@ def test_indices_in_one_file():
     index, shared = indices(MECHANISM[0]), keys(N, 306)
     data = write_indices(CODER, shared, index, rate_bits=2.0)
     np.testing.assert_array_equal(read_indices(CODER, data, shared, rate_bits=2.0), index)
-    bits = jax.vmap(lambda key, i: CODER.codelength(key, i, MIDDLE, rate_bits=2.0))(shared, jnp.asarray(index))
+    bits = jax.vmap(lambda key, i: CODER.codelength(key, i, MIDDLE, rate_bits=2.0))(
+        shared, jnp.asarray(index)
+    )
     assert abs(8 * len(data) - np.sum(bits, dtype=float)) < 64 + 1e-3 * N
 
 
@@ -233,7 +251,9 @@ def test_indices_in_one_file():
 
 
 def test_epsilon_of_index_and_shared_randomness():
-    np.testing.assert_allclose(recjax.poisson_private_epsilon(np.float32([0.5, 1.0]), 2.0), [2.0, 4.0])
+    np.testing.assert_allclose(
+        recjax.poisson_private_epsilon(np.float32([0.5, 1.0]), 2.0), [2.0, 4.0]
+    )
     assert float(jax.jit(lambda e: recjax.poisson_private_epsilon(e, 1.5))(2.0)) == 6.0
     assert recjax.poisson_private_epsilon(1.0, np.inf) == np.inf
     for epsilon, alpha in itertools.product((0.0, -1.0, np.nan, np.array([1.0, 0.0])), (2.0,)):
@@ -245,6 +265,6 @@ def test_epsilon_of_index_and_shared_randomness():
         with pytest.raises(ValueError, match="alpha must be greater than 1"):
             recjax.poisson_private_log_index_bound_bits(1.0, alpha)
     np.testing.assert_allclose(recjax.poisson_private_log_index_bound_bits(1.0, 3.0), 2.83187724)
-    assert recjax.poisson_private_log_index_bound_bits(1.0, 9.0) == recjax.poisson_private_log_index_bound_bits(
-        1.0, 3.0
-    )
+    assert recjax.poisson_private_log_index_bound_bits(
+        1.0, 9.0
+    ) == recjax.poisson_private_log_index_bound_bits(1.0, 3.0)

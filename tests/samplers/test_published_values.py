@@ -8,7 +8,7 @@ from laws import SIGMAS, codes, error, keys, law, mean_is
 
 import recjax
 from experiments.many_targets import gaussian
-from recjax.samplers.tree import depth_of
+from recjax.samplers._search.tree import depth_of
 
 TREES = {
     "SAC": recjax.BranchAndBoundGPRS(),
@@ -41,7 +41,10 @@ TABLE = {
 
 def agrees(values, expected, count, digit=0.01):
     """Within five standard errors of both simulations, and the rounding of the table."""
-    return abs(values.mean() - expected) <= SIGMAS * np.hypot(error(values), values.std() / count**0.5) + digit / 2
+    return (
+        abs(values.mean() - expected)
+        <= SIGMAS * np.hypot(error(values), values.std() / count**0.5) + digit / 2
+    )
 
 
 def normal_codes(coder, pair):
@@ -63,7 +66,9 @@ def test_global_coders(pair):
     code = normal_codes(recjax.GPRS(), pair)
     assert mean_is(code.steps, peak)
     assert agrees(log2_numbers(code), row["GPRS"], 40_000)
-    bits = jax.vmap(lambda k: recjax.GPRS().codelength(None, k, p, rate_bits=kl))(jnp.asarray(code.index))
+    bits = jax.vmap(lambda k: recjax.GPRS().codelength(None, k, p, rate_bits=kl))(
+        jnp.asarray(code.index)
+    )
     assert agrees(np.asarray(bits, np.float64), row["zeta"], 40_000, digit=0.03)
     if "A*" in row:
         assert agrees(log2_numbers(normal_codes(recjax.AStar(), pair)), row["A*"], 6000)

@@ -11,7 +11,7 @@ from laws import LEAST_P, SIGMAS, N, error, frozen, keys, make, mean_is, same_me
 from scipy import stats
 
 import recjax
-from recjax.samplers.partitioned_pair import PartitionedPair
+from recjax.samplers._search.partitioned_pair import PartitionedPair
 
 A_STAR, GPRS = recjax.SpacePartitionedAStar, recjax.SpacePartitionedGPRS
 PROPOSALS = {"UniformMixture": "Uniform", "Triangular": "Uniform"}
@@ -27,7 +27,12 @@ SCALARS = [
 VECTORS = [
     ("Normal", ((1.0, -0.5), (0.1, 0.5)), ((0.0, 0.0), (1.0, 1.0)), (3, 1)),
     ("Laplace", ((2.0, 0.1), (0.2, 0.5)), ((0.5, -0.1), (2.0, 1.0)), (0, 2)),
-    ("Normal", ((1.0, -0.5, 0.1, 0.2), (0.1, 0.5, 0.8, 0.3)), ((0.0,) * 4, (1.0,) * 4), (4, 1, 0, 2)),
+    (
+        "Normal",
+        ((1.0, -0.5, 0.1, 0.2), (0.1, 0.5, 0.8, 0.3)),
+        ((0.0,) * 4, (1.0,) * 4),
+        (4, 1, 0, 2),
+    ),
     # 20 bits, D_inf 21 bits: more bins than counts of candidates
     ("Normal", ((3.0, -1.0), (0.002, 0.0015)), ((0.0, 0.0), (1.0, 1.0)), (10, 10)),
 ]
@@ -98,7 +103,8 @@ def follows(code, case):
     """Every component by Kolmogorov-Smirnov, and all pairs of them by the correlation of their quantiles."""
     laws = [q for q, _, _ in components(case)]
     quantiles = [
-        q.cdf(x.astype(np.float64)) for q, x in zip(laws, code.sample.reshape(code.steps.size, -1).T, strict=True)
+        q.cdf(x.astype(np.float64))
+        for q, x in zip(laws, code.sample.reshape(code.steps.size, -1).T, strict=True)
     ]
     values = [stats.kstest(u, "uniform").pvalue for u in quantiles]
     values += [stats.pearsonr(u, v).pvalue for i, u in enumerate(quantiles) for v in quantiles[:i]]
@@ -147,7 +153,10 @@ def test_the_index_costs_little_more_than_the_divergence(coder, case):
     lengths = jax.jit(jax.vmap(lambda i: coder.codelength(None, i, p, rate_bits=divergence)))(
         codes(type(coder), case).index
     )
-    assert lengths.mean() <= max(divergence, used) + excess + np.log2(max(divergence - used, 0) + excess + 1) + 4
+    assert (
+        lengths.mean()
+        <= max(divergence, used) + excess + np.log2(max(divergence - used, 0) + excess + 1) + 4
+    )
 
 
 MEASURED = {0: 4.74, 2: 4.95, 4: 5.31, 6: 6.16, 8: 8.02}
@@ -155,13 +164,18 @@ MEASURED = {0: 4.74, 2: 4.95, 4: 5.31, 6: 6.16, 8: 8.02}
 
 def mostly_slow(*quick, slow=()):
     """Numbers of bits: each compiles a program."""
-    return pytest.mark.parametrize("bits", [*quick, *(pytest.param(bits, marks=pytest.mark.slow) for bits in slow)])
+    return pytest.mark.parametrize(
+        "bits", [*quick, *(pytest.param(bits, marks=pytest.mark.slow) for bits in slow)]
+    )
 
 
 @mostly_slow(2, 6, slow=(0, 4, 8))
 def test_bits_of_bin_and_rank_agree_with_an_independent_simulation(bits):
     ranks = log2_ranks(codes(A_STAR, (*MIDDLE[:3], (bits,))))
-    assert abs(bits + ranks.mean() - MEASURED[bits]) <= SIGMAS * np.hypot(error(ranks), ranks.std() / 6000**0.5) + 0.005
+    assert (
+        abs(bits + ranks.mean() - MEASURED[bits])
+        <= SIGMAS * np.hypot(error(ranks), ranks.std() / 6000**0.5) + 0.005
+    )
 
 
 def test_one_bin_costs_what_a_star_does():
@@ -185,7 +199,9 @@ class PaperPair(PartitionedPair):
 
     def log_ratio_max(self):
         drawn = self.log_shares > -jnp.inf
-        return jnp.max(jnp.where(drawn, self.largest - jnp.where(drawn, self.log_shares, 0), -jnp.inf))
+        return jnp.max(
+            jnp.where(drawn, self.largest - jnp.where(drawn, self.log_shares, 0), -jnp.inf)
+        )
 
 
 class PaperAStar(A_STAR):
@@ -204,7 +220,9 @@ def test_the_shares_of_the_paper_change_only_the_steps(bits):
     largest = largest_ratios(q, p, bits)
     some = mass > 1e-9
     assert mean_is(code.steps, (largest[some] / (2**bits * mass[some])).max() + 1)
-    assert ours.steps.mean() - SIGMAS * error(ours.steps) <= code.steps.mean() + SIGMAS * error(code.steps)
+    assert ours.steps.mean() - SIGMAS * error(ours.steps) <= code.steps.mean() + SIGMAS * error(
+        code.steps
+    )
 
 
 @mostly_slow(2, slow=(1, 4))
@@ -214,7 +232,9 @@ def test_the_divergence_from_the_papers_search_proposal(bits):
     code = codes(PaperAStar, case)
     target, proposal = make(*case[:2]), make("Normal", case[2])
     pair = PaperPair(target, proposal, case[3])
-    ratios = jax.jit(jax.vmap(lambda x, b: pair.log_ratio((x, b))))(code.sample, code.index[:, 0]) / np.log(2)
+    ratios = jax.jit(jax.vmap(lambda x, b: pair.log_ratio((x, b))))(
+        code.sample, code.index[:, 0]
+    ) / np.log(2)
     ((q, p, _),) = components(case)
     mass = np.diff(q.cdf(p.ppf(np.arange(2**bits + 1) / 2**bits)))
     expected = float(recjax.kl_bits(target, proposal)) - bits + stats.entropy(mass, base=2)
@@ -365,8 +385,12 @@ def test_dependent_components_are_refused():
 def test_a_batch_of_vectors_gives_the_bits_of_vmap():
     family, target, proposal, bits = VECTORS[-1]
     coder, q, p = A_STAR(bits=bits), make(family, target), make(family, proposal)
-    batch = coder.encode_batch(keys(200, 500), jax.tree.map(lambda x: jnp.broadcast_to(x, (200, *x.shape)), q), p)
-    for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(codes(A_STAR, VECTORS[-1])), strict=True):
+    batch = coder.encode_batch(
+        keys(200, 500), jax.tree.map(lambda x: jnp.broadcast_to(x, (200, *x.shape)), q), p
+    )
+    for a, b in zip(
+        jax.tree.leaves(batch), jax.tree.leaves(codes(A_STAR, VECTORS[-1])), strict=True
+    ):
         np.testing.assert_array_equal(a, b[:200])
     decoded = jax.vmap(coder.decode, (0, 0, None))(keys(200, 500), batch.index, p)
     np.testing.assert_array_equal(decoded, batch.sample)

@@ -31,8 +31,8 @@ from scipy import stats
 
 import recjax
 from recjax.samplers import a_star, gprs, ordered_random, parallel_gprs
-from recjax.samplers.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers.driver import Verdict
+from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
+from recjax.samplers._search.candidate_search import Verdict
 
 EXACT = [
     recjax.RejectionSampler(),
@@ -46,7 +46,9 @@ QUICK = (recjax.AStar,)  # coders that try all families whenever tests run, the 
 
 def is_slow(coder, case):
     family, target, proposal = case
-    return (target, proposal) in LONG.get(family, []) or (family != "Normal" and not isinstance(coder, QUICK))
+    return (target, proposal) in LONG.get(family, []) or (
+        family != "Normal" and not isinstance(coder, QUICK)
+    )
 
 
 CASES = [
@@ -67,7 +69,10 @@ SHORT, MIDDLE = ("Normal", (1, 0.25), (0, 1)), ("Normal", (2, 0.1), (0, 1))
 def normal_codes(coder, loc=1.0, scale=0.25, word=100):
     """Codes of N examples of N(loc, scale^2) over N(0, 1)."""
     encode = jax.jit(jax.vmap(coder.encode, in_axes=(0, None, None)))
-    q, p = recjax.Normal(jnp.float32(loc), jnp.float32(scale)), recjax.Normal(jnp.float32(0), jnp.float32(1))
+    q, p = (
+        recjax.Normal(jnp.float32(loc), jnp.float32(scale)),
+        recjax.Normal(jnp.float32(0), jnp.float32(1)),
+    )
     return jax.tree.map(np.asarray, encode(keys(N, word), q, p))
 
 
@@ -110,7 +115,9 @@ def test_index_costs_little_more_than_the_divergence(coder, case):
     bound = bounds.get(type(coder), recjax.limits.gprs_log_index_bound_bits(exact.kl_bits()))
     values = log2_steps(codes(coder, *case))
     if isinstance(coder, recjax.ParallelGPRS):  # the process, and the local number
-        values = 2 + log2_steps(dataclasses.replace(codes(coder, *case), index=codes(coder, *case).index // 4))
+        values = 2 + log2_steps(
+            dataclasses.replace(codes(coder, *case), index=codes(coder, *case).index // 4)
+        )
         bound = max(bound, 2) + 1
     assert values.mean() - SIGMAS * error(values) <= bound
 
@@ -157,7 +164,9 @@ class MisjudgedMaximum(recjax.RejectionSampler):
     log_factor: float
 
     def examine(self, pair, carry, chunk):
-        return super().examine(pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio - self.log_factor))
+        return super().examine(
+            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio - self.log_factor)
+        )
 
 
 class FaultyAStar(recjax.AStar):
@@ -172,7 +181,9 @@ class HastyAStar(recjax.AStar):
     """A* that takes the best of the first two candidates instead of waiting for a proof."""
 
     def examine(self, pair, carry, chunk):
-        score = chunk.log_ratio - jnp.log(jnp.cumsum(chunk.exponentials(recjax.randomness.Stream.ARRIVAL)))
+        score = chunk.log_ratio - jnp.log(
+            jnp.cumsum(chunk.exponentials(recjax.randomness.Stream.ARRIVAL))
+        )
         k = jnp.argmax(score[:2])
         return Verdict(carry, jnp.int32(2), jnp.ones((), bool), chunk.index[k])
 
@@ -215,7 +226,9 @@ def test_a_hasty_a_star_is_caught():
 
 
 def test_gprs_without_its_stretch_function_is_caught(monkeypatch):
-    monkeypatch.setattr(gprs, "stretch_between", lambda pair, low, high: jnp.exp(high) - jnp.exp(low))
+    monkeypatch.setattr(
+        gprs, "stretch_between", lambda pair, low, high: jnp.exp(high) - jnp.exp(low)
+    )
     code = normal_codes(FaultyGPRS(max_steps=64))  # most searches never end
     assert not (code.status == recjax.Status.DONE).all()
     assert not follows(code.sample, stats.norm(1, 0.25))
@@ -229,7 +242,10 @@ def test_gprs_that_forgets_the_time_is_caught():
 # The samplers with a budget.
 
 BUDGET = 5
-MINIMAL, ORDERED = recjax.MinimalRandomCoder(budget_bits=BUDGET), recjax.OrderedRandomCoder(budget_bits=BUDGET)
+MINIMAL, ORDERED = (
+    recjax.MinimalRandomCoder(budget_bits=BUDGET),
+    recjax.OrderedRandomCoder(budget_bits=BUDGET),
+)
 
 
 @functools.cache
@@ -320,7 +336,9 @@ def test_noise_that_does_not_add_up_is_caught(monkeypatch):
 
 
 def test_noise_that_ignores_the_budget_is_caught():
-    assert not agrees_with_simulation(normal_codes(UnlimitedOrdered(budget_bits=BUDGET)), ordered=True)
+    assert not agrees_with_simulation(
+        normal_codes(UnlimitedOrdered(budget_bits=BUDGET)), ordered=True
+    )
 
 
 # GPRS by several processes, and greedy rejection with a fault.
@@ -335,18 +353,27 @@ def test_several_processes(n):
     assert follows(code.sample, stats.norm(2, 0.1))
     assert mean_is(code.steps, law(*MIDDLE).peak + n - 1)
     local = np.log2(code.index // n + 1.0)
-    lengths = jax.vmap(lambda k: coder.codelength(None, k, recjax.Normal(0.0, 1.0), rate_bits=divergence))(code.index)
+    lengths = jax.vmap(
+        lambda k: coder.codelength(None, k, recjax.Normal(0.0, 1.0), rate_bits=divergence)
+    )(code.index)
     # a theorem on the code, where the process takes fewer bits than the divergence
-    assert lengths.mean() <= max(divergence, np.log2(n)) + np.log2(max(divergence - np.log2(n), 0) + 1) + 8
+    assert (
+        lengths.mean()
+        <= max(divergence, np.log2(n)) + np.log2(max(divergence - np.log2(n), 0) + 1) + 8
+    )
     assert stats.chisquare(np.bincount(code.index % n, minlength=n)).pvalue > LEAST_P
     # simulated with 6,000 samples or more
-    assert abs(np.log2(n) + local.mean() - LOCAL_BITS[n]) <= SIGMAS * np.hypot(error(local), local.std() / 6000**0.5)
+    assert abs(np.log2(n) + local.mean() - LOCAL_BITS[n]) <= SIGMAS * np.hypot(
+        error(local), local.std() / 6000**0.5
+    )
 
 
 def test_one_process_is_gprs():
     q, p = recjax.Normal(2.0, 0.1), recjax.Normal(0.0, 1.0)
     coders = recjax.ParallelGPRS(n_processes=1), recjax.GPRS()
-    one, plain = (jax.jit(jax.vmap(c.encode, (0, None, None)))(keys(500, 103), q, p) for c in coders)
+    one, plain = (
+        jax.jit(jax.vmap(c.encode, (0, None, None)))(keys(500, 103), q, p) for c in coders
+    )
     for field in dataclasses.fields(plain):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(plain, field.name))
 
@@ -364,10 +391,14 @@ class FaultyParallelGPRS(recjax.ParallelGPRS):
 
 def test_forgotten_levels_are_caught():
     code = codes(FaultyGreedy(), *MIDDLE, batch=True)
-    assert not follows(code.sample, stats.norm(2, 0.1)) or not mean_is(code.steps, law(*MIDDLE).peak)
+    assert not follows(code.sample, stats.norm(2, 0.1)) or not mean_is(
+        code.steps, law(*MIDDLE).peak
+    )
 
 
 def test_processes_out_of_step_are_caught(monkeypatch):
-    monkeypatch.setattr(parallel_gprs, "time_value", lambda time, dtype: 0.125 * time_value(time, dtype))
+    monkeypatch.setattr(
+        parallel_gprs, "time_value", lambda time, dtype: 0.125 * time_value(time, dtype)
+    )
     code = codes(FaultyParallelGPRS(), *SHORT)
     assert not follows(code.sample, stats.norm(1, 0.25))

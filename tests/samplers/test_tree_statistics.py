@@ -11,13 +11,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import DEEP, LONG, PAIRS, SIGMAS, N, case_id, cases, codes, error, follows, frozen, keys, law, make
+from laws import (
+    DEEP,
+    LONG,
+    PAIRS,
+    SIGMAS,
+    N,
+    case_id,
+    cases,
+    codes,
+    error,
+    follows,
+    frozen,
+    keys,
+    law,
+    make,
+)
 from scipy import stats
 
 import recjax
 from recjax.distributions.pair import pair_of
-from recjax.samplers import branch_and_bound_gprs, frontier_search, lanes, path_search, stretch
-from recjax.samplers.tree import depth_of
+from recjax.samplers import branch_and_bound_gprs
+from recjax.samplers._search import frontier, lanes, path, stretch
+from recjax.samplers._search.tree import depth_of
 
 CODERS = {
     "GPRS on sample": recjax.BranchAndBoundGPRS(),
@@ -27,7 +43,9 @@ CODERS = {
     "AS*": recjax.AStarCoder(),
     "AD*": recjax.AStarCoder(split="dyadic"),
 }
-UNIMODAL = [case for case in cases(PAIRS, LONG, DEEP) if case[0] not in ("UniformMixture", "Categorical")]
+UNIMODAL = [
+    case for case in cases(PAIRS, LONG, DEEP) if case[0] not in ("UniformMixture", "Categorical")
+]
 MULTIMODAL = [case for case in cases(PAIRS, LONG) if case[0] == "UniformMixture"]
 # Tried whenever tests run, beside normal pairs and all coders.
 QUICK = [("GPRS on sample", family) for family in PAIRS] + [("AD*", "UniformMixture")]
@@ -60,7 +78,9 @@ def test_samples_follow_the_target(name, case):
 def test_several_modes_are_refused_where_one_is_needed(name):
     _, target, proposal = MULTIMODAL[0]
     with pytest.raises(ValueError, match=r"target: .*this coder needs"):
-        CODERS[name].encode(keys(1, 0)[0], make("UniformMixture", target), make("Uniform", proposal))
+        CODERS[name].encode(
+            keys(1, 0)[0], make("UniformMixture", target), make("Uniform", proposal)
+        )
 
 
 @pytest.mark.parametrize("case", UNIMODAL, ids=case_id)
@@ -77,7 +97,9 @@ def test_codes_are_short(name, pair):
     rate = float(recjax.kl_bits(recjax.Normal(loc, scale), recjax.Normal(0.0, 1.0)))
     code, coder = normal_codes(CODERS[name], loc, scale), CODERS[name]
     length = functools.partial(coder.codelength, rate_bits=rate)
-    bits = np.asarray(jax.vmap(length, (0, 0, None))(keys(N, 300), code.index, recjax.Normal(0.0, 1.0)))
+    bits = np.asarray(
+        jax.vmap(length, (0, 0, None))(keys(N, 300), code.index, recjax.Normal(0.0, 1.0))
+    )
     # the path itself costs about D_KL + O(1), its depth 2 log2(D_KL + 1) + O(1)
     assert bits.mean() <= rate + 2 * np.log2(rate + 1) + 4
     depth = np.asarray(jax.vmap(depth_of)(code.index))
@@ -88,15 +110,17 @@ def test_codes_are_short(name, pair):
     "name", [pytest.param(name, marks=() if name == "AD*" else pytest.mark.slow) for name in CODERS]
 )
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
-    for search in (path_search, frontier_search):
+    for search in (path, frontier):
         monkeypatch.setattr(search, "SEARCH", search.SEARCH._replace(lanes=64))
     monkeypatch.setattr(lanes.os, "cpu_count", lambda: 3)
     n = 3001  # three shares, the last of which is short
     loc, coder = np.linspace(-2, 2, n, dtype=np.float32), CODERS[name]
     targets, p = recjax.Normal(loc, np.full(n, 0.1, np.float32)), recjax.Normal(0.0, 1.0)
     expected = jax.vmap(coder.encode, (0, 0, None))(keys(n, 5), targets, p)
-    assert expected.steps.max() > 3 * path_search._ROUND
-    jax.tree.map(np.testing.assert_array_equal, coder.encode_batch(keys(n, 5), targets, p), expected)
+    assert expected.steps.max() > 3 * path._ROUND
+    jax.tree.map(
+        np.testing.assert_array_equal, coder.encode_batch(keys(n, 5), targets, p), expected
+    )
 
 
 @pytest.mark.parametrize("pair", [(0.5, 0.6), (1, 0.25), (2, 0.1)])
@@ -106,10 +130,15 @@ def test_bounds_of_the_stretch_function(pair):
     top = float(pair_of(q, p).log_ratio_max())
     log_h = top - np.geomspace(12, 0.03, 20_001)
     centre, rho = loc / (1 - scale**2), scale * np.sqrt(2 * (top - log_h) / (1 - scale**2))
-    w_p, w_q = (np.diff(law.cdf([centre - rho, centre + rho]), axis=0)[0] for law in (stats.norm(), stats.norm(*pair)))
+    w_p, w_q = (
+        np.diff(law.cdf([centre - rho, centre + rho]), axis=0)[0]
+        for law in (stats.norm(), stats.norm(*pair))
+    )
     h = np.exp(log_h)
     survival = w_q - h * w_p
-    sigma = h[0] + np.append(0, np.cumsum(np.diff(h) * 0.5 * (1 / survival[1:] + 1 / survival[:-1])))
+    sigma = h[0] + np.append(
+        0, np.cumsum(np.diff(h) * 0.5 * (1 / survival[1:] + 1 / survival[:-1]))
+    )
 
     def bounds(low, high):
         level = stretch.Level(*(jnp.float32(x[low]) for x in (log_h, sigma, survival, w_p)))
@@ -161,8 +190,15 @@ for kl in (16, 30):
 
 def test_quantiles_at_thirty_bits():
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
-    done = subprocess.run([sys.executable, "-c", QUANTILES], env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", QUANTILES], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -217,14 +253,14 @@ def test_gprs_with_wrong_bounds_is_caught(monkeypatch):
 
 
 def test_dyadic_gprs_that_prunes_too_much_is_caught(monkeypatch):
-    true = frontier_search._entry
+    true = frontier._entry
 
     def wrong(*args):
         entry = true(*args)
         return dataclasses.replace(entry, log_bound=entry.log_bound - 0.3)
 
     jax.clear_caches()
-    monkeypatch.setattr(frontier_search, "_entry", wrong)
+    monkeypatch.setattr(frontier, "_entry", wrong)
     try:
         sample = normal_codes(FaultyGPRS(split="dyadic"), 1, 0.25).sample
     finally:

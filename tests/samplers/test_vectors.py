@@ -11,7 +11,10 @@ from scipy import stats
 
 import recjax
 
-PAIRS = {2: (0.6, np.array([0.6, -0.4])), 8: (0.85, 0.15 * np.array([1, -1, 2, 0, 0.5, 1, 0, -0.5]))}  # d: s, m
+PAIRS = {
+    2: (0.6, np.array([0.6, -0.4])),
+    8: (0.85, 0.15 * np.array([1, -1, 2, 0, 0.5, 1, 0, -0.5])),
+}  # d: s, m
 CODERS = [recjax.RejectionSampler(), recjax.AStar()]
 
 
@@ -51,7 +54,9 @@ class Misjudged(recjax.RejectionSampler):
     """Rejection with the largest ratio too small."""
 
     def examine(self, pair, carry, chunk):
-        return super().examine(pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2))
+        return super().examine(
+            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2)
+        )
 
 
 @pytest.mark.parametrize("d", PAIRS)

@@ -1,0 +1,1 @@
+"""Coders of blocks of many Gaussian dimensions at once."""

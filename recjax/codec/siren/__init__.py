@@ -1,0 +1,1 @@
+"""Bayesian implicit neural representations: COMBINER and RECOMBINER."""

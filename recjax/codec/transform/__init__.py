@@ -1,0 +1,1 @@
+"""Learned multi-level transforms whose latents are relative-entropy coded."""

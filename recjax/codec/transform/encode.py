@@ -1,0 +1,180 @@
+"""Images through a transform: from the top level down, the best path through a trellis of samples."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from recjax.blocks.trellis import TrellisCoder
+from recjax.codec.coded import Coded
+from recjax.codec.effort import Effort
+from recjax.codec.transform.allocation import FACTOR_UNIT, UNIT
+from recjax.codec.transform.amortised import descend, posterior
+from recjax.codec.transform.chains import Level, code_level
+from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.prior import TransformPrior
+from recjax.codec.transform.pyramid import blocks_of, count_units, grid_of, image_of, next_context
+from recjax.codec.transform.rate_classes import activity_of
+from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
+from recjax.codec.transform.stream import Parts, part_bits, write_stream
+from recjax.codec.transform.symbols import numbers_of
+from recjax.modalities import Signal
+from recjax.modalities.image.pixels import n_patches
+
+PIXELS_A_CALL = 1 << 21
+_MARGIN = 1.1
+"""Bits of the highest level of blocks over its KL: all below depends on its few latents."""
+
+
+class Latents(NamedTuple):
+    """A coded image.
+
+    Attributes:
+      parts: what its stream holds.
+      kl_bits: of the posteriors of its blocks.
+      grids: the latents, lowest level first.
+    """
+
+    parts: Parts
+    kl_bits: float
+    grids: list[Float[np.ndarray, "height width depth"]]
+
+
+def encode_transform(
+    signals: Sequence[Signal],
+    prior: TransformPrior,
+    effort: Effort,
+    key: jax.Array,
+    progress: Callable[[float], None] | None,
+    price: float,
+) -> list[Coded]:
+    """The streams of all signals; those of one shape are coded together."""
+    coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits)
+    out: dict[int, Coded] = {}
+    for lot in _lots(signals, prior):
+        own = [signals[i] for i in lot]
+        fit = fit_transform(own, prior, steps=effort.fit_steps, price=price, key=key)
+        for i, coded in zip(lot, code_fit(own, prior, coder, fit, key), strict=True):
+            out[i] = coded
+        if progress:
+            progress(len(out) / len(signals))
+    return [out[i] for i in range(len(signals))]
+
+
+def _lots(signals, prior):
+    """Numbers of signals in lots of one shape of whole cells and bounded size."""
+    lots: dict[tuple, list[list[int]]] = {}
+    cell = prior.config.cell
+    for i, signal in enumerate(signals):
+        cells = n_patches(signal.values.shape, prior.patch_shape)
+        own = lots.setdefault(cells, [[]])
+        if own[-1] and (len(own[-1]) + 1) * cells[0] * cells[1] * cell**2 > PIXELS_A_CALL:
+            own.append([])
+        own[-1].append(i)
+    return [lot for own in lots.values() for lot in own]
+
+
+def code_fit(
+    signals: Sequence[Signal], prior: TransformPrior, coder: TrellisCoder, fit: Fit, key: jax.Array
+) -> list[Coded]:
+    """The streams of signals of one shape, whose posteriors are known."""
+    latents = code_levels(prior, fit, key, functools.partial(code_level, coder))
+    return [_coded(prior, *own) for own in zip(signals, latents, strict=True)]
+
+
+def code_levels(prior: TransformPrior, fit: Fit, key: jax.Array, code: Callable) -> list[Latents]:
+    """Codes level after level of images of one shape, each with the posteriors that the samples above it leave.
+
+    Args:
+      code: from the prior and a :class:`Level` to index and values of the blocks of every image, as `code_level`.
+    """
+    context = fit.top
+    grids, numbers = [], []
+    for level in reversed(range(prior.class_level + 1, prior.config.levels)):
+        step = prior.steps[level - prior.class_level - 1]
+        mean = _finite(_posterior(fit, level, context)[0])
+        numbers.append(numbers_of(mean, step))
+        grids.append(numbers[-1].astype(np.float32) * step)
+        context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
+    activity = _finite(_activity(fit, prior.class_level, context, prior.scales, prior.tails, key))
+    classes = np.searchsorted(prior.thresholds, activity)
+    factors, indices, spent = [[] for _ in classes], [[] for _ in classes], np.zeros(len(classes))
+    for level in reversed(range(prior.class_level + 1)):
+        guess = _posterior(fit, level, context)
+        scale, tail = prior.scales[level][None, None, None], prior.tails[level][None, None, None]
+        mean, std, bits = map(_finite, _of_u(guess[0], guess[1], scale, tail))
+        for i, own in enumerate(classes):
+            factors[i].append(_factor(prior, level, own, bits[i]))
+        last = [own[-1] for own in factors]
+        blocks = [blocks_of(prior, level, *own) for own in zip(classes, last, strict=True)]
+        posteriors = [
+            (m.reshape(-1)[own.latents], s.reshape(-1)[own.latents])
+            for own, m, s in zip(blocks, mean, std, strict=True)
+        ]
+        latents = []
+        for i, (index, values) in enumerate(
+            code(prior, Level(level, classes, last, blocks, posteriors))
+        ):
+            latents.append(grid_of(prior, level, mean.shape[1:3], blocks[i], values))
+            indices[i].append(index)
+            spent[i] += float(bits[i].reshape(-1)[blocks[i].latents].sum())
+        grids.append(np.stack(latents))
+        if level:
+            context = next_context(prior.network, level - 1, context, jnp.asarray(grids[-1]))
+    return [
+        Latents(Parts([own[i] for own in numbers], classes[i], factors[i], indices[i]), float(spent[i]),
+                [grid[i] for grid in reversed(grids)])
+        for i in range(len(classes))
+    ]  # fmt: skip
+
+
+def _finite(x):
+    x = np.asarray(x)
+    if not np.isfinite(x).all():
+        raise ValueError("a posterior is not finite: the prior does not fit the image")
+    return x
+
+
+def _factor(prior, level, classes, bits):
+    """The factor at which a level has the bits of its KL."""
+    expected = count_units(prior, level, classes, FACTOR_UNIT) / UNIT
+    margin = _MARGIN if level == prior.class_level else 1.0
+    return int(
+        np.clip(round(margin * FACTOR_UNIT * float(bits.sum()) / max(expected, 1.0)), 1, 256)
+    )
+
+
+def _coded(prior, signal, latents):
+    bits = part_bits(prior, latents.parts)
+    return Coded(
+        payload=write_stream(prior, latents.parts),
+        exponent=0,
+        stream_bits=sum(bits.values()),
+        kl_bits=latents.kl_bits + bits["numbers"] + bits["classes"],
+        decoded=image_of(prior, latents.grids, signal.values.shape, bool(signal.meta.get("gray"))),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="level")
+def _activity(fit, level, context, scales, tails, key):
+    """Of the cells of one level with what is below it, at a sample of the posterior there."""
+    model = fit.network.module()
+    posteriors, _ = descend(model, level, fit.seen, context, key, fit.moves)
+    return activity_of(posteriors, scales, tails, level)
+
+
+@functools.partial(jax.jit, static_argnames="level")
+def _posterior(fit, level, context):
+    model = fit.network.module()
+    return posterior(model, level, fit.seen[level], context, fit.moves[level])
+
+
+@jax.jit
+def _of_u(mean, log_std, scale, tail):
+    """Mean, standard deviation and KL of what is coded."""
+    own = posterior_of_u(mean, log_std, scale, tail)
+    return *own, kl_bits(*own)

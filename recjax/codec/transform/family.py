@@ -1,0 +1,143 @@
+"""Transforms for several rates at once: one family of parameters and its gradient step.
+
+Every gradient step lowers distortion + beta KL (Kingma and Welling, ICLR 2014; for compression Balle et al., ICLR 2018)
+on random crops, at one of the prices in turn. Matrices are shared by all prices; whatever is a vector (biases, gains,
+curvatures) each price has for itself. So a family of priors costs hardly more than one, to learn and to store.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx, struct
+from jaxtyping import Array, Float, UInt8
+
+from recjax import parallel
+from recjax.codec.corners import lapped
+from recjax.codec.transform.amortised import kl_nats, walk
+from recjax.codec.transform.initial import PerPrice
+from recjax.codec.transform.karhunen_loeve import karhunen_loeve
+from recjax.codec.transform.network import Transform
+from recjax.codec.transform.settings import TransformTraining
+
+SLOW = {"lapped", "synthesis", "log_gain", "log_curvature", "upper_gain"}
+"""What starts near its optimum learns ten times slower."""
+
+
+class FamilyParams(NamedTuple):
+    """Parameters of a family: vectors stacked along a leading axis of prices, and the matrices that they share."""
+
+    vectors: nnx.State
+    matrices: nnx.State
+
+
+@struct.dataclass
+class TransformState:
+    """Parameters, which are :class:`FamilyParams`; the optimiser; steps done."""
+
+    params: Any  # optax knows nothing but arrays
+    optimiser: optax.OptState
+    done: Array
+
+
+def graph_of(config: TransformTraining) -> nnx.GraphDef:
+    """What `model_at` needs besides the parameters."""
+    return nnx.split(nnx.eval_shape(lambda: Transform(config.network)), PerPrice, ...)[0]
+
+
+def model_at(graph: nnx.GraphDef, params: FamilyParams, price: int | Array) -> Transform:
+    """The transform of one price."""
+    return nnx.merge(graph, jax.tree.map(lambda x: x[price], params.vectors), params.matrices)
+
+
+def initial_state(
+    config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]]
+) -> TransformState:
+    """Synthesis and analysis are Karhunen-Loeve transforms of the images, whose deviations are the gains."""
+    network, models = config.network, []
+    bases = karhunen_loeve(network, images, np.random.default_rng(config.seed))
+    for price in config.prices:
+        model = Transform(network, config.seed)
+        # of the squared error of an orthonormal coefficient, over the price
+        curvature = 2 / (network.channels * price)
+        for level, (moments, blocks) in enumerate(bases):
+            half = network.factors[level] // 2
+            window = np.pad(blocks, [(half, half)] * 2 + [(0, 0)] * 2)
+            own, analysis = model.levels[level], model.analysis
+            own.synthesis[...] = jnp.asarray(lapped(blocks))
+            analysis.lapped[level][...] = jnp.asarray(window.reshape(-1, window.shape[-1]))
+            analysis.log_curvature[level][...] += jnp.float32(math.log(curvature))
+            gains = np.zeros(network.depths[level], np.float32)
+            gains[: len(moments)] = 0.5 * np.log(moments)
+            if level + 1 < network.levels:  # predicted from above, up to about the error that pays
+                gains[: network.channels] = -0.5 * math.log(curvature)
+            own.log_gain[...] = jnp.asarray(gains)
+        models.append(nnx.split(model, PerPrice, ...)[1:])
+    vectors = jax.tree.map(lambda *x: jnp.stack(x), *(vectors for vectors, _ in models))
+    params = FamilyParams(vectors, models[0][1])
+    return TransformState(
+        params=params, optimiser=_optimiser(config).init(params), done=jnp.int32(0)
+    )
+
+
+def _optimiser(config):
+    schedule = optax.warmup_cosine_decay_schedule(
+        0, config.lr, min(100, config.steps), max(config.steps, 101), 0.02 * config.lr
+    )
+
+    def slowed(updates: Any) -> Any:
+        def one(path, update):
+            return 0.1 * update if SLOW & {getattr(key, "key", None) for key in path} else update
+
+        return jax.tree_util.tree_map_with_path(one, updates)
+
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.scale_by_adam(b2=0.99),
+        optax.stateless(lambda updates, params: slowed(updates)),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def elbo(
+    model: Transform, images: Float[Array, "n h w 3"], key: Array
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean squared error and nats of KL a pixel at one sample of the guessed posterior."""
+    posteriors, decoded = walk(model, images, key)
+    kl = jnp.stack([kl_nats(posterior).sum() for posterior in posteriors]).sum()
+    return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
+
+
+def make_step(config: TransformTraining, devices: int = 1):
+    """The compiled function of a step: (state, crops, key) -> (state, error and KL), on so many devices.
+
+    One step a dispatch: XLA's CPU backend convolves ten times slower inside a loop.
+    """
+    graph = graph_of(config)
+    prices = jnp.asarray(config.prices, jnp.float32)
+    optimiser = _optimiser(config)
+
+    @jax.jit(donate_argnums=0)
+    def step(state: TransformState, crops: UInt8[Array, "batch h w 3"], key: Array):
+        price = state.done % len(prices)
+
+        def loss(params):
+            values, noise = (
+                crops.astype(jnp.float32) / 255 - 0.5,
+                jax.random.fold_in(key, state.done),
+            )
+            error, kl = elbo(model_at(graph, params, price), values, noise)
+            total = error + prices[price] * kl
+            # relative, so that no price outweighs the others
+            return total / jax.lax.stop_gradient(total), (error, kl)
+
+        gradient, report = jax.grad(loss, has_aux=True)(state.params)
+        update, moments = optimiser.update(gradient, state.optimiser, state.params)
+        state = TransformState(optax.apply_updates(state.params, update), moments, state.done + 1)
+        return parallel.laid_out((state, jnp.stack(report)), devices)
+
+    return step

@@ -1,0 +1,1 @@
+"""Results files, their plots and rate curves."""

@@ -1,0 +1,1 @@
+"""Searches through candidates that the coders share."""

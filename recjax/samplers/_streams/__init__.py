@@ -1,0 +1,1 @@
+"""Range-coded strings of indices, one file per form of index."""
