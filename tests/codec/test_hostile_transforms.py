@@ -245,7 +245,7 @@ def test_gray_networks_are_refused(transforms, tmp_path):
     prior, path = transforms.priors[0], tmp_path / "gray.safetensors"
     config = dataclasses.replace(prior.config, channels=1)
     save_transform_prior(
-        path, config=config, params=nnx.split(Transform(config))[1], class_level=prior.class_level,
+        path, config=config, params=nnx.split(Transform(config))[1], modality="image", class_level=prior.class_level,
         scales=[np.ones(depth) for depth in config.depths], tails=[np.ones(depth) for depth in config.depths],
         thresholds=prior.thresholds, steps=[prior.steps[0][: config.depths[2]]],
         numbers=[prior.numbers[0][: config.depths[2]]],
@@ -364,7 +364,7 @@ def test_registers_that_are_too_long_are_refused(file):
         decompress(resealed(file, extra_bits=5), priors=[file[0]])
 
 
-@pytest.mark.parametrize("shape", [(4096, 4096), (4096, 1), (4097, 1), (65535, 1024)])
+@pytest.mark.parametrize("shape", [(4096, 4096), (4096, 1)])
 @pytest.mark.parametrize("payload", [b"", b"\x12\x34"])
 def test_huge_shapes_in_small_files_cost_little(transforms, shape, payload):
     prior = transforms.priors[1]
@@ -374,6 +374,17 @@ def test_huge_shapes_in_small_files_cost_little(transforms, shape, payload):
     )  # fmt: skip
     with little_memory(2**24), pytest.raises(FormatError):
         decompress(pack(header, payload, prior.digest), priors=[prior])
+
+
+def test_sides_beyond_the_bound_are_refused(transforms):
+    header = Header(
+        scheme=1, modality=IMAGE, shape=(4096, 1), flag=False, extra_bits=0, exponent=0,
+        digest_prefix=transforms.priors[1].digest[:3],
+    )  # fmt: skip
+    blob = pack(header, b"", transforms.priors[1].digest)
+    assert blob.count(b"\x80\x20") == 1  # 4096 as a varint
+    with pytest.raises(FormatError, match="outside"):
+        decompress(blob.replace(b"\x80\x20", b"\x81\x20"), priors=transforms.priors)
 
 
 @pytest.mark.parametrize(("numbers", "begun"), [(False, []), (True, ["take_numbers"])])

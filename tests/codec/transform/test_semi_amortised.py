@@ -10,18 +10,24 @@ from flax import nnx
 
 import recjax
 from recjax.codec import decompress, encode_batch
-from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.transform import fit as transform_fit
 from recjax.codec.transform.amortised import descend, posterior
+from recjax.codec.transform.efforts import TransformEffort
 from recjax.codec.transform.fit import fit_transform
 from recjax.codec.transform.semi_amortised import moved
 from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
+from recjax.modalities.image import IMAGE
 from recjax.modalities.image.pixels import psnr
 
 
 @pytest.fixture(scope="module")
 def signals(waves):
     return [recjax.Signal(values, "image", {"gray": False}) for values in waves(40, 3, 90, 64)]
+
+
+@pytest.fixture(scope="module")
+def grids(signals):
+    return [IMAGE.to_grid(signal) for signal in signals]
 
 
 def lagrangian(prior, signals, fit, price=1.0):
@@ -55,7 +61,13 @@ def test_steps_lower_the_objective(transforms, signals):
     for prior in transforms.priors:
         for price in (1.0, 0.4):
             fits = [
-                fit_transform(signals, prior, steps=n, price=price, key=jax.random.key(0))
+                fit_transform(
+                    [IMAGE.to_grid(signal) for signal in signals],
+                    prior,
+                    steps=n,
+                    price=price,
+                    key=jax.random.key(0),
+                )
                 for n in (0, 20, 100)
             ]
             guess, few, many = (lagrangian(prior, signals, fit, price) for fit in fits)
@@ -67,14 +79,27 @@ def test_tall_images_are_improved_in_strips(transforms, waves, monkeypatch):
     prior = transforms.priors[1]
     signals = [recjax.Signal(values, "image", {"gray": False}) for values in waves(41, 2, 282, 40)]
     guess, whole = (
-        fit_transform(signals, prior, steps=n, price=1.0, key=jax.random.key(0)) for n in (0, 60)
+        fit_transform(
+            [IMAGE.to_grid(signal) for signal in signals],
+            prior,
+            steps=n,
+            price=1.0,
+            key=jax.random.key(0),
+        )
+        for n in (0, 60)
     )
     shapes = []
     monkeypatch.setattr(transform_fit, "_STRIP_PIXELS", 2 * 64 * 64)
     monkeypatch.setattr(
         transform_fit, "moved", lambda *args: shapes.append(args[3].shape) or moved(*args)
     )
-    strips = fit_transform(signals, prior, steps=60, price=1.0, key=jax.random.key(0))
+    strips = fit_transform(
+        [IMAGE.to_grid(signal) for signal in signals],
+        prior,
+        steps=60,
+        price=1.0,
+        key=jax.random.key(0),
+    )
     assert shapes == [(2, 128, 64, 3)] * 5
     assert [own.shape for own in strips.moves] == [own.shape for own in whole.moves]
     start, wanted, got = (lagrangian(prior, signals, fit) for fit in (guess, whole, strips))
@@ -83,7 +108,13 @@ def test_tall_images_are_improved_in_strips(transforms, waves, monkeypatch):
 
 def test_no_steps_leave_the_guess(transforms, signals):
     prior = transforms.priors[0]
-    fit = fit_transform(signals, prior, steps=0, price=1.0, key=jax.random.key(0))
+    fit = fit_transform(
+        [IMAGE.to_grid(signal) for signal in signals],
+        prior,
+        steps=0,
+        price=1.0,
+        key=jax.random.key(0),
+    )
     model = nnx.merge(prior.network.graph, prior.network.params)
     own = posterior(
         nnx.merge(fit.network.graph, fit.network.params), 2, fit.seen[2], fit.top, fit.moves[2]
@@ -93,7 +124,13 @@ def test_no_steps_leave_the_guess(transforms, signals):
 
 
 def test_means_move_by_standard_deviations(transforms, signals):
-    fit = fit_transform(signals, transforms.priors[0], steps=0, price=1.0, key=jax.random.key(0))
+    fit = fit_transform(
+        [IMAGE.to_grid(signal) for signal in signals],
+        transforms.priors[0],
+        steps=0,
+        price=1.0,
+        key=jax.random.key(0),
+    )
     model = nnx.merge(fit.network.graph, fit.network.params)
     mean, log_std = posterior(model, 2, fit.seen[2], fit.top, fit.moves[2])
     there, same = posterior(model, 2, fit.seen[2], fit.top, fit.moves[2] + 2)
@@ -104,7 +141,13 @@ def test_means_move_by_standard_deviations(transforms, signals):
 def test_errors_beyond_the_edge_do_not_count(transforms, signals):
     """What the analysis has seen there stays; only what is to be matched is another."""
     prior, rng = transforms.priors[0], np.random.default_rng(0)
-    fit = fit_transform(signals, prior, steps=0, price=1.0, key=jax.random.key(0))
+    fit = fit_transform(
+        [IMAGE.to_grid(signal) for signal in signals],
+        prior,
+        steps=0,
+        price=1.0,
+        key=jax.random.key(0),
+    )
     inside = np.zeros((3, 96, 64, 1), bool)
     inside[:, :90] = True
     values = rng.uniform(-0.5, 0.5, (3, 96, 64, 3)).astype(np.float32)
@@ -125,7 +168,7 @@ def test_errors_beyond_the_edge_do_not_count(transforms, signals):
 def test_a_lower_price_makes_a_larger_and_better_file(transforms, signals):
     """Which the same decoder reads."""
     prior, points = transforms.priors[0], []
-    effort = SirenEffort(fit_steps=10, refine_steps=0)
+    effort = TransformEffort(fit_steps=10)
     for price in (2.0, 1.0, 0.3):
         results = encode_batch(signals, prior, effort=effort, price=price)
         decoded = [decompress(result.blob, priors=[prior]) for result in results]
@@ -140,7 +183,7 @@ def test_steps_make_better_files(transforms, signals):
     """At the prior's own price, in what that price weighs."""
     prior, totals = transforms.priors[1], []
     for steps in (0, 100):
-        results = encode_batch(signals, prior, effort=SirenEffort(fit_steps=steps, refine_steps=0))
+        results = encode_batch(signals, prior, effort=TransformEffort(fit_steps=steps))
         bits = [
             8 * len(result.blob) / signal.values[..., 0].size
             for result, signal in zip(results, signals)
