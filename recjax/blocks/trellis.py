@@ -18,6 +18,8 @@ with a fidelity criterion*, IEEE Transactions on Information Theory 20 (3), 1974
 
 import dataclasses
 import functools
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,8 +83,10 @@ class TrellisCoder:
         return self.budget // 2, self.budget - self.budget // 2
 
     @functools.partial(jax.jit, static_argnums=(0, 2, 3))
-    def table(self, key: Array, d: int, dtype=jnp.float32) -> Float[Array, "N columns"]:
+    def table(self, key: Array, d: int, dtype=jnp.float32) -> Float[Array, "groups N columns"]:
         """The features z^2 and z of all candidates, for any number of calls of `encode`.
+
+        Up to 16 columns lie together, so that a product that needs fewer columns reads whole lines.
 
         Args:
             key: a typed JAX key or uint32[2], known to the decoder.
@@ -94,14 +98,16 @@ class TrellisCoder:
 
         def rows(start):
             z = candidate_rows(key, start + jnp.arange(chunk, dtype=jnp.int32), -(-d // 2), dtype)
-            return jnp.stack([z * z, z], axis=2).reshape(chunk, -1)
+            features = jnp.stack([z * z, z], axis=2)
+            return features.reshape(chunk, *_grouped(2 * z.shape[1])).swapaxes(0, 1)
 
-        return lax.map(rows, jnp.arange(0, count, chunk, dtype=jnp.int32)).reshape(count, -1)
+        chunks = lax.map(rows, jnp.arange(0, count, chunk, dtype=jnp.int32))
+        return chunks.swapaxes(0, 1).reshape(chunks.shape[1], count, chunks.shape[3])
 
     @functools.partial(jax.jit, static_argnums=0)
     def encode(
         self,
-        table: Float[Array, "N columns"],
+        table: Float[Array, "groups N columns"],
         key: Array,
         ids: UInt32[Array, "B W 2"],
         mu: Float[Array, "B W d"],
@@ -128,7 +134,8 @@ class TrellisCoder:
             ValueError: if the shapes do not fit.
         """
         batch, window, d = mu.shape
-        if table.shape != (1 << self.register_bits, 2 * -(-d // 2)):
+        groups, together = _grouped(2 * -(-d // 2))
+        if table.shape != (groups, 1 << self.register_bits, together):
             raise ValueError(f"table must be that of table(key, {d}), got {table.shape}")
         if (
             sigma.shape != mu.shape
@@ -172,67 +179,91 @@ class TrellisCoder:
         )
         return index, jnp.where(valid[:, None], sample, jnp.nan)
 
-    @functools.partial(jax.jit, static_argnums=0)
     def encode_chains(
         self,
-        table: Float[Array, "N columns"],
+        table: Float[Array, "groups N columns"],
         key: Array,
         ids: UInt32[Array, "T B 2"],
         mu: Float[Array, "T B d"],
         sigma: Float[Array, "T B d"],
         width: Int[Array, "T B"],
+        length: Int[Array, ""] | int | None = None,
     ) -> Int[Array, "T B"]:
         """The best path through whole chains of T blocks, whatever ``lookahead`` is.
 
         Args:
-            table: what `table` returned for ``key`` and ``d``.
+            table: what `table` returned for ``key`` and ``d`` or more columns.
             key: the key of the table.
             ids: what tells the blocks sharing a table apart; the second word below 2^31.
             mu: finite posterior means, relative to the prior N(0, 1).
             sigma: positive posterior standard deviations, in units of the prior's.
             width: coordinates a block has; 0 beyond a chain's end.
+            length: blocks of the chains, at most T; those from there on are padding, whose index is 0.
+                One program serves all lengths.
 
         Returns:
             The index of every block.
         """
         if width.size == 0:
             return jnp.zeros(width.shape, jnp.int32)
-        first, second = self.step_bits
-        inside = (
-            jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None]
-            < width.astype(jnp.int32)[:, :, None]
+        # two programs: the first depends on d, the second, which takes long to compile, does not
+        coefficients = self._chain_coefficients(table, key, ids, mu, sigma, width)
+        return self._best_chains(
+            table, coefficients, width, len(width) if length is None else length
         )
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _chain_coefficients(self, table, key, ids, mu, sigma, width):
+        """`_coefficients` of all blocks, [T, 2, columns of the table, B]."""
+        width = width.astype(jnp.int32)
+        inside = jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None] < width[:, :, None]
         blocks = ids, jnp.where(inside, mu, 0), jnp.where(inside, sigma, 1), width
+        out = lax.map(lambda block: self._coefficients(key, block, table.dtype), blocks)
+        padding = _columns(table) - out.shape[3]
+        return jnp.pad(out, ((0, 0), (0, 0), (0, 0), (0, padding))).swapaxes(2, 3)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _best_chains(self, table, coefficients, width, length):
+        first, second = self.step_bits
+        most_blocks, lanes = width.shape
+        length = jnp.asarray(length, jnp.int32)
         # most blocks are narrower than the widest: a product has the columns that some chain needs in this step
-        sizes = [size << n for n in range(table.shape[1].bit_length()) for size in _COLUMNS]
-        sizes = [size for size in sizes if size < table.shape[1]] + [table.shape[1]]
+        sizes = [size << n for n in range(_columns(table).bit_length()) for size in _COLUMNS]
+        sizes = [size for size in sizes if size < _columns(table)] + [_columns(table)]
         most = (jnp.max(width.astype(jnp.int32), axis=1, initial=0) + 1) // 2 * 2
+        which = jnp.searchsorted(jnp.array(sizes), most)
 
-        def halves(block):
-            return self._coefficients(key, block, table.dtype).swapaxes(1, 2)
+        def before(i, state):
+            step, future = length - 1 - i, state.future
 
-        def before(future, step):
-            block, which = step
+            def values(size, halves):
+                middle = _value(table, future, halves[1, :size], second)
+                return middle, _value(table, middle, halves[0, :size], first)
 
-            def values(size, coefficients):
-                middle = _value(table, future, coefficients[1, :size], second)
-                return _value(table, middle, coefficients[0, :size], first), (middle, future)
-
-            return lax.switch(
-                which, [functools.partial(values, size) for size in sizes], halves(block)
+            branches = [functools.partial(values, size) for size in sizes]
+            middle, earlier = lax.switch(which[step], branches, coefficients[step])
+            return _Futures(
+                earlier, state.middles.at[step].set(middle), state.ends.at[step].set(future)
             )
 
-        def chosen(register, step):
-            (middle, future), block = step
-            coefficients = halves(block)
-            register = _choose(table, middle, coefficients[0], register, first)
-            register = _choose(table, future, coefficients[1], register, second)
-            return register, register & ((1 << self.budget) - 1)
+        def chosen(step, path):
+            middle, end = futures.middles[step], futures.ends[step]
 
-        end = jnp.zeros((1 << (self.register_bits - first), mu.shape[1]), table.dtype)
-        which = jnp.searchsorted(jnp.array(sizes), most)
-        _, futures = lax.scan(before, end, (blocks, which), reverse=True)
-        return lax.scan(chosen, jnp.zeros(mu.shape[1], jnp.int32), (futures, blocks))[1]
+            def after(size, halves):
+                register = _choose(table, middle, halves[0, :size], path.register, first)
+                return _choose(table, end, halves[1, :size], register, second)
+
+            branches = [functools.partial(after, size) for size in sizes]
+            register = lax.switch(which[step], branches, coefficients[step])
+            sent = register & ((1 << self.budget) - 1)
+            return _Path(register, path.index.at[step].set(sent))
+
+        kept = [1 << (self.register_bits - bits) for bits in (second, first)]
+        middles, ends = (jnp.zeros((most_blocks, n, lanes), table.dtype) for n in kept)
+        end = _Futures(jnp.zeros_like(ends[0]), middles, ends)
+        futures = lax.fori_loop(0, length, before, end)
+        start = _Path(jnp.zeros(lanes, jnp.int32), jnp.zeros((most_blocks, lanes), jnp.int32))
+        return lax.fori_loop(0, length, chosen, start).index
 
     @functools.partial(jax.jit, static_argnums=(0, 6, 7))
     def decode(
@@ -315,6 +346,21 @@ class TrellisCoder:
         return register & ((1 << self.budget) - 1)
 
 
+class _Futures(NamedTuple):
+    """Best scores of the rest of the paths: before the block at hand, and of every block between and after its steps."""
+
+    future: Array
+    middles: Array
+    ends: Array
+
+
+class _Path(NamedTuple):
+    """Register after the block at hand, and the indices of the blocks."""
+
+    register: Array
+    index: Array
+
+
 def _value(table, future, coefficients, bits):
     """The best score of the rest of a path before a step of ``bits`` bits, from the one after it.
 
@@ -327,31 +373,49 @@ def _value(table, future, coefficients, bits):
         The score before the step for every value of the low ``L - bits`` bits, ``[2^(L - bits), lanes]``.
     """
     lanes = future.shape[1]
-    tile = min(len(table), _TILE)
+    count = table.shape[1]
+    tile = min(count, _TILE)
     part = min(tile, len(future))
 
     def best(start):
-        rows = lax.dynamic_slice(table, (start, 0), (tile, len(coefficients)))
+        rows = _rows(table, start, tile, len(coefficients))
         gain = jnp.matmul(rows, coefficients, precision=lax.Precision.HIGHEST)
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), part)
         return (
             (gain.reshape(-1, part, lanes) + after[None]).reshape(-1, 1 << bits, lanes).max(axis=1)
         )
 
-    return lax.map(best, jnp.arange(0, len(table), tile, dtype=jnp.int32)).reshape(-1, lanes)
+    return lax.map(best, jnp.arange(0, count, tile, dtype=jnp.int32)).reshape(-1, lanes)
 
 
 def _choose(table, future, coefficients, register, bits):
     """The register of every lane after the best step of ``bits`` bits, ``[lanes]``."""
 
     def one(future, coefficients, register):
-        start = (register << bits) & (len(table) - 1)
-        rows = lax.dynamic_slice_in_dim(table, start, 1 << bits)
+        start = (register << bits) & (table.shape[1] - 1)
+        rows = _rows(table, start, 1 << bits, len(coefficients))
         gain = jnp.sum(rows * coefficients[None], axis=1)
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), 1 << bits)
         return start + jnp.argmax(gain + after).astype(jnp.int32)
 
     return jax.vmap(one, in_axes=(1, 1, 0))(future, coefficients, register)
+
+
+def _grouped(columns):
+    """Groups of columns of a table, and columns per group."""
+    together = math.gcd(columns, 16)
+    return columns // together, together
+
+
+def _columns(table):
+    return table.shape[0] * table.shape[2]
+
+
+def _rows(table, start, count, columns):
+    """The first columns of consecutive candidates, ``[count, columns]``."""
+    together = table.shape[2]
+    part = lax.dynamic_slice(table, (0, start, 0), (columns // together, count, together))
+    return part.swapaxes(0, 1).reshape(count, columns)
 
 
 def _halves(ids, width):

@@ -1,13 +1,18 @@
 """Upsampling layers as products around the corners between cells: their only mixing across space.
 
-Nearest upsampling by f and then a convolution with f + 1 taps an axis shows every output just two cells an axis, and
-which two depends only on whether the output lies before or behind the middle of its cell. So around every corner
-between cells the f x f outputs are one linear function of the 2 x 2 cells that meet there: a layer is a single matrix
-product with 4 inputs instead of (f + 1)^2. A transposed convolution by a kernel of 2 f x 2 f at stride f (a lapped
-transform) is such a product as well.
+Nearest upsampling by f and then a convolution with f + 1 taps per axis shows every output just two cells per axis,
+and which two depends only on whether the output lies before or behind the middle of its cell. So around every corner
+between cells the f^r outputs are one linear function of the 2^r cells that meet there: a layer is a single matrix
+product with 2^r inputs instead of (f + 1)^r. A transposed convolution by a kernel of 2 f taps per axis at stride f (a
+lapped transform) is such a product as well.
 
-However many layers follow one another, an output sees no more than the cells next to its own.
+However many layers follow one another, an output depends only on its cell and the cells next to it.
 """
+
+import itertools
+import math
+import string
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,57 +23,78 @@ PRECISION = jax.lax.Precision.HIGHEST
 
 
 def corner_product(
-    x: Float[Array, "rows height width inputs"], kernel: Float[Array, "window outputs"], factor: int
-) -> Float[Array, "rows up_height up_width outputs"]:
-    """All outputs around the corners between cells, in their places: ``factor (height - 1)`` rows, likewise columns.
+    x: Float[Array, "rows *sides inputs"],
+    kernel: Float[Array, "window outputs"],
+    factors: int | Sequence[int],
+) -> Float[Array, "rows *up_sides outputs"]:
+    """Computes all outputs around the corners between cells, in their places.
 
     Args:
-      x: cells.
-      kernel: ``[4 inputs, factor^2 outputs]``: the 2 x 2 cells around a corner to the outputs around it.
-      factor: of upsampling.
+        x: the cells.
+        kernel: ``[2^r inputs, prod(factors) outputs]``: from the 2^r cells around a corner, in
+            row-major order, to the outputs around it. An axis with factor 1 is not mixed: windows
+            have one cell along it, and only the other axes count for r.
+        factors: factor of upsampling of every axis, or one factor for all of them.
+
+    Returns:
+        ``factor (side - 1)`` outputs along an axis of ``side`` cells; ``side`` where the factor is 1.
     """
-    height, width = x.shape[1] - 1, x.shape[2] - 1
-    windows = [x[:, i : i + height, j : j + width] for i in (0, 1) for j in (0, 1)]
+    rank = x.ndim - 2
+    factors = (factors,) * rank if isinstance(factors, int) else tuple(factors)
+    sides = [n - (f > 1) for n, f in zip(x.shape[1:-1], factors, strict=True)]
+    starts = itertools.product(*((0, 1) if f > 1 else (0,) for f in factors))
+    windows = [
+        x[(slice(None), *(slice(i, i + n) for i, n in zip(start, sides)))] for start in starts
+    ]
     # one plain product: XLA's CPU backend is slow at gradients of products with several batch axes
     out = jnp.matmul(
         jnp.concatenate(windows, axis=-1).reshape(-1, len(kernel)), kernel, precision=PRECISION
     )
-    out = out.reshape(len(x), height, width, factor, factor, -1).swapaxes(2, 3)
-    return out.reshape(len(x), height * factor, width * factor, -1)
+    out = out.reshape(len(x), *sides, *factors, -1)
+    interleaved = (axis for k in range(rank) for axis in (1 + k, 1 + rank + k))
+    out = out.transpose(0, *interleaved, 1 + 2 * rank)
+    return out.reshape(len(x), *(n * f for n, f in zip(sides, factors)), out.shape[-1])
 
 
 def folded(kernel: np.ndarray, factor: int) -> np.ndarray:
     """The matrix of nearest upsampling by ``factor`` and then a convolution.
 
     Args:
-      kernel: ``[factor + 1, factor + 1, inputs, outputs]``.
-      factor: even.
+        kernel: ``[factor + 1, ..., inputs, outputs]``, with one axis of taps per axis of the cells.
+        factor: an even number.
 
     Returns:
-      ``[4 inputs, factor^2 outputs]``: the 2 x 2 cells around a corner to the ``factor x factor`` outputs around it.
+        ``[2^r inputs, factor^r outputs]``, see `corner_product`.
     """
+    rank = kernel.ndim - 2
     place = np.arange(factor)[:, None] + np.arange(factor + 1)[None]
     behind = place >= factor
     sees = np.stack([~behind, behind]).astype(kernel.dtype)  # [cell, output, tap]
-    out = np.einsum("das,ebt,stio->deiabo", sees, sees, kernel)
-    return out.reshape(4 * kernel.shape[2], -1)
+    letters = string.ascii_lowercase
+    cells, outputs, taps = (letters[8 * i : 8 * i + rank] for i in range(3))
+    pairs = ",".join(map("".join, zip(cells, outputs, taps)))
+    out = np.einsum(f"{pairs},{taps}YZ->{cells}Y{outputs}Z", *[sees] * rank, kernel)
+    return out.reshape(2**rank * kernel.shape[-2], -1)
 
 
 def lapped(basis: np.ndarray) -> np.ndarray:
     """The matrix of a block transform without overlap, which learning may turn into a lapped one.
 
     Args:
-      basis: ``[factor, factor, outputs, inputs]``, a block of outputs for every coefficient of a cell.
+        basis: ``[*factors, outputs, inputs]``: a block of outputs for every coefficient of a cell;
+            factors are even, or 1 along axes that are not mixed.
 
     Returns:
-      ``[4 inputs, factor^2 outputs]``, see :func:`corner_product`.
+        ``[2^r inputs, prod(factors) outputs]``, see `corner_product`.
     """
-    factor, _, outputs, inputs = basis.shape
-    half = factor // 2
-    out = np.zeros((2, 2, inputs, factor, factor, outputs), basis.dtype)
-    # the cell before the corner shows its second half there, the cell behind it its first
-    halves = (np.s_[:half], np.s_[half:]), (np.s_[half:], np.s_[:half])
-    for i, (to_row, from_row) in enumerate(halves):
-        for j, (to_column, from_column) in enumerate(halves):
-            out[i, j][:, to_row, to_column] = basis[from_row, from_column].transpose(3, 0, 1, 2)
-    return out.reshape(4 * inputs, -1)
+    *factors, outputs, inputs = basis.shape
+    windows = [2 if f > 1 else 1 for f in factors]
+    out = np.zeros((*windows, inputs, *factors, outputs), basis.dtype)
+    for cell in itertools.product(*map(range, windows)):
+        # the cell before the corner shows its second half there, the cell behind it its first
+        first = [np.s_[: f // 2] if f > 1 else np.s_[:] for f in factors]
+        second = [np.s_[f // 2 :] if f > 1 else np.s_[:] for f in factors]
+        to = tuple(b if i else a for i, a, b in zip(cell, first, second))
+        source = tuple(a if i else b for i, a, b in zip(cell, first, second))
+        out[cell][(slice(None), *to)] = np.moveaxis(basis[source], -1, 0)
+    return out.reshape(math.prod(windows) * inputs, -1)

@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from flax import nnx
-from jaxtyping import Array, UInt32
+from jaxtyping import UInt32
 
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
@@ -27,11 +26,13 @@ FORMAT = 3
 class Network(NamedTuple):
     """A network split by ``nnx.split``."""
 
-    graph: nnx.GraphDef
+    graph: Any
     params: Any
 
     def module(self) -> Any:
         """The network put together again."""
+        from flax import nnx
+
         return nnx.merge(self.graph, self.params)
 
 
@@ -76,9 +77,9 @@ class Prior(abc.ABC):
         """Facts for people."""
 
 
-def stream_key(prior: Prior) -> UInt32[Array, "2"]:
+def stream_key(prior: Prior) -> UInt32[np.ndarray, "2"]:
     """Key of the random numbers that all files of a prior share: the first 64 bits of its digest."""
-    return jnp.asarray(np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32))
+    return np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32)
 
 
 def write_prior(
@@ -96,7 +97,7 @@ def write_prior(
       header: what the file says besides its format and modality.
       tensors: besides those of the network.
       modality: name of the modality.
-      params: of the network.
+      params: of the network: nested dicts and lists of arrays.
 
     Raises:
       ValueError: the file exists and ``force`` is off, or cannot be written.
@@ -131,7 +132,7 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
     for name, leaf in _named_leaves(like):
         check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
     return jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.asarray(tensors[name], jnp.float32) for name in names]
+        jax.tree.structure(like), [jnp.asarray(tensors[name].astype(np.float32)) for name in names]
     )
 
 
@@ -146,8 +147,11 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
 
 
 def _named_leaves(params):
-    leaves = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(params))[0]
-    return [("params" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    # a variable of Flax has its array as an attribute, which is no part of the name
+    places = [[key for key in path if not hasattr(key, "name")] for path, _ in leaves]
+    names = ["params" + jax.tree_util.keystr(tuple(place)) for place in places]
+    return list(zip(names, (leaf for _, leaf in leaves), strict=True))
 
 
 def _leaf_dtype(leaf):
