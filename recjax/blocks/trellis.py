@@ -347,7 +347,7 @@ class TrellisCoder:
 
 
 class _Futures(NamedTuple):
-    """Best scores of the rest of the paths: before the block at hand, and of every block between and after its steps."""
+    """Best scores of the rest of the paths: before the block at hand, between and after the steps of all."""
 
     future: Array
     middles: Array

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from jaxtyping import UInt32
@@ -128,12 +127,12 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
     Raises:
       KeyError, ValueError: one is missing, or of another shape, or not finite.
     """
-    names = [name for name, _ in _named_leaves(like)]
+    leaves = []
     for name, leaf in _named_leaves(like):
         check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
-    return jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.asarray(tensors[name].astype(np.float32)) for name in names]
-    )
+        leaves.append(tensors[name].astype(np.float32))
+    # not jnp.asarray, which compiles a program for every shape
+    return jax.device_put(jax.tree.unflatten(jax.tree.structure(like), leaves))
 
 
 def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> None:

@@ -36,6 +36,7 @@ VALUES_A_CALL = 1 << 21
 _TOP_OVERSAMPLING = 1.1
 """Rate of the highest level of blocks over its KL: everything below depends on its few latents."""
 _LANES = 64, 128
+"""Lanes of products for small signals and for others: from 64 on, results do not depend on their number."""
 _WIDTHS = 256, 64
 """Least columns of a table of candidates, of up to 2^18 and of more: each number of columns compiles its programs."""
 _MOST_OF_FIRST = 18
@@ -126,29 +127,37 @@ def encode(
     progress: Callable[[float], None] | None,
 ) -> list[Payload]:
     """The streams of all signals, each the same as if it were coded alone."""
-    code = ChainCoding(TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits))
-    out: list[Payload] = []
-    for group in _groups(grids, prior):
+    coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits)
+    code = {small: ChainCoding(coder, small) for small in (True, False)}
+    out: dict[int, Payload] = {}
+    for small, group in _groups(grids, prior):
         fits = [
-            fit_transform(grid, prior, steps=effort.fit_steps, lagrangian=lagrangian, key=key)
-            for grid in group
+            fit_transform(grids[i], prior, steps=effort.fit_steps, lagrangian=lagrangian, key=key)
+            for i in group
         ]
-        out += [_payload(prior, coded) for coded in code_levels(prior, fits, key, code)]
+        signals = code_levels(prior, fits, key, code[small])
+        out |= {i: _payload(prior, signal) for i, signal in zip(group, signals, strict=True)}
         if progress:
             progress(len(out) / len(grids))
-    return out
+    return [out[i] for i in range(len(grids))]
 
 
 def _groups(grids, prior):
-    """Signals in groups of bounded size, whose blocks share the lanes of products."""
-    groups, size = [[]], 0
-    for grid in grids:
-        cells = math.prod(n_patches(grid.sides, prior.patch)) * math.prod(prior.patch)
-        if groups[-1] and size + cells > VALUES_A_CALL:
-            groups, size = [*groups, []], 0
-        groups[-1].append(grid)
-        size += cells
-    return groups
+    """Numbers of the signals in groups of bounded size, whose blocks share the lanes of products.
+
+    Small signals, of one cell of the top level, are apart from others, for their programs are others.
+    """
+    groups: dict[bool, list[list[int]]] = {True: [[]], False: [[]]}
+    size = {True: 0, False: 0}
+    for i, grid in enumerate(grids):
+        cells = math.prod(n_patches(grid.sides, prior.patch))
+        small, values = cells == 1, cells * math.prod(prior.patch)
+        if groups[small][-1] and size[small] + values > VALUES_A_CALL:
+            groups[small].append([])
+            size[small] = 0
+        groups[small][-1].append(i)
+        size[small] += values
+    return [(small, group) for small, some in groups.items() for group in some if group]
 
 
 def code_levels(
@@ -228,10 +237,13 @@ class ChainCoding:
 
     Attributes:
         coder: the coder of chains.
+        small: whether signals are small, so that few lanes suffice, and one number of columns for all
+            batches of chains: programs depend on both, and files on neither.
     """
 
     coder: TrellisCoder
-    _table: tuple[tuple, jax.Array] | None = None
+    small: bool = False
+    _table: tuple[bytes, jax.Array] | None = None
 
     def __call__(
         self, prior: TransformPrior, tasks: Sequence[LevelTask]
@@ -241,10 +253,10 @@ class ChainCoding:
         table = self._table_of(prior, width)
         chains = [_chains(task, width) for task in tasks]
         out = [np.zeros(0, np.int32)] * len(tasks)
-        for length in {x.widths.shape[1] for x in chains}:
+        for length in sorted({x.widths.shape[1] for x in chains}):
             chosen = [i for i, x in enumerate(chains) if x.widths.shape[1] == length]
             together = Chains(*map(np.concatenate, zip(*(chains[i] for i in chosen), strict=True)))
-            index = _best_paths(self.coder, table, stream_key(prior), together)
+            index = self._best_paths(table, stream_key(prior), together)
             ends = np.cumsum([len(chains[i].widths) for i in chosen])
             for i, paths in zip(chosen, np.split(index, ends[:-1]), strict=True):
                 out[i] = paths.reshape(-1)[: len(tasks[i].blocks.widths)]
@@ -256,17 +268,46 @@ class ChainCoding:
     def _width(self, needed):
         """Columns of the table of candidates: few numbers, for each compiles programs of its own."""
         few = self.coder.budget + self.coder.extra_bits <= _MOST_OF_FIRST
-        return _few(needed, _WIDTHS[0] if few else _WIDTHS[1])
+        return _few(_WIDTHS[0] if few else _WIDTHS[1], needed)
 
     def _table_of(self, prior, width):
         """The candidates' features, kept until a level needs more columns."""
-        if self._table is None or self._table[0] != (prior.digest, width):
-            self._table = None  # first free the memory of the last
-            self._table = (prior.digest, width), self.coder.table(stream_key(prior), width)
+        if self._table is not None and self._table[0] == prior.digest:
+            groups, _, together = self._table[1].shape
+            if groups * together >= width:
+                return self._table[1]
+        self._table = None  # first free the memory of the last
+        self._table = prior.digest, self.coder.table(stream_key(prior), width)
         return self._table[1]
 
+    def _best_paths(self, table, key, chains):
+        """Index of every block on the best paths through the chains, ``[chains, length]``."""
+        # the time of a product is that of its widest block
+        order = np.argsort(chains.widths.max(axis=1), kind="stable")
+        lanes, length = _LANES[not self.small], chains.widths.shape[1]
+        index = np.zeros(chains.widths.shape, np.int32)
+        for start in range(0, len(order), lanes):
+            chosen = order[start : start + lanes]
+            # one program for all lengths and counts: blocks and chains that fill up have no width
+            parts = Chains(
+                *(_filled(_filled(x[chosen], lanes).swapaxes(0, 1), _CHAIN) for x in chains)
+            )
+            if not self.small:
+                width = min(_doubled(_LEAST_WIDTH, parts.widths.max()), chains.mean.shape[2])
+                parts = parts._replace(mean=parts.mean[..., :width], std=parts.std[..., :width])
+            paths = self.coder.encode_chains(table, key, *parts, np.int32(length))
+            index[chosen] = np.asarray(paths)[:length].T[: len(chosen)]
+        return index
 
-def _few(needed, least):
+
+def _doubled(least, needed):
+    """The first of least, 2 least, 4 least, ... that is at least what is needed."""
+    while least < needed:
+        least *= 2
+    return least
+
+
+def _few(least, needed):
     """The first of least, 3/2 least, 2 least, 3 least, 4 least, ... that is at least what is needed."""
     size = least
     while size < needed:
@@ -298,25 +339,8 @@ def _chains(task, width):
     mean, std = np.zeros((count, width), np.float32), np.ones((count, width), np.float32)
     mean[inside], std[inside] = task.mean, task.std
     parts = block_ids(task.level, count), mean, std, widths
-    return Chains(*(_filled(x, -(-count // length) * length).reshape(-1, length, *x.shape[1:]) for x in parts))
-
-
-def _best_paths(coder, table, key, chains):
-    """Index of every block on the best paths through the chains, ``[chains, length]``."""
-    # the time of a product is that of its widest block
-    order = np.argsort(chains.widths.max(axis=1), kind="stable")
-    lanes = _LANES[0] if len(order) <= _LANES[0] else _LANES[1]
-    length = np.int32(chains.widths.shape[1])
-    index = np.zeros(chains.widths.shape, np.int32)
-    for start in range(0, len(order), lanes):
-        chosen = order[start : start + lanes]
-        # one program for all lengths and counts: blocks and chains that are filled up have no width
-        parts = Chains(*(_filled(_filled(x[chosen], lanes).swapaxes(0, 1), _CHAIN) for x in chains))
-        width = min(_few(parts.widths.max(), _LEAST_WIDTH), chains.mean.shape[2])
-        parts = parts._replace(mean=parts.mean[..., :width], std=parts.std[..., :width])
-        paths = coder.encode_chains(table, key, *parts, length)
-        index[chosen] = np.asarray(paths)[:length].T[: len(chosen)]
-    return index
+    filled = (_filled(x, -(-count // length) * length) for x in parts)
+    return Chains(*(x.reshape(-1, length, *x.shape[1:]) for x in filled))
 
 
 def _filled(array, length):

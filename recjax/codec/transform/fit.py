@@ -283,10 +283,16 @@ def _level_params(prior: TransformPrior) -> list[Params]:
             # nothing is above: a context of zeros but for the gains
             window = levels[level]["synthesis"].shape[0] // config.linear[level]
             inputs = window * (config.depths[level] + hidden)
-            shapes = (inputs, config.children * hidden), (hidden, hidden), (hidden, 2 * config.depths[level])
+            shapes = (
+                (inputs, config.children * hidden),
+                (hidden, hidden),
+                (hidden, 2 * config.depths[level]),
+            )
             params["upper_gain"] = np.zeros(config.depths[level], np.float32)
             params["kernels"] = [np.zeros(shape, np.float32) for shape in shapes]
-            params["biases"] = [np.zeros(n, np.float32) for n in (hidden, hidden, 2 * config.depths[level])]
+            params["biases"] = [
+                np.zeros(n, np.float32) for n in (hidden, hidden, 2 * config.depths[level])
+            ]
             posterior["mix"] = np.pad(posterior["mix"], ((0, hidden), (0, 0)))
         elif level + 1 == top:
             # the level above has no hidden units: inputs of every cell of a window that are 0
@@ -295,13 +301,15 @@ def _level_params(prior: TransformPrior) -> list[Params]:
             up = np.pad(up, ((0, 0), (0, hidden), (0, 0))).reshape(-1, up.shape[2])
             params["kernels"] = [up, *others]
         upper = levels[min(level + 1, top)]
-        out.append({
-            "level": params,
-            "upper": {name: upper[name] for name in ("log_gain", "synthesis")},
-            "posterior": posterior,
-            "scale": prior.scales[level],
-            "tail": prior.tails[level],
-        })
+        out.append(
+            {
+                "level": params,
+                "upper": {name: upper[name] for name in ("log_gain", "synthesis")},
+                "posterior": posterior,
+                "scale": prior.scales[level],
+                "tail": prior.tails[level],
+            }
+        )
     return out
 
 

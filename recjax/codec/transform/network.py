@@ -261,7 +261,9 @@ def context(
         coefficients: coefficients of the level above, with one cell beyond each edge.
     """
     params = network.params["levels"]
-    return level_context(network.config, params[level], params[level + 1], above.hidden, coefficients)
+    return level_context(
+        network.config, params[level], params[level + 1], above.hidden, coefficients
+    )
 
 
 def level_context(

@@ -20,7 +20,6 @@ LEAST = 1 << 14
 """The smallest frequency, of 2^24: no class is free, and no file is far smaller than its signal."""
 
 
-
 def activity_of(
     bits: Sequence[Float[np.ndarray, "n *cells depth"]], growth: Sequence[int]
 ) -> Float[np.ndarray, "n *class_cells"]:

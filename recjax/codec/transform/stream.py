@@ -76,7 +76,9 @@ def read_stream(prior: TransformPrior, cells: tuple[int, ...], payload: bytes) -
         for level, frequencies in zip(quantised, reversed(prior.symbol_frequencies), strict=True)
     ]
     least = (
-        least_bits(math.prod(shape), row[None]) for shape, frequencies in tables for row in frequencies
+        least_bits(math.prod(shape), row[None])
+        for shape, frequencies in tables
+        for row in frequencies
     )
     if sum(least) > available:
         raise FormatError("the index stream is cut off")
