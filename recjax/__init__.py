@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "codec": ("compress", "compress_batch", "decompress", "decompress_batch", "load_prior"),
+    "codec": ("Encoding", "compress", "compress_batch", "decompress", "decompress_batch", "encode", "load_prior"),
     "distributions": (
         "Categorical",
         "Channel",
@@ -72,10 +72,12 @@ _PUBLIC = {
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from recjax.codec import Encoding as Encoding
     from recjax.codec import compress as compress
     from recjax.codec import compress_batch as compress_batch
     from recjax.codec import decompress as decompress
     from recjax.codec import decompress_batch as decompress_batch
+    from recjax.codec import encode as encode
     from recjax.codec import load_prior as load_prior
     from recjax.distributions import Categorical as Categorical
     from recjax.distributions import Channel as Channel

@@ -13,12 +13,13 @@ from recjax.distributions.base import Distribution
 from recjax.samplers.base import Coder
 
 ROOT = Path(recjax.__file__).parent
-BASE = {"errors", "atomic", "randomness", "words"}
+BASE = {"errors", "atomic", "cache", "randomness", "words"}
 
 # part -> the parts it may import (and itself)
 ARROWS = {
     "errors": set(),
     "atomic": set(),
+    "cache": set(),
     "results": {"atomic"},
     "words": set(),
     "randomness": {"words"},
@@ -33,7 +34,7 @@ ARROWS = {
     "bench": BASE
     | {"distributions", "limits", "samplers", "blocks", "bits", "codec", "modalities", "results"},
     "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
-    "cli": {"commands"},
+    "cli": {"cache", "commands", "errors"},
 }
 
 # third-party package -> the only parts that may import it

@@ -25,13 +25,16 @@ import binascii
 import dataclasses
 import math
 import zlib
+from typing import TYPE_CHECKING
 
 from recjax.bits.zipf import MAX_EXPONENT
-from recjax.blocks.ordered_random import BlockCoder
-from recjax.blocks.trellis import TrellisCoder
 from recjax.codec.prior import Prior
 from recjax.errors import FormatError
 from recjax.modalities import Modality, modality_of_code
+
+if TYPE_CHECKING:
+    from recjax.blocks.ordered_random import BlockCoder
+    from recjax.blocks.trellis import TrellisCoder
 
 MAGIC = b"\xecr"
 VERSION = 2
@@ -94,12 +97,16 @@ class Header:
         """Cells of the signal along every axis."""
         return prior.patch if self.shape is None else self.shape
 
-    def block_coder(self, prior: Prior) -> BlockCoder | TrellisCoder:
+    def block_coder(self, prior: Prior) -> "BlockCoder | TrellisCoder":
         """The coder of the file's blocks.
 
         Raises:
             ValueError: the extra bits do not fit the prior's budget.
         """
+        # both import JAX, which a header does not need
+        from recjax.blocks.ordered_random import BlockCoder
+        from recjax.blocks.trellis import TrellisCoder
+
         coder = BlockCoder if self.version == 1 else TrellisCoder
         return coder(budget=prior.budget, extra_bits=self.extra_bits)
 

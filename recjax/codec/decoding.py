@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import jax
 
 from recjax import randomness
+from recjax.cache import enable_compilation_cache
 from recjax.codec.container import parse, verify
 from recjax.codec.kinds import KINDS
 from recjax.codec.prior import Prior
@@ -46,6 +47,7 @@ def decompress_batch(
         raise ValueError("priors must be a sequence of what load_prior returns")
     if max_cells is not None:
         check_range("max_cells", max_cells, 1, math.inf)
+    enable_compilation_cache()
     groups: dict[tuple, list[int]] = {}
     embedded = functools.cache(embedded_with)  # once for all files of a prior
     parsed = [_open(blob, given, embedded, max_cells) for blob in blobs]

@@ -9,16 +9,16 @@ import abc
 import dataclasses
 import json
 import os
-from importlib import resources
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from flax import nnx
-from jaxtyping import Array, UInt32
+
+if TYPE_CHECKING:
+    from flax import nnx
+    from jaxtyping import Array, UInt32
+
+# JAX and Flax are imported by the functions that need them: `recjax info` and `recjax priors` do without
 
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
@@ -27,11 +27,13 @@ FORMAT = 3
 class Network(NamedTuple):
     """A network split by ``nnx.split``."""
 
-    graph: nnx.GraphDef
+    graph: "nnx.GraphDef"
     params: Any
 
     def module(self) -> Any:
         """The network put together again."""
+        from flax import nnx
+
         return nnx.merge(self.graph, self.params)
 
 
@@ -76,8 +78,10 @@ class Prior(abc.ABC):
         """Facts for people."""
 
 
-def stream_key(prior: Prior) -> UInt32[Array, "2"]:
+def stream_key(prior: Prior) -> "UInt32[Array, '2']":
     """Key of the random numbers that all files of a prior share: the first 64 bits of its digest."""
+    import jax.numpy as jnp
+
     return jnp.asarray(np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32))
 
 
@@ -112,14 +116,8 @@ def write_prior(
     )
 
 
-def embedded_priors() -> dict[str, Path]:
-    """Names and files of the priors inside the package."""
-    folder = resources.files("recjax") / "priors"
-    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
-
-
 def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The parameters of a network in a file's tensors.
+    """The parameters of a network in a file's tensors, as NumPy arrays.
 
     Args:
       like: parameters of the same shapes.
@@ -127,11 +125,13 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
     Raises:
       KeyError, ValueError: one is missing, or of another shape, or not finite.
     """
+    import jax
+
     names = [name for name, _ in _named_leaves(like)]
     for name, leaf in _named_leaves(like):
         check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
     return jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.asarray(tensors[name], jnp.float32) for name in names]
+        jax.tree.structure(like), [tensors[name].astype(np.float32) for name in names]
     )
 
 
@@ -146,6 +146,9 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
 
 
 def _named_leaves(params):
+    import jax
+    from flax import nnx
+
     leaves = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(params))[0]
     return [("params" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 

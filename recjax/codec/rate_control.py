@@ -1,94 +1,343 @@
-"""Files of a wanted size, by the choice of a prior and of the price of a bit."""
+"""Files that meet a target, by the choice of a prior and of the Lagrange multiplier.
 
+A target bounds what is measured of a file. `TARGETS` lists those there are; the search is the same for all.
+"""
+
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
-from recjax.codec.encoding import AnyPrior, Encoding, as_prior, check_signals, encode_batch
+from recjax.codec.encoding import (
+    AnyPrior,
+    Encoding,
+    as_prior,
+    check_signals,
+    decode_together,
+    encode_batch,
+)
 from recjax.codec.prior import Prior
-from recjax.modalities import Signal
+from recjax.codec.prior_files import embedded_of_kind
+from recjax.errors import TargetWarning
+from recjax.modalities import Modality, Signal
 
-_TRIES = 6
-_NEAR = 0.985
-"""Of the wanted size is near enough."""
-_AIM = 0.994
-_SLOPE = 0.55
-"""How fast the logarithm of a size falls with that of the price, before it is known."""
-_DEAREST = 99.0
+_TRIES = 8
+_LARGEST = math.log(99.0)
+"""Largest logarithm of a Lagrange multiplier, and its smallest negated."""
 
 
-def encode_at_rate(
-    signal: Signal,
-    bpp: float,
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A bound on a measure of files, which the Lagrange multiplier can meet.
+
+    Attributes:
+        name: argument of `recjax.compress`, and flag of the command line.
+        measure: from a file to the measure.
+        text: from a value of the measure to its words in messages.
+        ceiling: whether values above the target violate it, rather than values below.
+        bounds_rate: whether the best file is the largest that meets the target, rather than the smallest.
+        needs_decoding: whether the measure is one of the decoded signal.
+        scale: from the measure to a number which changes about linearly with the logarithm of the
+            multiplier.
+        slope: change of that number per nat of the multiplier, before it is known.
+        tolerance: distance from the target, in units of that number, at which the search has failed.
+        near: distance at which the search ends.
+        margin: distance inside the bound that the search aims at.
+    """
+
+    name: str
+    measure: Callable[[Encoding], float]
+    text: Callable[[float], str]
+    ceiling: bool
+    bounds_rate: bool
+    needs_decoding: bool
+    scale: Callable[[float], float]
+    slope: float
+    tolerance: float
+    near: float
+    margin: float
+
+    def is_met(self, measure: float, value: float) -> bool:
+        """Whether a file with this measure meets the target ``value``."""
+        return measure <= value if self.ceiling else measure >= value
+
+    def error(self, measure: float, value: float) -> float:
+        """Signed distance of a measure from the target, in units of ``scale``."""
+        return self.scale(measure) - self.scale(value)
+
+    def check(self, value: float) -> None:
+        """Raises a ValueError unless the target is a positive, finite number."""
+        if not 0 < value < math.inf:
+            raise ValueError(f"{self.name} must be positive and finite, got {value}")
+
+
+def _log(value: float) -> float:
+    return math.log(max(value, 1e-300))
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            name="bpp",
+            measure=lambda encoding: encoding.rate,
+            text=lambda value: f"{value:.4g} bpp",
+            ceiling=True,
+            bounds_rate=True,
+            needs_decoding=False,
+            scale=_log,
+            slope=-0.55,
+            tolerance=0.02,
+            near=0.015,
+            margin=0.006,
+        ),
+        Target(
+            name="psnr",
+            measure=lambda encoding: encoding.score,
+            text=lambda value: f"{value:.2f} dB",
+            ceiling=False,
+            bounds_rate=False,
+            needs_decoding=True,
+            scale=lambda value: min(value, 1e3),  # equal signals have an infinite PSNR
+            slope=-2.5,
+            tolerance=0.2,
+            near=0.06,
+            margin=0.02,
+        ),
+    )
+}
+
+
+@dataclasses.dataclass(eq=False)
+class _Search:
+    """The search for one file.
+
+    Attributes:
+        log_price: logarithm of the Lagrange multiplier to be tried next.
+        slope: change of the scaled measure per nat of the multiplier.
+        tries: logarithms of the multipliers that were tried, and the errors of their files.
+        failed: the largest logarithm of a multiplier at which no file could be made.
+        best: the best file that meets the target.
+        nearest: the file that is nearest to it.
+        done: whether nothing is left to be tried.
+    """
+
+    log_price: float
+    slope: float
+    tries: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    failed: float = -math.inf
+    best: Encoding | None = None
+    nearest: Encoding | None = None
+    done: bool = False
+
+    def towards(self, error: float, target: Target) -> float:
+        """The multiplier at which the measure is inside the bound by the margin, for all that is known."""
+        aim = -target.margin if target.ceiling else target.margin
+        wanted = self.log_price + (aim - error) / self.slope
+        wanted = min(max(wanted, -_LARGEST), _LARGEST)
+        if wanted <= self.failed:  # halfway between what failed and the least that did not
+            wanted = (self.failed + min(price for price, _ in self.tries)) / 2
+        return wanted
+
+    def take(self, result: Encoding, target: Target, value: float) -> None:
+        """Notes a file, and chooses the next multiplier."""
+        error = target.error(target.measure(result), value)
+        if target.is_met(target.measure(result), value):
+            size = len(result.blob) if target.bounds_rate else -len(result.blob)
+            before = self.best and (len(self.best.blob) * (1 if target.bounds_rate else -1))
+            if before is None or size > before:
+                self.best = result
+            self.done = abs(error) <= target.near
+        if self.nearest is None or abs(error) < min(abs(other) for _, other in self.tries):
+            self.nearest = result
+        self.tries.append((self.log_price, error))
+        if len(self.tries) > 1:
+            (a, b), (c, d) = self.tries[-2:]
+            slope = (d - b) / (c - a)
+            first = target.slope
+            # what two tries say of the slope, within reason: sizes are whole bytes, posteriors noisy
+            self.slope = min(max(slope / first, 0.35), 3.5) * first
+        self._go(self.towards(error, target))
+
+    def fail(self) -> None:
+        """Notes that no file could be made at the multiplier: it is too small."""
+        self.failed = max(self.failed, self.log_price)
+        if self.tries:
+            self._go((self.failed + min(price for price, _ in self.tries)) / 2)
+        else:
+            self._go(self.log_price / 2 if abs(self.log_price) > 0.1 else self.log_price)
+
+    def _go(self, log_price: float) -> None:
+        self.done = self.done or abs(log_price - self.log_price) < 1e-3
+        self.log_price = log_price
+
+
+def encode_to_target(
+    signals: Sequence[Signal],
+    target: Target,
+    value: float,
     prior: AnyPrior | None = None,
     *,
     effort: int | Any = 5,
     key: jax.Array | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Encoding:
-    """The largest file found that is not larger than wanted, of a transform.
+) -> list[Encoding]:
+    """The best files found that meet a target.
+
+    Every signal has a Lagrange multiplier of its own; each round of the search codes together all
+    signals whose search goes on.
 
     Args:
-      signal: an image.
-      bpp: bits of the file for each pixel, at most.
-      prior: or its name or path; by default that of the embedded ones whose own rate is nearest.
-      effort: 1 (fast) to 9 (slow, better), of each of up to six tries.
-      key: see :func:`recjax.codec.encode_batch`.
-      progress: called with the fraction of the tries that may be needed.
+        signals: signals of one modality.
+        target: an entry of `TARGETS`.
+        value: the bound.
+        prior: a prior, its name or its path; by default the embedded one of the modality whose file at
+            the multiplier of its training is nearest to the target. A prior whose rate is not free
+            stands for all embedded ones of its modality and kind.
+        effort: 1 (fast) to 9 (slow, better), of each of up to eight tries.
+        key: key of the encoder's noise.
+        progress: called with the fraction of the tries that may be needed.
 
     Raises:
-      ValueError: there is no such small file, or an argument is out of range.
+        ValueError: no file meets the target, or an argument is out of range.
+
+    Warns:
+        TargetWarning: a file meets the target, but is not within the tolerance.
     """
-    if not 0 < bpp < math.inf:
-        raise ValueError(f"bpp must be positive and finite, got {bpp}")
-    modality = check_signals([signal])
-    names = modality.qualities.values() if prior is None else (prior,)
-    priors = [as_prior(own) for own in names]
-    if not all(own.rate_is_free for own in priors):
-        raise ValueError(
-            "only transforms have a rate that can be chosen; that of another prior is its own"
-        )
-    limit = math.floor(bpp * math.prod(modality.to_grid(signal).sides) / 8)
-    own, size = _nearest(priors, signal, limit, key)
-    log_price, slope, fits, tries = _towards(0.0, size, limit, _SLOPE), _SLOPE, [], []
+    target.check(value)
+    if not signals:
+        return []
+    modality = check_signals(signals)
+    candidates, is_free = _candidates(modality, prior)
+    tick = _ticks(progress, (_TRIES if is_free else 0) + len(candidates))
+    first = _first_files(signals, candidates, target, value, 1 if is_free else effort, key, tick)
+    if not is_free:
+        return [_chosen_of_fixed_rates(files, target, value) for files in first]
+    searches, priors = [], []
+    for files in first:
+        nearest = min(files, key=lambda file: abs(target.error(target.measure(file), value)))
+        search = _Search(0.0, target.slope)
+        search.log_price = search.towards(target.error(target.measure(nearest), value), target)
+        searches.append(search)
+        priors.append(nearest.prior)
     for _ in range(_TRIES):
-        (result,) = encode_batch([signal], own, effort=effort, key=key, price=math.exp(log_price))
-        size = len(result.blob)
-        tries.append((log_price, size))
-        if progress:
-            progress(len(tries) / _TRIES)
-        if size <= limit:
-            fits.append(result)
-        if _NEAR * limit <= size <= limit:
-            break
-        if len(tries) > 1 and len({price for price, _ in tries[-2:]}) == 2:
-            (a, b), (c, d) = tries[-2:]
-            slope = min(max(math.log(b / d) / (c - a), 0.2), 2.0)
-        before, log_price = log_price, _towards(log_price, size, limit, slope)
-        if log_price == before:
-            break
-    if not fits:
-        smallest = min(size for _, size in tries)
-        raise ValueError(
-            f"no file of at most {limit} bytes ({bpp:g} bpp): the smallest tried has {smallest}"
+        for own in {prior.digest: prior for prior in priors}.values():
+            members = [
+                i
+                for i, search in enumerate(searches)
+                if priors[i].digest == own.digest and not search.done
+            ]
+            prices = [math.exp(searches[i].log_price) for i in members]
+            results = _try([signals[i] for i in members], own, target, effort, key, prices)
+            for i, result in zip(members, results, strict=True):
+                if result is None:
+                    searches[i].fail()
+                else:
+                    searches[i].take(result, target, value)
+        next(tick)
+    return [_best(search, target, value) for search in searches]
+
+
+def _candidates(modality: Modality, prior: AnyPrior | None) -> tuple[list[Prior], bool]:
+    """The priors to choose from, in order of rate, and whether their rate is free."""
+    if prior is None:
+        loaded = [as_prior(name) for name in modality.qualities.values()]
+        return [own for own in loaded if own.rate_is_free] or loaded, any(
+            own.rate_is_free for own in loaded
         )
-    return max(fits, key=lambda result: len(result.blob))
+    loaded = as_prior(prior)
+    if loaded.rate_is_free:
+        return [loaded], True
+    same = embedded_of_kind(modality.name, loaded.kind)
+    return same if any(own.digest == loaded.digest for own in same) else [loaded], False
 
 
-def _nearest(priors: Sequence[Prior], signal, limit, key):
-    """The prior whose quickest file is nearest to the limit, and the size of this file."""
-    sizes = []
-    for prior in priors:
-        (result,) = encode_batch([signal], prior, effort=1, key=key)
-        sizes.append(len(result.blob))
-        if sizes[-1] > limit:
-            break
-    best = min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / max(limit, 1))))
-    return priors[best], sizes[best]
+def _first_files(signals, candidates, target, value, effort, key, tick):
+    """Files of every signal with the candidates in order of rate, up to the first beyond the target."""
+    files: list[list[Encoding]] = [[] for _ in signals]
+    for prior in candidates:
+        members = [
+            i for i, own in enumerate(files) if not own or not _is_beyond(own[-1], target, value)
+        ]
+        if members:
+            results = encode_batch([signals[i] for i in members], prior, effort=effort, key=key)
+            if target.needs_decoding:
+                decode_together(results)
+            for i, result in zip(members, results, strict=True):
+                files[i].append(result)
+        next(tick)
+    return files
 
 
-def _towards(log_price, size, limit, slope):
-    wanted = log_price + math.log(size / max(_AIM * limit, 1)) / slope
-    return min(max(wanted, -math.log(_DEAREST)), math.log(_DEAREST))
+def _is_beyond(file, target, value):
+    """Whether priors of a higher rate are of no use: the rate is too high, or the quality is reached."""
+    return target.is_met(target.measure(file), value) != target.bounds_rate
+
+
+def _try(signals, prior, target, effort, key, prices) -> list[Encoding | None]:
+    """Files at given multipliers; None where there can be none."""
+    if not signals:
+        return []
+    try:
+        results = encode_batch(signals, prior, effort=effort, key=key, price=prices)
+    except ValueError:  # a posterior is not finite; which signal's, only single ones can tell
+        if len(signals) == 1:
+            return [None]
+        return [
+            _try([signal], prior, target, effort, key, [price])[0]
+            for signal, price in zip(signals, prices, strict=True)
+        ]
+    if target.needs_decoding:
+        decode_together(results)
+    return list(results)
+
+
+def _best(search: _Search, target: Target, value: float) -> Encoding:
+    if search.nearest is None:
+        raise ValueError(
+            f"no file could be made for {target.text(value)}: posteriors were not finite"
+        )
+    if search.best is None:
+        raise ValueError(_unreachable(search.nearest, target, value))
+    _warn_unless_near(search.best, target, value)
+    return search.best
+
+
+def _chosen_of_fixed_rates(files: list[Encoding], target: Target, value: float) -> Encoding:
+    """The best among files whose priors have one rate each."""
+    fits = [file for file in files if target.is_met(target.measure(file), value)]
+    if not fits:
+        nearest = min(files, key=lambda file: abs(target.error(target.measure(file), value)))
+        raise ValueError(_unreachable(nearest, target, value))
+    return (max if target.bounds_rate else min)(fits, key=lambda file: len(file.blob))
+
+
+def _unreachable(nearest: Encoding, target: Target, value: float) -> str:
+    return (
+        f"no file of {'at most' if target.ceiling else 'at least'} {target.text(value)} was found: "
+        f"the nearest has {target.text(target.measure(nearest))} ({len(nearest.blob)} bytes)"
+    )
+
+
+def _warn_unless_near(file: Encoding, target: Target, value: float) -> None:
+    size = 8 * len(file.blob)
+    # a byte more or less is no failure
+    rounding = math.log((size + 8) / size) if target.bounds_rate else 0
+    if abs(target.error(target.measure(file), value)) > max(target.tolerance, rounding):
+        which = "largest" if target.bounds_rate else "smallest"
+        text = (
+            f"{target.text(value)} is out of reach: the {which} file that could be made has "
+            f"{target.text(target.measure(file))}"
+        )
+        warnings.warn(text, TargetWarning, stacklevel=4)
+
+
+def _ticks(progress: Callable[[float], None] | None, count: int) -> Iterator[None]:
+    """Reports one more of ``count`` steps as done each time that it is advanced."""
+    for done in range(1, count + 1):
+        if progress:
+            progress(done / count)
+        yield

@@ -1,4 +1,4 @@
-"""``recjax train-transform``."""
+"""``recjax train transform``."""
 
 import math
 import shlex

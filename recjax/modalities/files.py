@@ -19,7 +19,7 @@ def load(path: str | os.PathLike[str]) -> Signal:
             colours become those of sRGB.
 
     Returns:
-        The signal. Of an image, ``meta["gray"]`` says that the three channels are equal.
+        The signal. Of an image, ``meta["gray"]`` says that the file is gray: it has one channel.
 
     Raises:
         ValueError: if the file is missing, empty, damaged or of no known kind, larger than 256 MiB, or

@@ -24,6 +24,11 @@ class Score:
     unit: str
     measure: Callable[[Signal, Signal], float]
 
+    @property
+    def label(self) -> str:
+        """Name and unit, as on an axis of a plot."""
+        return f"{self.name} ({self.unit})"
+
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
@@ -100,3 +105,27 @@ class Modality:
     def rank(self) -> int:
         """Number of axes besides that of the channels."""
         return len(self.axes)
+
+    @property
+    def rate_label(self) -> str:
+        """Quantity and unit of rates, as on an axis of a plot."""
+        return f"rate (bits per {self.unit})"
+
+    def prior_of_quality(self, quality: str | int | None = None) -> str:
+        """The name of the embedded prior of a quality.
+
+        Args:
+            quality: its name, or its number in order of rate from 1; by default the default quality.
+
+        Raises:
+            ValueError: there is no such quality.
+        """
+        names = list(self.qualities)
+        if quality is None:
+            quality = self.default_quality
+        by_number = {str(number): name for number, name in enumerate(names, 1)}
+        name = by_number.get(str(quality), str(quality))
+        if name not in self.qualities:
+            choices = f"{', '.join(names)}, or 1 to {len(names)}"
+            raise ValueError(f"quality of {self.name} must be {choices}; got {quality}")
+        return self.qualities[name]

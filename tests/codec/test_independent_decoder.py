@@ -39,7 +39,7 @@ GOLDEN_FILES = {
 
 
 def packed(prior, payload, **fields):
-    fields = {"scheme": 1, "gray": False, "exponent": 0, "extra_bits": 1, "shape": None} | fields
+    fields = {"scheme": 1, "flag": False, "exponent": 0, "extra_bits": 1, "shape": None} | fields
     header = Header(modality=IMAGE, digest_prefix=prior.digest[:3], **fields)
     return container.pack(header, payload, prior.digest)
 

@@ -29,6 +29,7 @@ def save_again(prior, path):
         path,
         config=prior.config,
         params=prior.network.params,
+        modality=prior.modality,
         groups=prior.groups,
         region=prior.region,
         beta=prior.beta,
@@ -388,12 +389,20 @@ def test_files_without_end_are_refused():
 def test_networks_of_other_signals_than_images_are_refused(prior, tmp_path, fields):
     config = dataclasses.replace(prior.config, **fields, latents=None)
     config = dataclasses.replace(config, latents=config.layer_sizes)
-    path = tmp_path / "other.safetensors"
+    path, count = tmp_path / "other.safetensors", config.n_latents
+    (group,) = prior.groups
+    group = dataclasses.replace(
+        group,
+        scale=np.ones(count, np.float32),
+        log_std=np.zeros(count, np.float32),
+        order=np.arange(count, dtype=np.int32),
+        widths=np.array([count], np.int32),
+    )
     save_prior(
-        path, config=config, params=nnx.split(Siren(config))[1], groups=prior.groups, region=1, beta=prior.beta,
-        budget=prior.budget, metadata={},
+        path, config=config, params=nnx.split(Siren(config))[1], groups=(group,), region=1, beta=prior.beta,
+        budget=prior.budget, metadata={}, modality="image",
     )  # fmt: skip
-    with pytest.raises(ValueError, match="2 sides and 3 channels"):
+    with pytest.raises(ValueError, match=r"axes and . channels is not one for image"):
         load_prior(path)
 
 

@@ -39,7 +39,8 @@ def folder(tmp_path_factory):
     recjax.save(recjax.Signal(waves(64, 64)), folder / "train" / "a.png")
     recjax.save(recjax.Signal(waves(37, 50)), folder / "photo.png")
     command = [
-        "train-prior",
+        "train",
+        "siren",
         str(folder / "train"),
         str(folder / "tiny.safetensors"),
         *SIZES.split(),
@@ -52,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def recjax_process(folder, *argv):
-    command = [sys.executable, "-m", "recjax.cli", *argv]
+    command = [sys.executable, "-m", "recjax", *argv]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     return subprocess.Popen(
         command,
@@ -78,7 +79,9 @@ def test_training_resumed_and_kept_its_provenance(folder, monkeypatch, capsys):
 
 def test_round_trip_between_processes(folder, capsys):
     code, out, err = run(
-        folder, "compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1"
+        folder,
+        *("compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1"),
+        "--check",
     )
     assert code == 0 and err == "" and out.startswith("photo.rec: ")
     claimed = float(out.split(" dB")[0].split()[-1])

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from recjax.modalities.image.colour import to_srgb
+from recjax.modalities.image.colour import GRAY_MODES, to_srgb
 from recjax.modalities.image.pixels import MAX_SIDE
 from recjax.modalities.signal import Signal
 
@@ -62,8 +62,9 @@ def read(data: bytes, name: str) -> Signal:
         image = image if turn is None else image.transpose(turn)
     if not opaque:
         raise ValueError(f"{name} has transparent pixels; flatten it onto a background first")
-    values = np.array(to_srgb(name, image))
-    return Signal(values, "image", {"gray": bool((values == values[..., :1]).all())})
+    # the mode of the file, not that of its pixels: colours that happen to be gray stay colours
+    gray = image.mode in GRAY_MODES
+    return Signal(np.array(to_srgb(name, image)), "image", {"gray": gray})
 
 
 def write(signal: Signal, suffix: str) -> bytes:

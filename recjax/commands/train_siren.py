@@ -1,4 +1,4 @@
-"""``recjax train-prior``."""
+"""``recjax train siren``."""
 
 import math
 import shlex
@@ -14,7 +14,7 @@ from recjax.codec import TrainConfig
 from recjax.commands.shared import resumable
 
 
-def train_prior(
+def train_siren(
     images: Positional[Path],
     out: Positional[Path],
     *,
