@@ -26,6 +26,7 @@ from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import Prior, load_prior
 from recjax.codec.siren.batch import render
 from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
+from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.encoding import code_signals
 from recjax.codec.siren.partition import partition
 from recjax.modalities.image.pixels import psnr
@@ -80,7 +81,7 @@ def repartitioned(prior: Prior, bits: float) -> Prior:
     return dataclasses.replace(prior, groups=tuple(groups))
 
 
-def measure(signals: list[recjax.Signal], prior: Prior, effort: Effort, coder: Any) -> dict:
+def measure(signals: list[recjax.Signal], prior: Prior, effort: SirenEffort, coder: Any) -> dict:
     """Rate in bits a pixel (that of the index stream, or the KL if nothing is sent), PSNR of every image, time."""
     start = time.perf_counter()
     batch, z, indices, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), coder)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "codec": ("Encoding", "compress", "compress_batch", "decompress", "decompress_batch", "encode", "load_prior"),
+    "codec": (
+        "Encoding",
+        "compress",
+        "compress_batch",
+        "decompress",
+        "decompress_batch",
+        "encode",
+        "load_prior",
+    ),
     "distributions": (
         "Categorical",
         "Channel",

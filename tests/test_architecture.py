@@ -35,6 +35,7 @@ ARROWS = {
     | {"distributions", "limits", "samplers", "blocks", "bits", "codec", "modalities", "results"},
     "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
     "cli": {"cache", "commands", "errors"},
+    "__main__": {"cli"},
 }
 
 # third-party package -> the only parts that may import it
