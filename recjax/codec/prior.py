@@ -9,6 +9,7 @@ import abc
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -97,19 +98,27 @@ def write_prior(
     """Writes a prior file atomically.
 
     Args:
-      header: what the file says besides its format and modality.
-      tensors: besides those of the network.
-      modality: name of the modality.
-      params: of the network.
+        path: the file.
+        header: description of the prior, without its format and modality.
+        tensors: arrays by name, without those of the network.
+        modality: name of the modality.
+        params: parameters of the network: nested dictionaries and lists of arrays.
+        force: whether an existing file may be replaced.
 
     Raises:
-      ValueError: the file exists and ``force`` is off, or cannot be written.
+        ValueError: the file exists and ``force`` is off, or cannot be written.
     """
     from recjax.atomic import write_atomic
 
-    network = {
-        name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)
-    }
+    if not isinstance(params, dict):
+        from flax import nnx
+
+        params = nnx.to_pure_dict(params)
+    network: dict[str, np.ndarray] = {}
+    _named(
+        lambda name, leaf: network.update({name: np.asarray(leaf).astype(_dtype(leaf.shape))}),
+        params,
+    )
     text = json.dumps(header | {"format": FORMAT, "modality": modality}, sort_keys=True)
     write_atomic(
         path, safetensors.numpy.save(network | tensors, metadata={"recjax": text}), force=force
@@ -120,19 +129,25 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
     """The parameters of a network in a file's tensors, as NumPy arrays.
 
     Args:
-      like: parameters of the same shapes.
+        like: nested dictionaries and lists with anything that has a shape, such as an array.
+        tensors: the tensors of the file by name.
 
     Raises:
-      KeyError, ValueError: one is missing, or of another shape, or not finite.
+        KeyError, ValueError: one is missing, or of another shape, or not finite.
     """
-    import jax
 
-    names = [name for name, _ in _named_leaves(like)]
-    for name, leaf in _named_leaves(like):
-        check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
-    return jax.tree.unflatten(
-        jax.tree.structure(like), [tensors[name].astype(np.float32) for name in names]
-    )
+    def load(name: str, leaf: Any) -> np.ndarray:
+        check_tensor(tensors[name], name, _dtype(leaf.shape), leaf.shape)
+        return tensors[name].astype(np.float32)
+
+    if isinstance(like, dict):
+        return _named(load, like)
+    import jax
+    from flax import nnx
+
+    leaves: list[np.ndarray] = []
+    _named(lambda name, leaf: leaves.append(load(name, leaf)), nnx.to_pure_dict(like))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -145,14 +160,15 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
         raise ValueError(f"{name} is not finite")
 
 
-def _named_leaves(params):
-    import jax
-    from flax import nnx
+def _named(function: Callable[[str, Any], Any], tree: Any, name: str = "params") -> Any:
+    """A function of the name and the value of every leaf; files name a leaf by its path, as JAX does."""
+    if isinstance(tree, dict):
+        return {key: _named(function, tree[key], f"{name}[{key!r}]") for key in sorted(tree)}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_named(function, x, f"{name}[{i}]") for i, x in enumerate(tree))
+    return function(name, tree)
 
-    leaves = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(params))[0]
-    return [("params" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 
-
-def _leaf_dtype(leaf):
+def _dtype(shape: tuple[int, ...]) -> Any:
     """Matrices and features in half precision, offsets (a thousandth of the file) not."""
-    return np.float16 if leaf.ndim == 2 else np.float32
+    return np.float16 if len(shape) == 2 else np.float32
