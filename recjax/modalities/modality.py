@@ -50,6 +50,29 @@ class Rival:
 class Modality:
     """A kind of signal: a module with these functions, and one entry in `recjax.modalities.MODALITIES`.
 
+    To add a modality, write a module ``recjax/modalities/NAME.py`` (or a package) that ends in
+    ``NAME = Modality(...)``, and add ``NAME`` to ``MODALITIES`` in `recjax.modalities.registry`. Nothing
+    else changes: the container, the codec, training and the command line ask the entry.
+    ``tests/modalities/test_contract.py`` then holds it to the promises below, as it does
+    ``tests/toy_sound.py`` (one axis) and ``tests/toy_volume.py`` (three axes), which may serve as models.
+
+    * The doors: ``to_grid`` maps a signal, without loss that matters, to values in [-1/2, 1/2], float32, of
+      shape ``[*sides, channels]``. ``from_grid`` clips, rounds and restores type and meaning;
+      ``from_grid(to_grid(signal))`` equals the signal. What the decoder must know beyond the values is one
+      bit, ``Grid.flag``, or bytes, ``Grid.meta``. Cells whose values mean nothing are False in ``Grid.mask``.
+    * Between the doors nobody knows the modality: the number of axes comes from the prior, and errors count
+      equally in all values. A fixed change of coordinates, such as one of colours, belongs at the door;
+      prediction from decoded neighbours belongs to the kind of prior.
+    * ``sniff`` is true of files of this modality and of no other, and ``read`` refuses a file that is damaged
+      or would lose meaning, in one line that names it. Optional dependencies are imported inside these
+      functions, since reading a ``.rec`` file needs none of them.
+    * ``check`` refuses whatever ``to_grid`` cannot map: other types and shapes, no cells at all, more than
+      ``max_side`` along an axis. The codec itself refuses values that are not finite.
+    * ``code`` is one of the eight that the header has room for, and is never given to another modality:
+      files with it may exist.
+    * Until a prior is embedded, ``qualities`` names a prior that has yet to be trained
+      (``recjax train``), and users pass ``prior=`` or ``--prior``.
+
     Attributes:
         name: that signals, priors and messages use.
         code: three bits in the header of files; never given to another modality.
