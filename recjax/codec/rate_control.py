@@ -111,68 +111,118 @@ TARGETS = {
 }
 
 
-@dataclasses.dataclass(eq=False)
-class _Search:
-    """The search for one file.
+@dataclasses.dataclass(frozen=True)
+class _Try:
+    """A multiplier that was tried.
 
     Attributes:
-        log_price: logarithm of the Lagrange multiplier to be tried next.
-        slope: change of the scaled measure per nat of the multiplier.
-        tries: logarithms of the multipliers that were tried, and the errors of their files.
-        failed: the largest logarithm of a multiplier at which no file could be made.
-        best: the best file that meets the target.
-        nearest: the file that is nearest to it.
-        done: whether nothing is left to be tried.
+        log_price: its logarithm.
+        excess: how far, on the target's scale, the file has more bits or quality than is aimed at; inf
+            if no file of use could be made.
     """
 
     log_price: float
-    slope: float
-    tries: list[tuple[float, float]] = dataclasses.field(default_factory=list)
-    failed: float = -math.inf
+    excess: float
+
+
+@dataclasses.dataclass(eq=False)
+class _Search:
+    """The search for one file: extrapolation until the target is bracketed, then regula falsi.
+
+    Attributes:
+        target: the target.
+        value: its bound.
+        nearest: the file nearest to the bound; at first one at the multiplier 1.
+        log_price: logarithm of the multiplier to be tried next.
+        slope: decrease of the excess per nat of the multiplier.
+        low: the last try at a multiplier that is too small.
+        high: the last try at a multiplier that is too large.
+        last: the last try.
+        best: the best file that meets the target.
+        done: whether nothing is left to be tried.
+    """
+
+    target: Target
+    value: float
+    nearest: Encoding
+    log_price: float = 0.0
+    slope: float = dataclasses.field(init=False)
+    low: _Try | None = None
+    high: _Try | None = None
+    last: _Try | None = None
     best: Encoding | None = None
-    nearest: Encoding | None = None
     done: bool = False
 
-    def towards(self, error: float, target: Target) -> float:
-        """The multiplier at which the measure is inside the bound by the margin, for all that is known."""
-        aim = -target.margin if target.ceiling else target.margin
-        wanted = self.log_price + (aim - error) / self.slope
-        wanted = min(max(wanted, -_LARGEST), _LARGEST)
-        if wanted <= self.failed:  # halfway between what failed and the least that did not
-            wanted = (self.failed + min(price for price, _ in self.tries)) / 2
-        return wanted
+    def __post_init__(self) -> None:
+        self.slope = abs(self.target.slope)
+        self.log_price = self._extrapolated(_Try(0.0, self._excess(self.nearest)))
 
-    def take(self, result: Encoding, target: Target, value: float) -> None:
+    def take(self, file: Encoding) -> None:
         """Notes a file, and chooses the next multiplier."""
-        error = target.error(target.measure(result), value)
-        if target.is_met(target.measure(result), value):
-            size = len(result.blob) if target.bounds_rate else -len(result.blob)
-            before = self.best and (len(self.best.blob) * (1 if target.bounds_rate else -1))
-            if before is None or size > before:
-                self.best = result
-            self.done = abs(error) <= target.near
-        if self.nearest is None or abs(error) < min(abs(other) for _, other in self.tries):
-            self.nearest = result
-        self.tries.append((self.log_price, error))
-        if len(self.tries) > 1:
-            (a, b), (c, d) = self.tries[-2:]
-            slope = (d - b) / (c - a)
-            first = target.slope
-            # what two tries say of the slope, within reason: sizes are whole bytes, posteriors noisy
-            self.slope = min(max(slope / first, 0.35), 3.5) * first
-        self._go(self.towards(error, target))
+        found, closest = _Try(self.log_price, self._excess(file)), self._distance(self.nearest)
+        if self._distance(file) < closest:
+            self.nearest = file
+        if self.target.is_met(self.target.measure(file), self.value):
+            if self.best is None or self._rank(file) > self._rank(self.best):
+                self.best = file
+            self.done = self._distance(file) <= self.target.near
+        elif not self.target.bounds_rate and self._distance(file) > closest:
+            # far from the multiplier of its training a prior gets worse with more bits
+            return self.fail()
+        other = self.high if found.excess > 0 else self.low
+        same = self.low if found.excess > 0 else self.high
+        if other is None and same is not None:
+            change = (same.excess - found.excess) / (found.log_price - same.log_price)
+            first = abs(self.target.slope)
+            self.slope = min(max(change, 0.35 * first), 3.5 * first)  # noise can say anything
+        if found.excess > 0:
+            self.low = found
+        else:
+            self.high = found
+        self._go(found)
 
     def fail(self) -> None:
-        """Notes that no file could be made at the multiplier: it is too small."""
-        self.failed = max(self.failed, self.log_price)
-        if self.tries:
-            self._go((self.failed + min(price for price, _ in self.tries)) / 2)
-        else:
-            self._go(self.log_price / 2 if abs(self.log_price) > 0.1 else self.log_price)
+        """Notes that no file of use can be made at the multiplier: it is too small."""
+        self.low = _Try(self.log_price, math.inf)
+        self._go(self.low)
 
-    def _go(self, log_price: float) -> None:
+    def _go(self, last: _Try) -> None:
+        log_price, self.last = self._next(last), last
         self.done = self.done or abs(log_price - self.log_price) < 1e-3
         self.log_price = log_price
+
+    def _next(self, last: _Try) -> float:
+        low, high = self.low, self.high
+        if low and high and low.log_price >= high.log_price:  # noise: the earlier try is forgotten
+            self.low = low if last is low else None
+            self.high = high if last is high else None
+        elif low and high and low.excess < math.inf:
+            share = low.excess / (low.excess - high.excess)
+            return low.log_price + min(max(share, 0.1), 0.9) * (high.log_price - low.log_price)
+        elif low and high:
+            guess = self._extrapolated(high)
+            return guess if guess > low.log_price else (low.log_price + high.log_price) / 2
+        if last.excess == math.inf:  # towards the multiplier of the training
+            return last.log_price / 2
+        return self._extrapolated(last)
+
+    def _extrapolated(self, last: _Try) -> float:
+        return min(max(last.log_price + last.excess / self.slope, -_LARGEST), _LARGEST)
+
+    def _excess(self, file: Encoding) -> float:
+        error = self.target.error(self.target.measure(file), self.value)
+        aim = -self.target.margin if self.target.ceiling else self.target.margin
+        return (error - aim) * (1 if self.target.slope < 0 else -1)
+
+    def _distance(self, file: Encoding) -> float:
+        return abs(self.target.error(self.target.measure(file), self.value))
+
+    def _rank(self, file: Encoding) -> int:
+        return len(file.blob) if self.target.bounds_rate else -len(file.blob)
+
+
+def _halved(other: _Try | None) -> _Try | None:
+    return other and _Try(other.log_price, other.excess / 2)
 
 
 def encode_to_target(
@@ -216,13 +266,8 @@ def encode_to_target(
     first = _first_files(signals, candidates, target, value, 1 if is_free else effort, key, tick)
     if not is_free:
         return [_chosen_of_fixed_rates(files, target, value) for files in first]
-    searches, priors = [], []
-    for files in first:
-        nearest = min(files, key=lambda file: abs(target.error(target.measure(file), value)))
-        search = _Search(0.0, target.slope)
-        search.log_price = search.towards(target.error(target.measure(nearest), value), target)
-        searches.append(search)
-        priors.append(nearest.prior)
+    searches = [_Search(target, value, _nearest(files, target, value)) for files in first]
+    priors = [search.nearest.prior for search in searches]
     for _ in range(_TRIES):
         for own in {prior.digest: prior for prior in priors}.values():
             members = [
@@ -236,9 +281,9 @@ def encode_to_target(
                 if result is None:
                     searches[i].fail()
                 else:
-                    searches[i].take(result, target, value)
+                    searches[i].take(result)
         next(tick)
-    return [_best(search, target, value) for search in searches]
+    return [_result(search) for search in searches]
 
 
 def _candidates(modality: Modality, prior: AnyPrior | None) -> tuple[list[Prior], bool]:
@@ -295,23 +340,22 @@ def _try(signals, prior, target, effort, key, prices) -> list[Encoding | None]:
     return list(results)
 
 
-def _best(search: _Search, target: Target, value: float) -> Encoding:
-    if search.nearest is None:
-        raise ValueError(
-            f"no file could be made for {target.text(value)}: posteriors were not finite"
-        )
+def _result(search: _Search) -> Encoding:
     if search.best is None:
-        raise ValueError(_unreachable(search.nearest, target, value))
-    _warn_unless_near(search.best, target, value)
+        raise ValueError(_unreachable(search.nearest, search.target, search.value))
+    _warn_unless_near(search.best, search.target, search.value)
     return search.best
+
+
+def _nearest(files: Sequence[Encoding], target: Target, value: float) -> Encoding:
+    return min(files, key=lambda file: abs(target.error(target.measure(file), value)))
 
 
 def _chosen_of_fixed_rates(files: list[Encoding], target: Target, value: float) -> Encoding:
     """The best among files whose priors have one rate each."""
     fits = [file for file in files if target.is_met(target.measure(file), value)]
     if not fits:
-        nearest = min(files, key=lambda file: abs(target.error(target.measure(file), value)))
-        raise ValueError(_unreachable(nearest, target, value))
+        raise ValueError(_unreachable(_nearest(files, target, value), target, value))
     return (max if target.bounds_rate else min)(fits, key=lambda file: len(file.blob))
 
 

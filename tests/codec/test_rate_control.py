@@ -97,7 +97,9 @@ def test_the_nearest_prior_is_chosen_unless_one_is_given(toys):
         own = encode(signal, name)
         for target in ({"bpp": own.rate}, {"psnr": own.score}):
             assert encode(signal, **target).prior.name == name
-            assert encode(signal, "photo-high", **target).prior.name == "photo-high"
+            with warnings.catch_warnings():  # at large steps the toy has few levels to choose from
+                warnings.simplefilter("ignore", TargetWarning)
+                assert encode(signal, "photo-high", **target).prior.name == "photo-high"
 
 
 def test_the_same_file_each_time_by_every_name_and_in_every_batch(toys):
