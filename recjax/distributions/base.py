@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, ArrayLike, Bool, Float, Num, Shaped, UInt32
 
 Violations = list[tuple[str, Any]]
 """Messages and, for each, where the parameters break it (True = bad)."""
@@ -56,11 +56,11 @@ class Distribution(abc.ABC):
         """What is wrong with the parameters, written with operators only: it runs on NumPy and on JAX arrays."""
 
     @abc.abstractmethod
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         """Log density in nats, summed over the event axes."""
 
     @abc.abstractmethod
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         """Distribution function of each component."""
 
     def mass(
@@ -70,11 +70,11 @@ class Distribution(abc.ABC):
         return self.cdf(high) - self.cdf(low)
 
     @abc.abstractmethod
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Num[Array, "*#samples_event"]:
         """Inverse distribution function of each component."""
 
     @abc.abstractmethod
-    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Num[Array, "*samples_event"]:
         """The event that 32 uniform bits per component stand for, in row-major order of the event."""
 
     def sample_from_quantile(
@@ -85,7 +85,7 @@ class Distribution(abc.ABC):
             f"proposal: a {type(self).__name__} has no quantile function that tree coders need"
         )
 
-    def _event(self, flat: Float[Array, "... d"]) -> Float[Array, "*samples_event"]:
+    def _event(self, flat: Shaped[Array, "... d"]) -> Shaped[Array, "*samples_event"]:
         return flat.reshape(*flat.shape[:-1], *self.event_shape)
 
     def _affine(

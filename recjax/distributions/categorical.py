@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, Int, Num, UInt32
 
 from recjax import words
 from recjax.distributions.base import Distribution, Violations, family
@@ -40,7 +40,7 @@ class Categorical(Distribution):
 
     logits: Float[Array, "*event K"]
 
-    def __init__(self, logits: ArrayLike) -> None:
+    def __init__(self, logits: npt.ArrayLike) -> None:
         if np.ndim(logits) == 0:
             raise ValueError("logits must have an axis of categories")
         self._set(logits=logits)
@@ -59,20 +59,20 @@ class Categorical(Distribution):
         """Log probability of each category in nats."""
         return jax.nn.log_softmax(self.logits, axis=-1)
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         return self._sum(_pick(self.log_probs(), x))
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return jnp.sum(
             jnp.where(_categories(self) <= jnp.floor(x)[..., None], jnp.exp(self.log_probs()), 0),
             -1,
         )
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Int[Array, "*#samples_event"]:
         ends = jnp.cumsum(jnp.exp(self.log_probs()), -1)[..., :-1]
         return jnp.sum(u[..., None] > ends, -1, dtype=jnp.int32)
 
-    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
         ends = jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
         place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)
         return jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)
@@ -96,7 +96,7 @@ class Categorical(Distribution):
 class CategoricalPair(StepPair):
     """The ratio takes at most K values."""
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Int[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_pick(self.parts()[0], x))
 
     def parts(

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, Int, Num
 
 from recjax.distributions.base import Distribution, Violations, concrete, family, raise_first
 from recjax.distributions.pair import Pair, pair_of, register_pair, violations
@@ -49,10 +49,10 @@ class Channel(StandIn):
 
     def __init__(
         self,
-        shares: ArrayLike,
+        shares: npt.ArrayLike,
         targets: Any,
         proposal: Distribution,
-        max_ratio_bits: ArrayLike | None = None,
+        max_ratio_bits: npt.ArrayLike | None = None,
     ) -> None:
         known = np.asarray(shares)
         if (
@@ -94,11 +94,11 @@ class Channel(StandIn):
         for name, value in zip(self.parameters, values, strict=True):
             object.__setattr__(self, name, value)
 
-    def log_ratios(self, y: Float[Array, "*event"]) -> Float[Array, "n"]:
+    def log_ratios(self, y: Num[ArrayLike, "*event"]) -> Float[Array, "n"]:
         """ln r_x(y) of every input."""
         return jax.vmap(lambda target: pair_of(target, self.proposal).log_ratio(y))(self.targets)
 
-    def acceptance(self, y: Float[Array, "*event"], gap: Float[Array, ""]) -> Int[Array, ""]:
+    def acceptance(self, y: Num[ArrayLike, "*event"], gap: Float[ArrayLike, ""]) -> Int[Array, ""]:
         """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap] as a whole number out of ``total``."""
         return jnp.sum(jnp.where(gap > self.log_max - self.log_ratios(y), self.shares, 0))
 
@@ -111,13 +111,13 @@ class ChannelPair(Pair):
         super().__init__(target, proposal)
         self.inner = pair_of(target, proposal.proposal)
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Num[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.inner.log_ratio(x)
 
     def log_ratio_max(self) -> Float[Array, ""]:
         return self.proposal.log_max
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return self.inner.widths(log_h)
 
     def kl(self) -> Float[Array, ""] | None:

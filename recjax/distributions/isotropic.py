@@ -1,7 +1,7 @@
 """Width functions of normal vectors whose components all shrink alike: the level sets of the ratio are balls."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions.base import Violations
 from recjax.distributions.noncentral_chi2 import ball_mass
@@ -14,7 +14,7 @@ def isotropic_widths(
     shift: Float[Array, "*event"],
     scale: Float[Array, "*event"],
     shrink: Float[Array, "*event"],
-    log_h: Float[Array, ""],
+    log_h: Float[ArrayLike, ""],
     top: Float[Array, ""],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """w_P and w_Q of Q = N(m, s^2 I) over P = N(0, I) for s < 1, in nats of h.
@@ -51,7 +51,7 @@ def isotropic_widths(
     return w_p, w_q
 
 
-def isotropy_violations(scale: Float[Array, "*event"]) -> Violations:
+def isotropy_violations(scale: Float[ArrayLike, "*event"]) -> Violations:
     """What keeps a normal vector with these standardised scales from having width functions."""
     return [
         (

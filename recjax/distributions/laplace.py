@@ -3,9 +3,9 @@
 import math
 
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax import lax
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive
@@ -33,16 +33,16 @@ class Laplace(Distribution):
     loc: Float[Array, "*event"]
     scale: Float[Array, "*event"]
 
-    def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:
+    def __init__(self, loc: npt.ArrayLike, scale: npt.ArrayLike) -> None:
         self._set(loc=loc, scale=scale)
 
     def violations(self) -> Violations:
         return [finite("loc", self.loc), positive("scale", self.scale)]
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         return self._sum(-jnp.abs(x - self.loc) / self.scale - jnp.log(self.scale) - _LOG_2)
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         z = (x - self.loc) / self.scale
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z < 0, tail, 1 - tail)
@@ -56,7 +56,7 @@ class Laplace(Distribution):
         right = -jnp.exp(-jnp.maximum(a, 0)) * jnp.expm1(jnp.maximum(a, 0) - jnp.maximum(b, 0))
         return 0.5 * (left + right)
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         tail = jnp.minimum(u, 1 - u)
         return self.loc + jnp.sign(u - 0.5) * -self.scale * jnp.log(2 * tail)
 
@@ -81,7 +81,7 @@ class LaplacePair(Pair):
         self.scale = target.scale / proposal.scale
         self.shrink = (proposal.scale - target.scale) / proposal.scale
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         q, p = self.target, self.proposal
         z, y = (lax.optimization_barrier(jnp.abs(x - d.loc) * (1 / d.scale)) for d in (p, q))
         return p._sum(z - y) - p._sum(jnp.log(self.scale))
@@ -95,7 +95,7 @@ class LaplacePair(Pair):
         message = "target: the density ratio is unbounded, its scale must not exceed the proposal's"
         return [(message, self.target.scale > self.proposal.scale)]
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         m, b, left, right = self._level_set(log_h)
         w_q = -0.5 * (jnp.expm1(-left / b) + jnp.expm1(-right / b))
         below, above = (
@@ -118,7 +118,7 @@ class LaplacePair(Pair):
         return self.target.loc
 
     def level_set(
-        self, log_h: Float[Array, ""]
+        self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         _, _, left, right = self._level_set(log_h)
         towards = (

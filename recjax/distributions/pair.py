@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from recjax.distributions.base import Distribution, Violations, concrete, raise_first
 from recjax.distributions.quadrature import gauss_legendre
@@ -55,18 +55,18 @@ class Pair(abc.ABC):
         self.proposal = proposal
 
     @abc.abstractmethod
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Num[ArrayLike, "*event"]) -> Float[Array, ""]:
         """ln r(x), summed over the event; -inf outside the support of Q."""
 
     @abc.abstractmethod
     def log_ratio_max(self) -> Float[Array, ""]:
         """ln of the essential supremum of r, or any upper bound of it for rejection sampling and A*."""
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h]."""
         raise ValueError(f"{self._name} has no width functions")
 
-    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
+    def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
         """w_Q(h) - h w_P(h) = E_P[(r - h)^+], without cancellation near the maximum of r.
 
         There it is the integral of w_P over [h, r_max]; elsewhere the difference itself.
@@ -88,7 +88,7 @@ class Pair(abc.ABC):
         return jnp.where(depth < _NEAR, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
     def stretch(
-        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+        self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
     ) -> Float[Array, ""] | None:
         """The integral of 1 / survival over h from low to high < max r, or None: by quadrature."""
         return None
@@ -104,7 +104,7 @@ class Pair(abc.ABC):
         )
 
     def level_set(
-        self, log_h: Float[Array, ""]
+        self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         """The ends of the interval {r >= h} of a unimodal ratio."""
         raise ValueError(f"target: {self._name} has no level sets, which this coder needs")
@@ -238,7 +238,7 @@ def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = Fals
         raise_first([(name, np.asarray(value)) for name, value in zip(names, values, strict=True)])
 
 
-def _cast(target: Distribution, dtype) -> Distribution:
+def _cast(target: Any, dtype) -> Any:
     return jax.tree.map(
         lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, target
     )

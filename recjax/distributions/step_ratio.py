@@ -4,7 +4,7 @@ import abc
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions.base import Violations
 from recjax.distributions.pair import Pair
@@ -27,18 +27,18 @@ class StepPair(Pair):
     def bound_violations(self) -> Violations:
         return []
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         ratios, p, q = self._steps()
         some = ratios >= log_h
         return jnp.sum(jnp.where(some, p, 0)), jnp.sum(jnp.where(some, q, 0))
 
-    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
+    def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
         ratios, _, q = self._steps()
         some = ratios > log_h
         return jnp.sum(jnp.where(some, -q * jnp.expm1(jnp.where(some, log_h - ratios, 0)), 0))
 
     def stretch(
-        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+        self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
     ) -> Float[Array, ""] | None:
         """Between two values of the ratio the survival falls along a line, and sigma is a logarithm."""
         ratios, p, _ = self._steps()

@@ -1,8 +1,8 @@
 """Symmetric triangular targets in uniform proposals."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -24,7 +24,7 @@ class Triangular(Distribution):
     low: Float[Array, "*event"]
     high: Float[Array, "*event"]
 
-    def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
+    def __init__(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
@@ -35,10 +35,10 @@ class Triangular(Distribution):
         half = 0.5 * (self.high - self.low)
         return jnp.maximum(jnp.minimum(x - self.low, self.high - x) / half, 0)
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         return self._sum(_log(self.height(x)) + jnp.log(2 / (self.high - self.low)))
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         u = jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
         return jnp.where(u < 0.5, 2 * u * u, 1 - 2 * jnp.square(1 - u))
 
@@ -52,7 +52,7 @@ class Triangular(Distribution):
         areas = [(stop - start) * (self.height(start) + self.height(stop)) for start, stop in sides]
         return jnp.maximum(areas[0] + areas[1], 0) / (self.high - self.low)
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         # square roots are exactly rounded, so that samples are the same everywhere
         distance = (self.high - self.low) * jnp.sqrt(0.5 * jnp.minimum(u, 1 - u))
         return jnp.where(u < 0.5, self.low + distance, self.high - distance)
@@ -68,7 +68,7 @@ class TriangularPair(Pair):
     w_P(h) = ell (1 - y) and w_Q(h) = 1 - y^2 for y = h ell / 2 in [0, 1].
     """
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_log(self.target.height(x)) + self._peaks())
 
     def log_ratio_max(self) -> Float[Array, ""]:
@@ -77,17 +77,17 @@ class TriangularPair(Pair):
     def violations(self) -> Violations:
         return [*super().violations(), outside(self.target.low, self.target.high, self.proposal)]
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         top = self._scalar(self._peaks())
         depth = jnp.minimum(log_h - top, 0)
         left = -jnp.expm1(depth)  # 1 - y
         return 2 * jnp.exp(-top) * left, left * (1 + jnp.exp(depth))
 
-    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
+    def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
         return jnp.square(jnp.expm1(jnp.minimum(log_h - self._scalar(self._peaks()), 0)))
 
     def stretch(
-        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+        self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
     ) -> Float[Array, ""] | None:
         """sigma(h) = h / (1 - y)."""
         top = self._scalar(self._peaks())
@@ -98,7 +98,7 @@ class TriangularPair(Pair):
         return 0.5 * self.target.low + 0.5 * self.target.high
 
     def level_set(
-        self, log_h: Float[Array, ""]
+        self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         """The middle -+ (1 - y) half the length."""
         reach = (

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -34,7 +34,7 @@ class UniformMixture(Distribution):
     high: Float[Array, "*event modes"]
     weights: Float[Array, "*event modes"]
 
-    def __init__(self, low: ArrayLike, high: ArrayLike, weights: ArrayLike) -> None:
+    def __init__(self, low: npt.ArrayLike, high: npt.ArrayLike, weights: npt.ArrayLike) -> None:
         low, high, weights = (
             np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high, weights)
         )
@@ -80,10 +80,10 @@ class UniformMixture(Distribution):
         x = jnp.asarray(x)[..., None]
         return jnp.max(jnp.where((x >= self.low) & (x <= self.high), table, -jnp.inf), -1)
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         return self._sum(self.pick(self.log_densities(), x))
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         covered = jnp.clip((jnp.asarray(x)[..., None] - self.low) / (self.high - self.low), 0, 1)
         return jnp.sum(self.probabilities() * covered, -1)
 
@@ -96,7 +96,7 @@ class UniformMixture(Distribution):
         )
         return jnp.sum(self.probabilities() * covered, -1)
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         order = jnp.argsort(self.low, -1)
         low, high, share = (
             jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities())
@@ -115,7 +115,7 @@ class UniformMixture(Distribution):
 class UniformMixturePair(StepPair):
     """r is constant on each interval; it has several modes, so that coders which need one do not take it."""
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(self.target.pick(self.parts()[0], x))
 
     def parts(

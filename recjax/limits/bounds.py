@@ -4,9 +4,10 @@ Plain arithmetic on scalars or arrays, for use under ``jax.jit``. K is the 1-bas
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions import Distribution, pair_of
 from recjax.distributions.base import any_violation, concrete
@@ -16,7 +17,7 @@ _LOG2_E = math.log2(math.e)
 _EULER = 0.5772156649015329
 
 
-def gprs_rate_bound_bits(mutual_information: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def gprs_rate_bound_bits(mutual_information: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """I + log2(I + 2) + 3: bits of GPRS with a zeta code, in the mean over targets with information I in bits.
 
     Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023.
@@ -27,7 +28,7 @@ def gprs_rate_bound_bits(mutual_information: Float[Array, "*n"]) -> Float[Array,
     return mutual_information + jnp.log2(mutual_information + 2) + 3
 
 
-def gprs_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def gprs_log_index_bound_bits(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """E[log2 K] <= D_KL + 1 for GPRS. Source: as for ``gprs_rate_bound_bits``.
 
     >>> gprs_log_index_bound_bits(2.0)
@@ -36,7 +37,7 @@ def gprs_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return kl + 1
 
 
-def a_star_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def a_star_log_index_bound_bits(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """E[log2 K] <= D_KL + log2(e) / e + 1 for A* coding, the Poisson functional representation.
 
     Source: Li and El Gamal, *Strong functional representation lemma*, IEEE Trans. Inf. Theory 64, 2018.
@@ -48,8 +49,8 @@ def a_star_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 
 def greedy_rejection_entropy_bound_bits(
-    channel_simulation: Float[Array, "*n"],
-) -> Float[Array, "*n"]:
+    channel_simulation: Float[ArrayLike, "*n"],
+) -> Float[ArrayLike, "*n"]:
     """H[K] <= D_CS + log2(e + 1) for greedy rejection sampling.
 
     Source: Goc and Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024.
@@ -61,8 +62,8 @@ def greedy_rejection_entropy_bound_bits(
 
 
 def channel_simulation_bounds_bits(
-    kl: Float[Array, "*n"],
-) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    kl: Float[ArrayLike, "*n"],
+) -> tuple[Float[ArrayLike, "*n"], Float[ArrayLike, "*n"]]:
     """D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1: both ends.
 
     Source: as for ``greedy_rejection_entropy_bound_bits``.
@@ -73,7 +74,7 @@ def channel_simulation_bounds_bits(
     return kl, kl + jnp.log2(kl + 1) + 1
 
 
-def expected_steps(renyi_inf: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def expected_steps(renyi_inf: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """2^D_inf: the mean number of candidates of rejection sampling, greedy rejection sampling and global GPRS.
 
     No exact causal sampler needs fewer in the mean (source: as for ``greedy_rejection_entropy_bound_bits``).
@@ -84,7 +85,7 @@ def expected_steps(renyi_inf: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return jnp.exp2(renyi_inf)
 
 
-def branch_and_bound_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def branch_and_bound_steps_bound(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """(D_KL + 2 + (1 + gamma) log2 e) / (log2 e - 1): the mean steps of branch-and-bound GPRS on unimodal ratios.
 
     D_KL in bits, gamma = 0.5772... Euler's constant: about 2.26 D_KL + 9.66, whatever D_inf is. Source: Flamich, *Data
@@ -96,7 +97,7 @@ def branch_and_bound_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return (kl + 2 + (1 + _EULER) * _LOG2_E) / (_LOG2_E - 1)
 
 
-def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def greedy_rejection_coder_steps_bound(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """4.82 D_KL: the published growth of the mean steps of the greedy rejection coder with space partitioning.
 
     The slope for large D_KL; an additive constant belongs to it. Source: Flamich, Markou and Hernández-Lobato, *Faster
@@ -109,10 +110,10 @@ def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "
 
 
 def budget_bits_for_total_variation(
-    kl: Float[Array, "*n"],
-    total_variation: Float[Array, "*n"],
-    renyi_inf: Float[Array, "*n"] | float = math.inf,
-) -> Float[Array, "*n"]:
+    kl: Float[ArrayLike, "*n"],
+    total_variation: Float[ArrayLike, "*n"],
+    renyi_inf: Float[ArrayLike, "*n"] | float = math.inf,
+) -> Float[ArrayLike, "*n"]:
     """log2 of the candidates with which `recjax.BudgetedAStar` is as close to its target as wanted.
 
     N >= 2^((D_KL + log2(e) / e + 1) / eps) candidates give a total variation of at most eps, by Markov's inequality
@@ -146,7 +147,7 @@ def budget_bits_for_total_variation(
 
 
 def hockey_stick(
-    q: Distribution, p: Distribution, h: Float[Array, "*levels"]
+    q: Any, p: Distribution, h: Float[ArrayLike, "*levels"]
 ) -> Float[Array, "*levels"]:
     """The hockey-stick divergence E_P[(r - h)^+] = w_Q(h) - h w_P(h), from 1 at h = 0 to 0 at the largest ratio.
 

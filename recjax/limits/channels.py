@@ -5,7 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions import Categorical, Channel
 
@@ -49,7 +49,9 @@ def functional_information_bits(channel: Channel) -> Float[Array, ""]:
     return _mean(_functional, channel)
 
 
-def ring_toss_rate_bound_bits(functional_information: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def ring_toss_rate_bound_bits(
+    functional_information: Float[ArrayLike, "*n"],
+) -> Float[ArrayLike, "*n"]:
     """F + log2 e: the mean bits of ring toss are at most that.
 
     Source: *Rejection sampling is optimal for relative entropy coding*, arXiv 2604.23076.
@@ -60,7 +62,7 @@ def ring_toss_rate_bound_bits(functional_information: Float[Array, "*n"]) -> Flo
     return functional_information + _LOG2_E
 
 
-def channel_rate_bound_bits(mutual_information: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def channel_rate_bound_bits(mutual_information: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """I + log2(I + 1) + 1 + log2 e, the last two 2.45: what follows from ``ring_toss_rate_bound_bits`` for any channel.
 
     >>> round(float(channel_rate_bound_bits(3.0)), 4)

@@ -6,11 +6,12 @@ Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024).
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions import Distribution, pair_of
 from recjax.distributions.base import any_violation, concrete
@@ -21,7 +22,7 @@ _LN_2 = math.log(2)
 _BOTTOM = -45.0  # ln h below which levels are ignored
 
 
-def kl_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
+def kl_bits(q: Any, p: Distribution) -> Float[Array, ""]:
     """The relative entropy D_KL(Q || P) in bits, summed over the components.
 
     Raises:
@@ -36,7 +37,7 @@ def kl_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
     return _kl(q, p)
 
 
-def renyi_inf_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
+def renyi_inf_bits(q: Any, p: Distribution) -> Float[Array, ""]:
     """The Rényi divergence of infinite order D_inf(Q || P) = log2 of the largest density ratio, summed over components.
 
     An exact sampler examines 2^D_inf candidates in the mean; infinite where the ratio is unbounded.
@@ -52,7 +53,7 @@ def renyi_inf_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
     return _renyi_inf(q, p)
 
 
-def channel_simulation_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
+def channel_simulation_bits(q: Any, p: Distribution) -> Float[Array, ""]:
     """The channel simulation divergence D_CS(Q || P) in bits of the event as a whole: it does not sum over components.
 
     D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1. Closed form or quadrature over ln h. For scalar pairs, and for normal
@@ -71,7 +72,7 @@ def channel_simulation_bits(q: Distribution, p: Distribution) -> Float[Array, ""
 
 
 def width_function(
-    q: Distribution, p: Distribution, h: Float[Array, "*levels"]
+    q: Any, p: Distribution, h: Float[ArrayLike, "*levels"]
 ) -> tuple[Float[Array, "*levels"], Float[Array, "*levels"]]:
     """(w_P(h), w_Q(h)): the probabilities under P and under Q that the density ratio is at least h.
 

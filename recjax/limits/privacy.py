@@ -6,14 +6,14 @@ Source: Liu, Chen, Özgür and Li, *Universal exact compression of differentiall
 import math
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import ArrayLike, Float
 
 from recjax.distributions.base import concrete
 
 
 def poisson_private_epsilon(
-    mechanism_epsilon: Float[Array, "*n"], alpha: float
-) -> Float[Array, "*n"]:
+    mechanism_epsilon: Float[ArrayLike, "*n"], alpha: float
+) -> Float[ArrayLike, "*n"]:
     """2 alpha epsilon, in nats: the privacy of index and shared randomness of ``PoissonPrivate`` together.
 
     For a mechanism Q_x that is epsilon-differentially private, q_x(z) <= e^epsilon q_x'(z) for neighbours x, x'. Given
@@ -40,8 +40,8 @@ def poisson_private_epsilon(
 
 
 def poisson_private_log_index_bound_bits(
-    kl: Float[Array, "*n"], alpha: float
-) -> Float[Array, "*n"]:
+    kl: Float[ArrayLike, "*n"], alpha: float
+) -> Float[ArrayLike, "*n"]:
     """E[log2 K] <= D_KL + log2(3.56) / min((alpha - 1) / 2, 1) for ``PoissonPrivate``.
 
     The second part falls from infinity at alpha = 1 to 1.83 bits at alpha = 3 and beyond. As published; measured means
