@@ -1,4 +1,4 @@
-"""Normal distributions, and normal targets over normal proposals."""
+"""Normal distributions and pairs of them."""
 
 import math
 
@@ -130,6 +130,7 @@ class NormalPair(Pair):
 
         near = 2 * rho * jnp.exp(log_h - _LOG_SQRT_2PI) * integral(excess, 12, depth.dtype)
         w_p, w_q = self.widths(log_h)
+        # quadrature where the integrand is smooth; elsewhere the difference does not cancel
         smooth = (depth < 1.5) & (rho * (rho + centre) < 20)
         return jnp.where(smooth, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
@@ -160,14 +161,15 @@ class NormalPair(Pair):
         return self.proposal._sum(0.5 * (m * m - self.shrink) - jnp.log(s))
 
     def _level_set(self, log_h):
-        """{r >= h} = [centre - rho, centre + rho] for a shift made positive; its lower end without cancellation."""
-        m, s, shrink = (
-            jnp.abs(self._scalar(self.shift)),
-            self._scalar(self.scale),
-            self._scalar(self.shrink),
-        )
+        """Centre, rho and centre - rho of {r >= h} = [centre - rho, centre + rho], for m >= 0.
+
+        The lower end is computed without cancellation where the centre is close to rho.
+        """
+        m, s = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
+        shrink = self._scalar(self.shrink)
         top = self.log_ratio_max()
         depth = jnp.clip(top - log_h, 0, 1e6)  # finite at h = 0
+        # equal scales: the level set is the whole line, for which 1e4 stands
         safe = jnp.where(shrink > 0, shrink, 1)
         a = safe / (2 * s * s)
         centre = jnp.where(shrink > 0, m / safe, 0)
@@ -182,14 +184,18 @@ class NormalPair(Pair):
 
 
 def _mass(low, high, centre, rho):
-    """Standard normal probability of [low, high] = centre -+ rho, relatively accurate if narrow or in a tail."""
+    """Standard normal probability of [low, high] = centre -+ rho.
+
+    It is relatively accurate also for narrow intervals and in the tails.
+    """
     narrow = rho * (1 + jnp.abs(centre)) < 1
     half = jnp.where(narrow, rho, 0)
 
     def density(t):
         return jnp.exp(-0.5 * jnp.square(centre + half * (2 * t - 1)) - _LOG_SQRT_2PI)
 
-    flip = low + high > 0  # take the difference of the smaller tails
+    # the difference of the smaller tails, which cancels less
+    flip = low + high > 0
     tails = special.ndtr(jnp.where(flip, -low, high)) - special.ndtr(jnp.where(flip, -high, low))
     return jnp.where(narrow, 2 * half * integral(density, 6, rho.dtype), tails)
 

@@ -1,4 +1,4 @@
-"""Proposals that stand for another distribution and add something to it."""
+"""Proposals that wrap another distribution and add information to it."""
 
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Num, UInt32
@@ -7,10 +7,10 @@ from recjax.distributions.base import Distribution, Violations
 
 
 class StandIn(Distribution):
-    """The distribution ``proposal``, under another type.
+    """Wrapper with the methods of the distribution `proposal`, under another type.
 
     Attributes:
-        proposal: the distribution itself.
+        proposal: the wrapped distribution.
     """
 
     proposal: Distribution

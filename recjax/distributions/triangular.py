@@ -1,4 +1,4 @@
-"""Symmetric triangular targets in uniform proposals."""
+"""Symmetric triangular distributions, as targets over uniform proposals."""
 
 import jax.numpy as jnp
 import numpy.typing as npt
@@ -12,7 +12,11 @@ from recjax.distributions.uniform import Uniform, outside
 
 @family
 class Triangular(Distribution):
-    """Independent components with a density that rises linearly to the middle of [low, high] and falls again.
+    """Independent components with symmetric triangular densities on [low, high].
+
+    Args:
+        low: lower ends.
+        high: upper ends; broadcast against `low`.
 
     Raises:
         ValueError: an end is not finite, ``high`` is not above ``low``, or the shapes do not fit.
@@ -31,7 +35,7 @@ class Triangular(Distribution):
         return interval(self.low, self.high)
 
     def height(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
-        """The density relative to its peak 2 / (high - low); zero outside."""
+        """Density relative to its peak 2 / (high - low); zero outside of [low, high]."""
         half = 0.5 * (self.high - self.low)
         return jnp.maximum(jnp.minimum(x - self.low, self.high - x) / half, 0)
 
@@ -53,7 +57,7 @@ class Triangular(Distribution):
         return jnp.maximum(areas[0] + areas[1], 0) / (self.high - self.low)
 
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
-        # square roots are exactly rounded, so that samples are the same everywhere
+        # square roots are exactly rounded: samples are the same on every machine
         distance = (self.high - self.low) * jnp.sqrt(0.5 * jnp.minimum(u, 1 - u))
         return jnp.where(u < 0.5, self.low + distance, self.high - distance)
 
@@ -63,9 +67,10 @@ class Triangular(Distribution):
 
 @register_pair(Triangular, Uniform)
 class TriangularPair(Pair):
-    """With ell the target's share of the proposal's interval, r runs from 0 to 2 / ell.
+    """Triangular over uniform.
 
-    w_P(h) = ell (1 - y) and w_Q(h) = 1 - y^2 for y = h ell / 2 in [0, 1].
+    With ell the length of the target's interval over that of the proposal's, r runs from 0 to
+    2 / ell; w_P(h) = ell (1 - y) and w_Q(h) = 1 - y^2 for y = h ell / 2 in [0, 1].
     """
 
     def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
@@ -89,7 +94,7 @@ class TriangularPair(Pair):
     def stretch(
         self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
     ) -> Float[Array, ""] | None:
-        """sigma(h) = h / (1 - y)."""
+        """Difference of the stretch function sigma(h) = h / (1 - y)."""
         top = self._scalar(self._peaks())
         rise = -jnp.exp(log_high) * jnp.expm1(log_low - log_high)
         return rise / (jnp.expm1(log_low - top) * jnp.expm1(log_high - top))
@@ -100,12 +105,9 @@ class TriangularPair(Pair):
     def level_set(
         self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
-        """The middle -+ (1 - y) half the length."""
-        reach = (
-            -0.5
-            * jnp.expm1(jnp.minimum(log_h - self._peaks(), 0))
-            * (self.target.high - self.target.low)
-        )
+        """The middle -+ (1 - y) times half the length."""
+        length = self.target.high - self.target.low
+        reach = -0.5 * jnp.expm1(jnp.minimum(log_h - self._peaks(), 0)) * length
         return self.mode() - reach, self.mode() + reach
 
     def kl(self) -> Float[Array, ""] | None:
@@ -120,5 +122,5 @@ class TriangularPair(Pair):
 
 
 def _log(x):
-    """ln x, -inf with gradient zero at zero."""
+    """ln x; -inf with gradient zero at x = 0."""
     return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), -jnp.inf)

@@ -1,4 +1,4 @@
-"""Uniform distributions on intervals, and uniform targets nested in uniform proposals."""
+"""Uniform distributions on intervals, and uniform targets in uniform proposals."""
 
 from typing import Any
 
@@ -15,6 +15,10 @@ from recjax.distributions.step_ratio import StepPair
 @family
 class Uniform(Distribution):
     """Independent uniform components on [low, high].
+
+    Args:
+        low: lower ends.
+        high: upper ends; broadcast against `low`.
 
     Raises:
         ValueError: an end is not finite, ``high`` is not above ``low``, or the shapes do not fit.
@@ -59,6 +63,7 @@ class Uniform(Distribution):
         return self._from_tail(lower[..., None], tail[..., None])
 
     def _from_tail(self, lower, tail):
+        # each half counts from its end, where floating-point numbers are relatively accurate
         low, width = self.low, self.high - self.low
         x = jnp.where(
             self._event(lower),
@@ -70,7 +75,7 @@ class Uniform(Distribution):
 
 @register_pair(Uniform, Uniform)
 class UniformPair(StepPair):
-    """r is constant on the target's interval, which lies in the proposal's; for vectors, on a box in a box."""
+    """Uniform in uniform: r is constant on the target's interval, or box, in the proposal's."""
 
     def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         inside = (x >= self.target.low) & (x <= self.target.high)
@@ -108,7 +113,6 @@ class UniformPair(StepPair):
 
 
 def outside(low: Any, high: Any, proposal: Uniform) -> tuple[str, Any]:
-    """The violation of intervals that leave the proposal's, which have its shape."""
-    return "target: it must lie within the proposal's interval", (low < proposal.low) | (
-        high > proposal.high
-    )
+    """Violation of intervals that must lie in those of the proposal, which have the same shape."""
+    message = "target: it must lie within the proposal's interval"
+    return message, (low < proposal.low) | (high > proposal.high)

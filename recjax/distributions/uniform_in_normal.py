@@ -1,4 +1,4 @@
-"""Uniform targets over normal proposals: what dithered quantisation simulates."""
+"""Uniform targets over normal proposals: the channel of dithered quantisation."""
 
 import math
 
@@ -14,7 +14,10 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 @register_pair(Uniform, Normal)
 class UniformInNormalPair(Pair):
-    """r = exp(z^2 / 2) sqrt(2 pi) / length on the target's box, in units of the proposal: largest at a corner."""
+    """Uniform over normal: r = exp(z^2 / 2) sqrt(2 pi) / length on the target's box.
+
+    Here z and the length are standardised by the proposal. The ratio is largest at a corner.
+    """
 
     def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         inside = (x >= self.target.low) & (x <= self.target.high)

@@ -1,4 +1,4 @@
-"""Mixtures of disjoint uniform intervals as targets in uniform proposals."""
+"""Mixtures of disjoint uniform intervals, as targets in uniform proposals."""
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,16 @@ from recjax.distributions.uniform import Uniform, outside
 
 @family
 class UniformMixture(Distribution):
-    """Independent components, each uniform on one of several disjoint intervals: the last axis lists them.
+    """Independent components, each a mixture of uniform distributions on disjoint intervals.
 
     Args:
-        low: lower ends [*event, modes].
-        high: upper ends.
+        low: lower ends, `[*event, modes]`: the last axis lists the intervals.
+        high: upper ends, likewise.
         weights: probabilities of the intervals up to a common factor, not negative.
 
     Raises:
-        ValueError: an end is not finite, ``high`` is not above ``low``, intervals overlap, weights are negative or
-            all zero, or the shapes do not fit.
+        ValueError: an end is not finite, `high` is not above `low`, intervals overlap, weights are
+            negative or all zero, or the shapes do not fit.
 
     >>> float(UniformMixture([0.0, 2.0], [1.0, 3.0], [1.0, 3.0]).cdf(jnp.float32(2.0)))
     0.25
@@ -61,22 +61,20 @@ class UniformMixture(Distribution):
         ]
 
     def probabilities(self) -> Float[Array, "*event modes"]:
-        """The probability of each interval."""
+        """Probability of each interval."""
         return self.weights / self.weights.sum(-1, keepdims=True)
 
     def log_densities(self) -> Float[Array, "*event modes"]:
-        """Log density in each interval, -inf where its weight is zero."""
+        """Log density in each interval; -inf if its weight is zero."""
         share = self.probabilities()
-        return jnp.where(
-            share > 0,
-            jnp.log(jnp.where(share > 0, share, 1)) - jnp.log(self.high - self.low),
-            -jnp.inf,
-        )
+        # masked twice: log(0) would make gradients NaN
+        density = jnp.log(jnp.where(share > 0, share, 1)) - jnp.log(self.high - self.low)
+        return jnp.where(share > 0, density, -jnp.inf)
 
     def pick(
         self, table: Float[Array, "*event modes"], x: Float[Array, "*event"]
     ) -> Float[Array, "*event"]:
-        """The largest entry among the intervals that hold x, -inf outside all of them."""
+        """Largest entry of `table` among the intervals that contain x; -inf outside of all."""
         x = jnp.asarray(x)[..., None]
         return jnp.max(jnp.where((x >= self.low) & (x <= self.high), table, -jnp.inf), -1)
 
@@ -102,7 +100,7 @@ class UniformMixture(Distribution):
             jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities())
         )
         start = jnp.cumsum(share, -1) - share
-        # an interval of weight zero never holds u
+        # an interval of weight zero never contains u
         inside = (jnp.asarray(u)[..., None] >= start) & (share > 0)
         part = jnp.clip((jnp.asarray(u)[..., None] - start) / jnp.where(share > 0, share, 1), 0, 1)
         return jnp.max(jnp.where(inside, low + (high - low) * part, -jnp.inf), -1)
@@ -113,7 +111,10 @@ class UniformMixture(Distribution):
 
 @register_pair(UniformMixture, Uniform)
 class UniformMixturePair(StepPair):
-    """r is constant on each interval; it has several modes, so that coders which need one do not take it."""
+    """Mixture in uniform: r is constant on each interval.
+
+    It has several modes: coders that need a unimodal ratio refuse it.
+    """
 
     def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(self.target.pick(self.parts()[0], x))
