@@ -40,8 +40,8 @@ class Stream(enum.IntEnum):
 
 def threefry2x32(
     words: UInt32[Array | np.ndarray, "2"] | Word,
-    hi: UInt32[ArrayLike, "*#n"],
-    lo: UInt32[ArrayLike, "*#n"],
+    hi: UInt32[Array | np.ndarray, "*#n"],
+    lo: UInt32[Array | np.ndarray, "*#n"],
 ) -> tuple[UInt32[Array, "*#n"], UInt32[Array, "*#n"]]:
     """Encrypts the counters `(hi, lo)` with the 64-bit key `words`.
 
@@ -212,7 +212,7 @@ def normal(bits: UInt32[Array, "*n"], dtype=jnp.float32) -> Float[Array, "*n"]:
 
 
 def quantile_parts(
-    high: UInt32[ArrayLike, "*n"], low: UInt32[ArrayLike, "*n"], dtype
+    high: UInt32[Array | np.ndarray, "*n"], low: UInt32[Array | np.ndarray, "*n"], dtype
 ) -> tuple[Bool[Array, "*n"], Float[Array, "*n"], Float[Array, "*n"]]:
     """Splits a uniform variable of 64 bits as `sign_and_tail` splits one of 32 bits.
 
@@ -240,7 +240,7 @@ def quantile_parts(
 
 
 def normal_quantile(
-    high: UInt32[ArrayLike, "*n"], low: UInt32[ArrayLike, "*n"], dtype=jnp.float32
+    high: UInt32[Array | np.ndarray, "*n"], low: UInt32[Array | np.ndarray, "*n"], dtype=jnp.float32
 ) -> Float[Array, "*n"]:
     """Standard normal from 64 bits by the method of `normal`, to 9.2 sigma."""
     lower, tail, q = quantile_parts(high, low, dtype)
@@ -253,7 +253,7 @@ def normal_quantile(
 
 
 def laplace_quantile(
-    high: UInt32[ArrayLike, "*n"], low: UInt32[ArrayLike, "*n"], dtype=jnp.float32
+    high: UInt32[Array | np.ndarray, "*n"], low: UInt32[Array | np.ndarray, "*n"], dtype=jnp.float32
 ) -> Float[Array, "*n"]:
     """Standard Laplace from 64 bits by the method of `laplace`, to 43."""
     return _laplace(*quantile_parts(high, low, dtype))

@@ -70,7 +70,7 @@ class Categorical(Distribution):
 
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Int[Array, "*#samples_event"]:
         ends = jnp.cumsum(jnp.exp(self.log_probs()), -1)[..., :-1]
-        return jnp.sum(u[..., None] > ends, -1, dtype=jnp.int32)
+        return jnp.sum(jnp.asarray(u)[..., None] > ends, -1, dtype=jnp.int32)
 
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
         ends = jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)

@@ -41,7 +41,7 @@ class Normal(Distribution):
         return [finite("loc", self.loc), positive("scale", self.scale)]
 
     def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
-        z = (x - self.loc) / self.scale
+        z = self._standardise(jnp.asarray(x))
         return self._sum(-0.5 * z * z - jnp.log(self.scale) - _LOG_SQRT_2PI)
 
     def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:

@@ -25,7 +25,7 @@ def _rule(n: int):
     return (nodes + 1) / 2, weights / 2
 
 
-def integral(f: Callable[[Array], Array], n: int, dtype) -> Array:
+def integral(f: Callable[[Array], Array], n: int, dtype):
     """Integrates `f` over [0, 1] by `n` nodes.
 
     The nodes are written out as a sum, which a compiler fuses into one loop over a batch.

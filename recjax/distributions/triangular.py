@@ -34,7 +34,7 @@ class Triangular(Distribution):
     def violations(self) -> Violations:
         return interval(self.low, self.high)
 
-    def height(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def height(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         """Density relative to its peak 2 / (high - low); zero outside of [low, high]."""
         half = 0.5 * (self.high - self.low)
         return jnp.maximum(jnp.minimum(x - self.low, self.high - x) / half, 0)
@@ -57,6 +57,7 @@ class Triangular(Distribution):
         return jnp.maximum(areas[0] + areas[1], 0) / (self.high - self.low)
 
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
+        u = jnp.asarray(u)
         # square roots are exactly rounded: samples are the same on every machine
         distance = (self.high - self.low) * jnp.sqrt(0.5 * jnp.minimum(u, 1 - u))
         return jnp.where(u < 0.5, self.low + distance, self.high - distance)
@@ -96,7 +97,7 @@ class TriangularPair(Pair):
     ) -> Float[Array, ""] | None:
         """Difference of the stretch function sigma(h) = h / (1 - y)."""
         top = self._scalar(self._peaks())
-        rise = -jnp.exp(log_high) * jnp.expm1(log_low - log_high)
+        rise = -jnp.exp(log_high) * jnp.expm1(jnp.subtract(log_low, log_high))
         return rise / (jnp.expm1(log_low - top) * jnp.expm1(log_high - top))
 
     def mode(self) -> Float[Array, "*event"]:

@@ -72,8 +72,8 @@ class UniformMixture(Distribution):
         return jnp.where(share > 0, density, -jnp.inf)
 
     def pick(
-        self, table: Float[Array, "*event modes"], x: Float[Array, "*event"]
-    ) -> Float[Array, "*event"]:
+        self, table: Float[Array, "*event modes"], x: Float[ArrayLike, "*#samples_event"]
+    ) -> Float[Array, "*#samples_event"]:
         """Largest entry of `table` among the intervals that contain x; -inf outside of all."""
         x = jnp.asarray(x)[..., None]
         return jnp.max(jnp.where((x >= self.low) & (x <= self.high), table, -jnp.inf), -1)
