@@ -20,8 +20,7 @@ import jax
 # Parts of the package whose annotations of shapes and types are checked at every call, under jit
 # at every trace. The hook acts on modules that are imported after it.
 CHECKED = ("bits", "blocks", "distributions", "limits", "randomness", "results", "words")
-if not os.environ.get("NOHOOK"):
-    jaxtyping.install_import_hook([f"recjax.{part}" for part in CHECKED], "annotations.check")
+jaxtyping.install_import_hook([f"recjax.{part}" for part in CHECKED], "annotations.check")
 
 # a shell's background jobs ignore Ctrl-C, and so would the processes that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
