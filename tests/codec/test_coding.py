@@ -52,7 +52,7 @@ def test_decoded_files_have_the_stated_psnr(signals, encoded, prior):
 def test_files_are_better_than_the_mean_colour(signals, encoded):
     values = signals[1].values
     flat = np.broadcast_to(values.mean((0, 1), keepdims=True), values.shape)
-    assert encoded[1].psnr > psnr(values, np.uint8(flat)) + 2
+    assert encoded[1].score > psnr(values, np.uint8(flat)) + 2
 
 
 def test_accounts_add_up(signals, encoded, prior, effort):
@@ -85,12 +85,13 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     coder = TrellisCoder(
         budget=prior.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
     )
-    batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder)
+    grids = [IMAGE.to_grid(signal) for signal in signals]
+    batch, z, indices, kl_bits = code_signals(grids, prior, effort, key, coder)
     assert indices[0].shape == kl_bits[0].shape == (8, prior.n_blocks)
     for result, (one,) in zip(encoded, batch.split(kl_bits), strict=True):
         assert sum(result.kl_bits.values()) == pytest.approx(one.sum(), rel=1e-5)
     (layout,), (blocks,), (group,) = batch.arrangement.layouts, batch.blocks, prior.groups
-    job = make_job(signals, prior)
+    job = make_job(grids, prior)
     fitted = fit(job, initial_fit(batch.arrangement, prior_start(prior), prior.beta), effort, key)
     np.testing.assert_allclose(
         kl_bits[0][:, 0], block_kl_bits(fitted.posteriors[0], layout)[:8, 0], rtol=1e-5
@@ -137,6 +138,7 @@ def test_double_precision_elsewhere_changes_no_byte(signals, encoded, prior, eff
 
 def test_public_verbs_with_an_effort_level(signals, prior, prior_path):
     one = compress(signals[1], prior, effort=1)
+    assert compress(signals[1], prior, effort=np.uint8(1)) == one
     assert compress_batch([signals[1]], prior, effort=1) == [one]
     assert (
         compress(signals[1], str(prior_path), effort=1)
@@ -174,7 +176,7 @@ def test_gray_images_stay_gray(waves, prior, effort):
     values = np.repeat(waves(4, 1, 13, 21)[0, ..., :1], 3, axis=-1)
     (result,) = encode_batch([Signal(values, "image", {"gray": True})], prior, effort=effort)
     image = decompress(result.blob, priors=[prior])
-    assert parse(result.blob)[0].gray and image.meta == {"gray": True}
+    assert parse(result.blob)[0].flag and image.meta == {"gray": True}
     assert np.all(image.values == image.values[..., :1])
     assert psnr(values, image.values) == result.score
 
@@ -256,7 +258,13 @@ def test_other_modalities_are_refused(prior):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"effort": 0}, {"effort": 10}, {"extra_bits": -1}, {"extra_bits": 8}]
+    "settings",
+    [
+        *({"effort": level} for level in (0, 10, -1, True, np.True_, 5.0, "5", None, [5])),
+        {"extra_bits": -1},
+        {"extra_bits": 8},
+    ],
+    ids=str,
 )
 def test_settings_out_of_range_are_refused(signals, prior, settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

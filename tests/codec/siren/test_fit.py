@@ -51,7 +51,7 @@ def problem():
         rng.uniform(1, 4, (8, 1, 1, 3)) * y[..., None]
         + rng.uniform(-3, 3, (8, 1, 1, 3)) * x[..., None]
     )
-    patches = np.uint8(128 + 100 * waves)
+    patches = np.float32(0.4 * waves)
     weights = np.ones((8, 4, 4), np.float32)
     weights[REAL:] = 0
     layout = layout_of(COUNTS)

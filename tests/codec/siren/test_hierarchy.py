@@ -19,6 +19,7 @@ from recjax.codec.siren.posterior import Posterior
 from recjax.codec.siren.targets import make_targets, take_subset
 from recjax.codec.siren.upsampler import EncodingConfig
 from recjax.modalities import Signal
+from recjax.modalities.image import IMAGE
 from recjax.modalities.image.pixels import psnr
 
 pytestmark = pytest.mark.standard_promotion
@@ -92,7 +93,8 @@ def test_stream_has_the_indices_of_all_groups_in_order(signals, encoded, full, e
     coder = TrellisCoder(
         budget=full.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
     )
-    batch, _, indices, _ = code_signals(signals, full, effort, jax.random.key(0), coder)
+    grids = [IMAGE.to_grid(signal) for signal in signals]
+    batch, _, indices, _ = code_signals(grids, full, effort, jax.random.key(0), coder)
     for result, image, parts in zip(encoded, SHAPES, batch.split(indices), strict=True):
         patches = tuple(-(-side // 8) for side in image)
         header, payload = parse(result.blob)
@@ -130,7 +132,8 @@ def test_gradient_equals_autodiff_of_the_whole_batch(full):
     free = tuple(array(rng.integers(0, 2, layout.source.shape)) for layout in layouts)
     beta, noise = tuple(jnp.abs(x) * 1e-4 for x in draw()), draw()
     rows = len(batch.blocks[-1].slots)
-    targets = make_targets(rng.integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8), split="phases")
+    patches = rng.uniform(-0.5, 0.5, (rows, 8, 8, 3)).astype(np.float32)
+    targets = make_targets(patches, split="phases")
     subset = take_subset(targets, 2)
 
     def plain(posteriors):

@@ -33,7 +33,7 @@ def example():
     loc, scale = initial_prior(CONFIG, 0)
     graph, params = nnx.split(Siren(CONFIG))
     targets = make_targets(
-        rng.integers(0, 256, (ROWS, 4, 4, 3), dtype=np.uint8),
+        rng.uniform(-0.5, 0.5, (ROWS, 4, 4, 3)).astype(np.float32),
         rng.integers(0, 2, (ROWS, 4, 4)).astype(np.float32),
     )
     array = lambda x: jnp.asarray(x, jnp.float32)
