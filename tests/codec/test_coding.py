@@ -15,10 +15,10 @@ from recjax.codec.container import parse
 from recjax.codec.prior import stream_key
 from recjax.codec.siren.batch import make_batch
 from recjax.codec.siren.efforts import SirenEffort
-from recjax.codec.siren.encoding import code_signals, fit, make_job, prior_start
-from recjax.codec.siren.fit import block_kl_bits, initial_fit
+from recjax.codec.siren.encoding import code_signals, fit, make_job
+from recjax.codec.siren.fit import Job, block_kl_bits, initial_fit, to_slots
 from recjax.codec.siren.posterior import initial_posterior
-from recjax.codec.siren.refine import code_blocks
+from recjax.codec.siren.refine import Candidates, code_blocks, initial_coding
 from recjax.codec.siren.targets import make_targets
 from recjax.modalities import Signal
 from recjax.modalities.image import IMAGE
@@ -90,24 +90,22 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
     assert indices[0].shape == kl_bits[0].shape == (8, prior.n_blocks)
     for result, (one,) in zip(encoded, batch.split(kl_bits), strict=True):
         assert sum(result.kl_bits.values()) == pytest.approx(one.sum(), rel=1e-5)
-    (layout,), (blocks,), (group,) = batch.arrangement.layouts, batch.blocks, prior.groups
-    job = make_job(grids, prior)
-    fitted = fit(job, initial_fit(batch.arrangement, prior_start(prior), prior.beta), effort, key)
+    (layout,), (group,) = batch.layout.groups, prior.groups
+    fitted = fit(make_job(grids, prior, key)[1], prior, effort)
     np.testing.assert_allclose(
         kl_bits[0][:, 0], block_kl_bits(fitted.posteriors[0], layout)[:8, 0], rtol=1e-5
     )
     # what is coded is what the decoder regenerates
-    ids = jnp.stack([blocks.slots, jnp.zeros_like(blocks.slots)], axis=1)
     width = int(group.widths[0])
     sample = coder.decode(
         stream_key(prior),
-        ids,
+        layout.ids[:, 0],
         jnp.asarray(indices[0][:, 0]),
         jnp.zeros(8),
         jnp.full(8, width),
         width,
     )
-    slots = np.asarray(layout.to_slots(z[0]))
+    slots = np.asarray(to_slots(layout, z[0]))
     np.testing.assert_array_equal(slots[:, group.blocks[0, :width]], sample)
 
 
@@ -299,23 +297,24 @@ def test_equal_blocks_and_patches_do_not_get_equal_samples(prior):
         digest = np.random.default_rng(seed).bytes(32)
         other = dataclasses.replace(prior, digest=digest)
         batch = make_batch(other, [(rows, 1)])
-        (layout,), (blocks,) = batch.arrangement.layouts, batch.blocks
-        state = initial_fit(batch.arrangement, [initial_posterior(1, len(target), 0.6)], prior.beta)
-        state = state.replace(
-            posteriors=(state.posteriors[0].replace(mean=jnp.tile(target, (rows, 1))),)
+        (layout,) = batch.layout.groups
+        log_beta = jnp.float32(np.log(prior.beta))
+        state = initial_fit(batch.layout, [initial_posterior(1, len(target), 0.6)], log_beta)
+        state = state._replace(
+            posteriors=(state.posteriors[0]._replace(mean=jnp.tile(target, (rows, 1))),)
         )
         rates = jnp.float32(0.01), jnp.float32(0.01)
-        empty = jnp.zeros((n_blocks, rows))
         expected = block_kl_bits(state.posteriors[0], layout)
-        state, _, kl_bits = code_blocks(
-            prior.network, state, batch.arrangement, targets, jax.random.key(0), rates,
-            coder.table(stream_key(other), group.blocks.shape[1]), stream_key(other), blocks,
-            (jnp.int32(0), jnp.int32(n_blocks)), empty.astype(jnp.int32), empty,
-            coder=coder, group=0, steps=0,
+        key = stream_key(other)
+        table = coder.table(key, group.blocks.shape[1])
+        job = Job(prior.network, batch.layout, targets, jax.random.key(0))
+        coded = code_blocks(
+            job, Candidates(table, key), initial_coding(state),
+            (jnp.int32(0), jnp.int32(n_blocks)), rates, coder=coder, group=0, steps=0,
         )  # fmt: skip
-        slots = np.asarray(layout.to_slots(state.posteriors[0].mean))
+        slots = np.asarray(to_slots(layout, coded.fit.posteriors[0].mean))
         samples.append(slots[:, group.blocks])
-        np.testing.assert_allclose(kl_bits.T, expected, rtol=1e-5)
+        np.testing.assert_allclose(coded.kl_bits[0].T, expected, rtol=1e-5)
     samples = np.stack(samples)  # [tables, rows, blocks, positions]
     samples -= samples.mean((0, 1, 2))
     variance = samples.var()

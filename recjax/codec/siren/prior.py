@@ -39,7 +39,8 @@ class SirenPrior(Prior):
     @functools.cached_property
     def network(self) -> "SirenNetwork":
         """The network with the distribution of its latents."""
-        import jax.numpy as jnp  # facts about a prior need none of this
+        import jax  # facts about a prior need none of this
+        import jax.numpy as jnp
 
         from recjax.codec.siren.objective import SirenNetwork
         from recjax.codec.siren.posterior import LatentPrior
@@ -48,7 +49,7 @@ class SirenPrior(Prior):
             LatentPrior(jnp.zeros(group.n_latents, jnp.float32), jnp.asarray(group.scale))
             for group in self.groups
         )
-        return SirenNetwork(self.config, self.params, priors)
+        return SirenNetwork(self.config, jax.tree.map(jnp.asarray, self.params), priors)
 
     @property
     def patch(self) -> tuple[int, ...]:

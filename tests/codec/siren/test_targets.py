@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recjax.codec.siren.efforts import EFFORTS
-from recjax.codec.siren.targets import make_targets, subsets_of, take_subset
+from recjax.codec.siren.targets import make_targets, phases_of, subsets_of, take_subset
 
 
 @pytest.mark.parametrize(("n_points", "subsets"), [(64, 4), (60, 4), (9, 1), (1, 1), (2, 1)])
@@ -29,6 +29,19 @@ def test_targets_hold_every_pixel_once():
     np.testing.assert_array_equal(pixels, patches.reshape(3, 24, 3))
     np.testing.assert_array_equal(mask, weights.reshape(3, 24))
     assert np.all(np.asarray(make_targets(patches).weights) == 1)
+
+
+@pytest.mark.parametrize("grid", [(8,), (2, 4), (4, 2, 6)])
+def test_phases_are_the_parities_of_coordinates(grid):
+    phases = phases_of(grid)
+    assert phases.shape == (2 ** len(grid), np.prod(grid) // 2 ** len(grid))
+    for number, points in enumerate(phases):
+        places = np.stack(np.unravel_index(points, grid), axis=-1)
+        bits = [number >> axis & 1 for axis in range(len(grid))][::-1]
+        assert np.all(places % 2 == bits)
+        # in the order of the coarser grid
+        np.testing.assert_array_equal(points, np.sort(points))
+    np.testing.assert_array_equal(np.sort(phases.ravel()), np.arange(np.prod(grid)))
 
 
 def test_more_effort_is_more_work():
