@@ -1,5 +1,6 @@
 """Training signals: from files, and crops of them."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from recjax.codec.encoding import check_signals
-from recjax.modalities import Grid, Modality, Signal
+from recjax.modalities import Grid, Modality, Signal, modality_of_name
 from recjax.modalities.files import list_signals, load
 
 AnySignal = Signal | np.ndarray
@@ -53,10 +54,10 @@ def load_training_images(
     if path.is_dir():
         return _from_folder(path, grid, patches, seed)
     signals = _from_npz(path)
-    if len(signals) < 2 or signals[0].values.shape[:-1] != grid:
+    sides = signals[0].values.shape[:2]
+    if len(signals) < 2 or sides != grid:
         raise ValueError(
-            f"{path}: images must be two or more of sides {grid}, "
-            f"got {len(signals)} of {signals[0].values.shape[:-1]}"
+            f"{path}: images must be two or more of sides {grid}, got {len(signals)} of {sides}"
         )
     return signals
 
@@ -74,19 +75,19 @@ def load_whole_images(path: str | os.PathLike[str]) -> list[Signal]:
 
 
 def random_crops(
-    values: Sequence[Shaped[np.ndarray, "*sides channels"]],
+    values: Sequence[Shaped[np.ndarray, "*sides_and_rest"]],
     count: int,
     sides: Sequence[int],
     seed: Sequence[int],
     *,
     modality: Modality,
     augment: bool = True,
-) -> Shaped[np.ndarray, "count *sides channels"]:
+) -> Shaped[np.ndarray, "count *sides_and_rest"]:
     """Random crops, changed by a random symmetry of their modality.
 
     Args:
-        values: values of signals that are at least as large as a crop; a signal is drawn in proportion
-            to the root of its size.
+        values: ``Signal.values`` of signals that are at least as large as a crop; a signal is drawn in
+            proportion to the root of its size.
         count: number of crops.
         sides: sides of a crop.
         seed: seed of everything random here.
@@ -94,7 +95,7 @@ def random_crops(
         augment: whether `Modality.augment` changes the crops too (of images: colours and contrast).
     """
     rng = np.random.default_rng(seed)
-    share = np.sqrt([signal[..., 0].size for signal in values])
+    share = np.sqrt([math.prod(signal.shape[: modality.rank]) for signal in values])
     crops = []
     for which in rng.choice(len(values), count, p=share / share.sum()):
         crop = modality.symmetry(_random_box(values[which], sides, rng), rng)
@@ -103,7 +104,8 @@ def random_crops(
 
 
 def _random_box(values, sides, rng):
-    starts = [rng.integers(n - side + 1) for n, side in zip(values.shape[:-1], sides, strict=True)]
+    # the axes beyond those of the sides, if any, are those of channels
+    starts = [rng.integers(n - side + 1) for n, side in zip(values.shape, sides, strict=False)]
     return values[tuple(slice(at, at + side) for at, side in zip(starts, sides, strict=True))]
 
 
@@ -129,9 +131,10 @@ def _from_folder(folder, grid, patches, seed):
     out = []
     for i, path in enumerate(paths):
         signal = load(path)
-        sides = signal.values.shape[:-1]
-        if len(sides) != len(grid):
-            raise ValueError(f"{path} is a signal of {len(sides)} axes, not {len(grid)}")
+        rank = modality_of_name(signal.modality).rank
+        if rank != len(grid):
+            raise ValueError(f"{path} is a signal of {rank} axes, not {len(grid)}")
+        sides = signal.values.shape[:rank]
         if any(side < n for side, n in zip(sides, grid, strict=True)):
             raise ValueError(f"{path} is {' x '.join(map(str, sides))}, smaller than a patch")
         share = (i + 1) * patches // len(paths) - i * patches // len(paths)
@@ -142,12 +145,13 @@ def _from_folder(folder, grid, patches, seed):
 
 def _patch(values, grid, rng):
     """A random patch, with probability 1/3 of twice the size and averaged."""
-    large = all(side >= 2 * n for side, n in zip(values.shape[:-1], grid, strict=True))
+    large = all(side >= 2 * n for side, n in zip(values.shape, grid, strict=False))
     scale = 2 if rng.random() < 1 / 3 and large else 1
     box = _random_box(values, [scale * n for n in grid], rng)
     if scale == 1:
         return box
     pairs = [n for side in grid for n in (side, scale)]
-    mean = box.astype(np.float32).reshape(*pairs, -1).mean(tuple(range(1, 2 * len(grid), 2)))
+    cells = box.astype(np.float32).reshape(*pairs, *values.shape[len(grid) :])
+    mean = cells.mean(tuple(range(1, 2 * len(grid), 2)))
     # whole numbers stay whole numbers
     return np.floor(mean + 0.5).astype(values.dtype) if values.dtype.kind in "iu" else mean
