@@ -52,7 +52,7 @@ def _with_rows(array, rows):
 
 
 def prior_start(prior: SirenPrior) -> list[Posterior]:
-    """One row that stands for all, per group: the prior's mean, and the average width in training."""
+    """One row that stands for all, per group: the prior's mean, the average width in training."""
     return [
         Posterior(
             mean=jnp.zeros((1, group.n_latents), jnp.float32),
@@ -114,8 +114,8 @@ def code_signals(
         progress: called with the fraction done.
 
     Returns:
-        The batch; for every group the coded latents of its rows, padding included; the index of every
-        block (-1 if the fit diverged); and its KL in bits when it was coded.
+        The batch; for every group the coded latents of its rows, padding included; the index of
+        every block (-1 if the fit diverged); and its KL in bits when it was coded.
     """
     batch, job = make_job(grids, prior, key)
     steps = _refine_steps(prior, effort)
@@ -126,7 +126,7 @@ def code_signals(
         coder.table(stream_key(prior), batch.layout.groups[0].blocks.shape[1]), stream_key(prior)
     )
     state = initial_coding(fit(job, prior, effort, report))
-    # the learning rate falls over all blocks of a signal's row, region's row and patch's row
+    # the learning rate falls from group to group, in proportion to the blocks of a row
     ends = effort.lr_refine + (effort.lr_end - effort.lr_refine) * (
         np.cumsum([0, *blocks]) / sum(blocks)
     )
@@ -150,8 +150,8 @@ def code_signals(
 
 
 def _refine_steps(prior, effort):
-    """Steps after each block of every group: the few bits above the patches get half of the patches'
-    steps at most."""
+    """Steps after each block of every group; those above the patches get half of the patches' steps
+    at most, since they have few bits."""
     patch_steps = prior.n_blocks * effort.refine_steps
     upper = [
         min(effort.refine_steps, -(-patch_steps // max(2 * group.n_blocks, 1)))

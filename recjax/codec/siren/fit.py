@@ -1,8 +1,8 @@
-"""Fitting the posteriors of a batch of signals at fixed shared parameters, at a wanted KL per block.
+"""Fitting the posteriors of a batch of signals to a wanted KL per block.
 
-COMBINER (NeurIPS 2023, section 3.3): gradient steps, and the Lagrange multiplier beta of every block rises
-or falls with its KL, which ends near the budget. All rows of all signals advance in lock-step inside one
-compiled program; latents that are already coded stay fixed by a mask.
+COMBINER (NeurIPS 2023, section 3.3): gradient steps, and the Lagrange multiplier beta of every
+block rises or falls with its KL, which ends near the budget. All rows of all signals advance in
+lock-step inside one compiled program; latents that are already coded stay fixed by a mask.
 """
 
 import functools
@@ -26,7 +26,8 @@ STEERING = 0.3
 MAX_STEERING = 0.15
 """Every 10 steps log beta moves by 0.3 times the relative miss of the KL, at most by 0.15."""
 LOG_BETA_RANGE = (-40.0, 0.0)
-"""At beta = 1 no nat is worth its price. A coded block's KL no longer follows beta, which would overflow."""
+"""At beta = 1 no nat is worth its price. The KL of a coded block no longer follows its beta, which
+would overflow."""
 
 
 class Job(NamedTuple):
@@ -202,7 +203,7 @@ def _steered(budget, log_beta, posterior, group):
 def group_noise(
     key: Array, like: tuple[Float[Array, "rows latents"], ...]
 ) -> tuple[Float[Array, "rows latents"], ...]:
-    """Standard normal numbers of the shapes of ``like``; the last group's are those of the key itself."""
+    """Standard normal numbers of the shapes of ``like``; the last group has those of ``key``."""
     keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(like)))]
     return tuple(
         jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, reversed(like), strict=True)

@@ -1,13 +1,13 @@
 """Frozen by FORMAT.md: the place of every latent of a signal, in rows, blocks and chains.
 
 The patches of a signal are *rows* of latents. With a hierarchy (RECOMBINER, He et al., ICLR 2024,
-section 3.3) there are rows for regions of patches and for the signal as well; rows of one kind are a
-*group*, with a prior and a partition into *blocks* that all of its rows share. The weights' latents of a
-patch are the sum over its signal, its region and itself; the latents of its grid are its alone. A file
-holds the groups in the order signal, region, patch.
+section 3.3) there are rows for regions of patches and for the signal as well; rows of one kind are
+a *group*, with a prior and a partition into *blocks* that all of its rows share. The weights'
+latents of a patch are the sum over its signal, its region and itself; the latents of its grid are
+its alone. A file holds the groups in the order signal, region, patch.
 
-Within a group, a block takes each of its latents from another row of the signal: *slot* r of block b.
-The blocks of a slot are one chain of the trellis.
+Within a group, a block takes each of its latents from another row of the signal: *slot* r of block
+b. The blocks of a slot are one chain of the trellis.
 
 Everything here is integers, stored in the prior or derived from its digest by integer arithmetic:
 nothing that the decoder needs depends on floating point.
@@ -69,7 +69,8 @@ class LatentGroup:
     Attributes:
         kind: ``"signal"``, ``"region"`` or ``"patch"``.
         scale: standard deviation of every latent.
-        log_std: log of a posterior's standard deviation relative to the prior's, where a fit starts.
+        log_std: log of a posterior's standard deviation relative to the prior's, where a fit
+            starts.
         order: the latents in coding order; those not listed are 0.
         widths: number of latents in each block.
     """
@@ -112,8 +113,8 @@ def source_rows(
 ) -> tuple[Int32[np.ndarray, "rows latents"], Int32[np.ndarray, "rows latents"]]:
     """Cyclic shifts across the rows of each signal, one per latent.
 
-    A block of slot r then holds latents of many patches, so that its KL is close to the average of the
-    signal: busy patches get more bits than flat ones at a fixed budget per block (RECOMBINER's
+    A block of slot r then holds latents of many patches, so that its KL is close to the average of
+    the signal: busy patches get more bits than flat ones at a fixed budget per block (RECOMBINER's
     permutation across patches, section 3.3, as a shift that needs no table).
 
     Args:
@@ -121,7 +122,8 @@ def source_rows(
         words: the shift of each latent, modulo the number of rows.
 
     Returns:
-        ``source``, the row whose latent stands in slot r; and its inverse, the slot of a row's latent.
+        ``source``, the row whose latent stands in slot r; and its inverse, the slot of a row's
+        latent.
     """
     source, inverse, start = [], [], 0
     for count in counts:
@@ -186,11 +188,11 @@ class Geometry(NamedTuple):
     """Tables of row numbers that say where the patches of a batch lie.
 
     Attributes:
-        parents: the row of the signal, then of the region that each patch lies in, as far as there are
-            such groups.
-        cells: for every patch the cells of its latent grid and one of each neighbour around it, numbered
-            over all patches of the batch; beyond the signal a number that is out of range. None if every
-            signal is a single patch: then all around it is beyond the signal.
+        parents: the row of the signal, then of the region that each patch lies in, as far as there
+            are such groups.
+        cells: for every patch the cells of its latent grid and one of each neighbour around it,
+            numbered over all patches of the batch; beyond the signal a number that is out of range.
+            None if every signal is a single patch: then all around it is beyond the signal.
     """
 
     parents: tuple[Int32[np.ndarray, "rows"], ...] = ()

@@ -128,7 +128,8 @@ def initial_prior(
 ) -> tuple[Float32[np.ndarray, "latents"], Float32[np.ndarray, "latents"]]:
     """Mean and standard deviation of a patch's latents before training.
 
-    SIREN's scales, in turns: activations are sin(2 pi turns), so w0 / (2 pi) is part of the weights.
+    SIREN's scales, in turns: activations are sin(2 pi turns), so w0 / (2 pi) is part of the
+    weights.
     """
     rng = np.random.default_rng(seed)
     means, stds = [], []

@@ -1,9 +1,9 @@
 """The rate-distortion objective of a batch of rows: weighted squared error plus beta times KL.
 
-Patches are visited in chunks, so that the activations of one chunk are all that exists at a time: memory
-is ``ROW_CHUNK * points * width * layers * 16`` bytes whatever the number of patches. The sums that tie
-patches together (their region and signal, the neighbours of their grids) are taken before the chunks, and
-their gradient after them.
+Patches are visited in chunks, so that the activations of one chunk are all that exists at once:
+memory is ``ROW_CHUNK * points * width * layers * 16`` bytes whatever the number of patches. The
+sums that tie patches together (their region and signal, the neighbours of their grids) are taken
+before the chunks, and their gradient after them.
 """
 
 import dataclasses
@@ -87,10 +87,10 @@ def with_border(
 def distortion(
     network: SirenNetwork, inputs: PatchInputs, targets: Targets
 ) -> Float[Array, "rows"]:
-    """Squared error of every patch at the points of one subset, averaged over those of a full patch."""
+    """Weighted squared error of every patch, averaged over the points of one subset."""
     error = (network.values(inputs, targets.points, targets.phase) - targets.values) ** 2
-    # the weight of points outside the signal is 0; they still count in the mean's denominator, so that
-    # a bit is worth as much at the edge as elsewhere
+    # the weight of points outside the signal is 0; they still count in the mean's denominator, so
+    # that a bit is worth as much at the edge as elsewhere
     return jnp.mean(error * targets.weights[:, None, :], axis=(1, 2))
 
 

@@ -1,4 +1,4 @@
-"""Partition of the latents into blocks, when a prior is written: every block has about one budget of KL.
+"""Partition of the latents into blocks with about one budget of KL each, when a prior is written.
 
 The result is stored in the prior; another rule would write other priors and change no file.
 """

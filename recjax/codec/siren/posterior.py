@@ -1,4 +1,4 @@
-"""Factorised Gaussian posteriors over whitened latents, one row of latents per signal, region or patch."""
+"""Factorised Gaussian posteriors over whitened latents: a row per signal, region or patch."""
 
 from typing import NamedTuple
 
@@ -41,7 +41,8 @@ def refit_prior(
 ) -> tuple[LatentPrior, Posterior, Float[Array, "latents"]]:
     """Minimises the mean KL to the given posteriors over the prior, in closed form.
 
-    mu_p = mean(mu_q), sigma_p^2 = mean(sigma_q^2 + (mu_q - mu_p)^2) over signals (COMBINER, section 3).
+    mu_p = mean(mu_q), sigma_p^2 = mean(sigma_q^2 + (mu_q - mu_p)^2) over signals; COMBINER (Guo et
+    al., NeurIPS 2023), section 3.
 
     Args:
         prior: prior of one group.

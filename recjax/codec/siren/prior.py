@@ -23,8 +23,8 @@ class SirenPrior(Prior):
     Attributes:
         config: architecture, without the latents that carry no information.
         params: parameters that all patches share, see `recjax.codec.siren.network`.
-        groups: groups of latents, in coding order; the last one is that of the patches. Their latents
-            have mean zero.
+        groups: groups of latents, in coding order; the last one is that of the patches. Their
+            latents have mean zero.
         region: patches of a region along every axis.
     """
 
@@ -179,7 +179,7 @@ def _group(kind, tensors, config):
 
 
 def _siren_config(fields, n_bytes):
-    """The architecture, once its numbers are such that a file of ``n_bytes`` can hold the network."""
+    """The architecture; refuses one that a file of ``n_bytes`` cannot hold."""
     grid, latents = tuple(fields["grid"]), tuple(fields["latents"])
     encoding = fields.get("encoding", dataclasses.asdict(EncodingConfig()))
     if not isinstance(encoding, dict):

@@ -1,8 +1,9 @@
 """Coding block after block, and refitting the rest: progressive refinement.
 
-COMBINER (NeurIPS 2023, section 3.3): once a block is fixed to its sample, the remaining blocks adapt to it.
-Deviations: Adam's moments are kept from block to block instead of starting anew; the blocks of a slot are
-one chain through a trellis, and the encoder looks at the posteriors of some blocks after the one it chooses.
+COMBINER (NeurIPS 2023, section 3.3): once a block is fixed to its sample, the remaining blocks
+adapt to it. Deviations: Adam's moments are carried from block to block instead of starting anew;
+the blocks of a slot are one chain through a trellis, and the encoder looks at the posteriors of a
+few blocks after the one it chooses.
 """
 
 import functools
@@ -117,7 +118,7 @@ def code_blocks(
 
 
 class _View(NamedTuple):
-    """Some successive blocks of every row."""
+    """Successive blocks of every row."""
 
     ids: UInt32[Array, "rows view 2"]
     rows: Int[Array, "rows view width"]
@@ -130,7 +131,8 @@ class _View(NamedTuple):
 def _blocks_in_view(layout: GroupLayout, posterior, view) -> _View:
     """The posteriors of blocks; those beyond the last have no latents."""
     latents = layout.blocks.at[view].get(mode="fill", fill_value=layout.source.shape[1])
-    # the padding of a block is a latent out of range: reading there gives 0, which the coder ignores
+    # the padding of a block is a latent out of range: reading there gives 0, which the coder
+    # ignores
     rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
     mean = posterior.mean.at[rows, latents].get(mode="fill", fill_value=0)
     std = jnp.exp(posterior.log_std.at[rows, latents].get(mode="fill", fill_value=0))

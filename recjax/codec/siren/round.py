@@ -1,9 +1,10 @@
 """Learning a prior: networks, matrices and the distribution of the latents over many signals.
 
-Coordinate ascent of COMBINER (NeurIPS 2023, section 3): gradient steps on all posteriors and the shared
-parameters, then the prior in closed form. Deviations: signals are visited in random batches, so that
-posteriors stay on the device while the shared parameters take many steps; beta is steered in every step;
-latents are whitened by the current prior, which gives one learning rate to all of them.
+Coordinate ascent of COMBINER (NeurIPS 2023, section 3): gradient steps on all posteriors and the
+shared parameters, then the prior in closed form. Deviations: signals are visited in random batches,
+so that posteriors stay on the device while the shared parameters take many steps; beta is steered
+in every step; latents are whitened by the current prior, which gives one learning rate to all of
+them.
 """
 
 import functools
@@ -32,7 +33,7 @@ ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
 
 TRAINING_ROWS = 128
-"""Rows at a time, about; larger than in a fit, because the gradient of a matrix is a product over rows."""
+"""Rows at a time, about; more than in a fit, as the gradient of a matrix is a product over rows."""
 
 
 class GroupState(NamedTuple):
@@ -152,7 +153,7 @@ def chunks_of(rows: int) -> int:
 
 
 def batch_rows(config: TrainConfig, signals: int, round_number: int) -> Int[np.ndarray, "batch"]:
-    """Signals of one round: consecutive slices of a fresh permutation in every pass over the data."""
+    """Signals of one round: slices of a permutation that every pass over the data draws anew."""
     size = batch_signals(config, signals)
     per_pass = max(signals // size, 1)
     rng = np.random.default_rng([config.seed, round_number // per_pass])
@@ -222,7 +223,8 @@ def _step(config, gradients, targets, state, inputs):
     index, key = inputs
     progress = state.done.astype(jnp.float32) / config.rounds
     rate = learning_rate(config, progress)
-    # At first KL grows because the network learns, which is no reason to lower its price.
+    # At first the KL is below its goal because the network has yet to learn: no reason to lower
+    # beta.
     steering = jnp.where(progress < 0.1, 0.0, config.steering)
     subset = take_subset(targets, index % len(targets.points))
     posteriors = tuple(group.posterior for group in state.groups)
@@ -333,7 +335,7 @@ def round_key(config: TrainConfig, round_number: int) -> Array:
 def select_targets(
     targets: Targets, signals: Int[np.ndarray, "batch"], config: TrainConfig
 ) -> Targets:
-    """Targets of the patches of some signals."""
+    """Targets of the patches of a batch of signals."""
     rows = rows_of(signals, math.prod(config.scene))
     return targets._replace(values=targets.values[:, rows], weights=targets.weights[:, rows])
 

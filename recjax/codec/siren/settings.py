@@ -178,7 +178,7 @@ class SirenConfig:
 
 
 def network_shapes(config: SirenConfig) -> dict[str, Any]:
-    """The shared parameters nested as prior files name them, as arrays of zeros that take no memory."""
+    """Shapes of the shared parameters, nested as prior files name them; zeros without memory."""
     rank, encoding = config.rank, config.encoding
     sizes = list(zip(config.layer_latents, config.layer_sizes, strict=True))
     shapes: dict[str, Any] = {"features": _zeros(config.n_points, config.features)}
@@ -208,15 +208,16 @@ class TrainConfig:
     Attributes:
         rate: wanted KL in bits per point (pixel), averaged over the training signals.
         rounds: rounds of 50 gradient steps; the learning rate falls to zero at the end.
-        batch: patches per round. A round has whole signals, as many as fit, and rows are worked on in
-            chunks of about 128: 1000 patches of signals of one patch become 896, seven chunks.
+        batch: patches per round. A round has complete signals, as many as fit, and rows are worked
+            on in chunks of about 128: 1000 patches in signals of one become 896, seven chunks.
         lr: Adam's learning rate for the posteriors, in units of the prior's standard deviation.
         lr_shared: Adam's learning rate for matrices and features.
         steering: change of log beta per step and per nat by which log KL misses its goal.
         budget: bits of KL per block.
         scene: patches of a training signal along every axis. More than one are needed to learn
             seamless positional encodings and a hierarchy.
-        levels: 1 for patches alone, 2 with a level above them for the signal, 3 with regions between.
+        levels: 1 for patches alone, 2 with a level above them for the signal, 3 with regions
+            between.
         region: patches of a region along every axis.
         seed: seed of the initial network, the batches, the noise and the block partition.
         network: the architecture.

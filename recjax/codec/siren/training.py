@@ -51,18 +51,19 @@ def train_prior(
 
     Args:
         config: the settings.
-        signals: training signals of one modality, all of the sides ``config.sides``. Arrays stand for
-            images.
+        signals: training signals of one modality, all of the sides ``config.sides``. Arrays stand
+            for images.
         out: the prior file.
-        checkpoint_dir: folder of the checkpoints. A run that finds its state there goes on from it, with
-            the results that an undisturbed run would have had (up to rounding, if the number of devices
-            is another).
+        checkpoint_dir: folder of the checkpoints. A run that finds its state there goes on from it,
+            with the results that an undisturbed run would have had (up to rounding, if the number
+            of devices is another).
         checkpoint_minutes: minutes between checkpoints.
         max_minutes: wall-clock limit; a run that reaches it keeps its state, if it has a
             ``checkpoint_dir``, and writes a usable prior.
         metadata: provenance to store in the prior (data, licence, command).
         force: whether ``out`` may be replaced.
-        log: receives one line every 20 rounds: rate, distortion, Lagrange multiplier, remaining time.
+        log: receives one line every 20 rounds: rate, distortion, Lagrange multiplier, remaining
+            time.
 
     Returns:
         Whether all rounds are done.

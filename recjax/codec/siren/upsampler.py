@@ -1,13 +1,13 @@
 """Positional encodings: a latent grid per patch, upsampled to features of every cell of the signal.
 
-RECOMBINER (He et al., ICLR 2024, section 3.2). There every layer is nearest upsampling by f and then a
-convolution; with f + 1 taps that is a product around the corners between cells
+RECOMBINER (He et al., ICLR 2024, section 3.2). There every layer is nearest upsampling by f and
+then a convolution; with f + 1 taps that is a product around the corners between cells
 (`recjax.codec.corners`). Deviation: these matrices are learned as they are, of which the folded
 convolutions are a special case.
 
-A patch depends on one cell of each neighbour, whatever the depth: the grids of a signal, each with such
-a border, give the same features as the grids stitched into one. So patches can be computed apart and
-have no seams.
+A patch depends on one cell of each neighbour, whatever the depth: the grids of a signal, each with
+such a border, give the same features as the grids stitched into one. So patches can be computed
+apart and have no seams.
 
 In this file a *cell* is one of the latent grid, a *point* one of the patch.
 """
@@ -50,9 +50,9 @@ def upsampled(
         config: the architecture.
         params: arrays that `recjax.codec.siren.settings.network_shapes` describes.
         grids: latent grids with one cell of each neighbour around them, 0 beyond the signal.
-        phase: if given, only every second point along each axis; the bits of the number, that of the
-            first axis highest, say where each axis begins. The last and largest layer then costs
-            2^rank times less.
+        phase: if given, only every second point along each axis; the bits of the number, that of
+            the first axis highest, say where each axis begins. The last and largest layer then
+            costs 2^rank times less.
     """
     rank, x, last = config.rank, grids, len(config.factors) - 1
     for i, (_, n_out, factor) in enumerate(config.layer_dims):
@@ -73,7 +73,7 @@ def upsampled(
 
 
 def _of_phase(kernel, phase, factor, n_out, rank):
-    """The part of a kernel for the points of one phase, and where the patch begins among its outputs."""
+    """The part of a kernel for one phase of the points, and the patch's start in its outputs."""
     # every axis of a window of outputs in pairs of even and odd places
     pairs = itertools.chain.from_iterable([(factor // 2, 2)] * rank)
     kernel = kernel.reshape(-1, *pairs, n_out)

@@ -39,10 +39,10 @@ def load_training_images(
     """Training signals of one size from an ``.npz`` file or a folder.
 
     Args:
-        path: an ``.npz`` file with one array ``images`` (uint8, ``[M, *grid, 3]``), all of which are
-            used; or a folder, whose signals (sorted by name) give ``patches`` random patches in equal
-            shares: two thirds at full resolution, one third averaged over two cells along every axis,
-            where the signal is large enough.
+        path: an ``.npz`` file with one array ``images`` (uint8, ``[M, *grid, 3]``), all of which
+            are used; or a folder, whose signals (sorted by name) give ``patches`` random patches in
+            equal shares: two thirds at full resolution, one third averaged over two cells along
+            every axis, where the signal is large enough.
         grid: sides of a training signal.
         patches: number of patches that are cut from a folder.
         seed: seed of the positions.
@@ -63,7 +63,10 @@ def load_training_images(
 
 
 def load_whole_images(path: str | os.PathLike[str]) -> list[Signal]:
-    """All signals of an ``.npz`` file with one array ``images`` (uint8, ``[M, H, W, 3]``), or of a folder.
+    """Training signals of any size: those of a folder, or of an ``.npz`` file.
+
+    Args:
+        path: a folder, or an ``.npz`` file with one array ``images`` (uint8, ``[M, H, W, 3]``).
 
     Raises:
         ValueError: nothing usable is at ``path``.
@@ -86,8 +89,8 @@ def random_crops(
     """Random crops, changed by a random symmetry of their modality.
 
     Args:
-        values: ``Signal.values`` of signals that are at least as large as a crop; a signal is drawn in
-            proportion to the root of its size.
+        values: ``Signal.values`` of signals that are at least as large as a crop; a signal is drawn
+            in proportion to the root of its size.
         count: number of crops.
         sides: sides of a crop.
         seed: seed of everything random here.
@@ -153,5 +156,5 @@ def _patch(values, grid, rng):
     pairs = [n for side in grid for n in (side, scale)]
     cells = box.astype(np.float32).reshape(*pairs, *values.shape[len(grid) :])
     mean = cells.mean(tuple(range(1, 2 * len(grid), 2)))
-    # whole numbers stay whole numbers
+    # integers stay integers, halves rounded up
     return np.floor(mean + 0.5).astype(values.dtype) if values.dtype.kind in "iu" else mean

@@ -48,10 +48,10 @@ class Training:
             multiple of the stride.
         gradient_steps: gradient steps per unit.
         config: the settings, a dataclass. A run with others does not go on from a checkpoint.
-        advance: trains from one unit up to another: from the state, the first unit and the unit after
-            the last to the state and the reported numbers, ``[k, n]``.
-        summary: a point of the learning curve, from the latest report and the number of units done. It
-            must not depend on earlier reports, which a resumed run lacks.
+        advance: trains from one unit up to another: from the state, the first unit and the unit
+            after the last to the state and the reported numbers, ``[k, n]``.
+        summary: a point of the learning curve, from the latest report and the number of units done.
+            It must not depend on earlier reports, which a resumed run lacks.
         describe: a line of the log, from a point of the curve and the state.
         devices: number of devices that share the work.
     """

@@ -1,4 +1,4 @@
-"""The front of every training: it checks the outputs, hashes the data, trains, and writes the priors."""
+"""The front of every training: checks the outputs, hashes the data, trains, writes the priors."""
 
 import hashlib
 import os
