@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jax import Array
-from jaxtyping import Float32, Int, UInt32
+from jaxtyping import Float32, Int
 
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.samples import block_samples, previous_in_chain
@@ -17,6 +16,7 @@ from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.siren.stream import read_indices
 from recjax.modalities import Grid
 from recjax.modalities.grid import n_patches
+from recjax.randomness import SharedKey
 
 
 def decode(prior: SirenPrior, files: Sequence[tuple[Header, bytes]]) -> list[Grid]:
@@ -40,7 +40,7 @@ def decode(prior: SirenPrior, files: Sequence[tuple[Header, bytes]]) -> list[Gri
 
 def _coded_latents(
     coder: BlockCoder | TrellisCoder,
-    key: UInt32[Array, "2"],
+    key: SharedKey,
     group: GroupLayout,
     index: Int[np.ndarray, "rows blocks"],
 ) -> Float32[np.ndarray, "padded_rows latents"]:
