@@ -14,28 +14,17 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from flax import nnx
 
 import recjax
 from recjax import cli
 from recjax.codec import embedded_priors, load_prior, prior_files
-from recjax.codec.siren.network import Siren
-from recjax.codec.siren.partition import block_table
-from recjax.codec.siren.prior import save_prior
+from recjax.codec.siren import prior as siren_prior
+from recjax.codec.siren.layout import block_table
+from recjax.codec.siren.network import initial_network, pruned
 
 
 def save_again(prior, path):
-    save_prior(
-        path,
-        config=prior.config,
-        params=prior.network.params,
-        modality=prior.modality,
-        groups=prior.groups,
-        region=prior.region,
-        beta=prior.beta,
-        budget=prior.budget,
-        metadata=prior.metadata,
-    )
+    siren_prior.save(prior, path)
     return Path(path).read_bytes()
 
 
@@ -388,8 +377,10 @@ def test_files_without_end_are_refused():
 @pytest.mark.parametrize("fields", [{"channels": 1}, {"grid": (64,)}])
 def test_networks_of_other_signals_than_images_are_refused(prior, tmp_path, fields):
     config = dataclasses.replace(prior.config, **fields, latents=None)
-    config = dataclasses.replace(config, latents=config.layer_sizes)
-    path, count = tmp_path / "other.safetensors", config.n_latents
+    count = config.n_latents
+    config, params = pruned(
+        config, initial_network(config), np.zeros(count, np.float32), np.ones(count, bool)
+    )
     (group,) = prior.groups
     group = dataclasses.replace(
         group,
@@ -398,10 +389,11 @@ def test_networks_of_other_signals_than_images_are_refused(prior, tmp_path, fiel
         order=np.arange(count, dtype=np.int32),
         widths=np.array([count], np.int32),
     )
-    save_prior(
-        path, config=config, params=nnx.split(Siren(config))[1], groups=(group,), region=1, beta=prior.beta,
-        budget=prior.budget, metadata={}, modality="image",
-    )  # fmt: skip
+    other = dataclasses.replace(
+        prior, config=config, params=params, groups=(group,), region=(1,) * config.rank
+    )
+    path = tmp_path / "other.safetensors"
+    siren_prior.save(other, path)
     with pytest.raises(ValueError, match=r"axes and . channels is not one for image"):
         load_prior(path)
 

@@ -107,8 +107,8 @@ def test_round_trip_between_processes(folder, capsys):
     assert facts["bytes"] == (folder / "photo.rec").stat().st_size
     groups = facts["groups"]
     assert (
-        list(groups) == ["image", "patch"]
-        and groups["patch"]["blocks"] > groups["image"]["blocks"] > 0
+        list(groups) == ["signal", "patch"]
+        and groups["patch"]["blocks"] > groups["signal"]["blocks"] > 0
     )
     assert sum(group["blocks"] for group in groups.values()) == facts["blocks"]
     assert sum(group["index_bits"] for group in groups.values()) == pytest.approx(
