@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from recjax import __version__
-from recjax.cache import programs_folder, set_environment
+from recjax.cache import set_environment
 from recjax.errors import TargetWarning
 
 VERBS = {
@@ -135,9 +135,8 @@ def _short_warnings() -> Iterator[None]:
         elif not str(message).startswith(_CACHE_TROUBLE):
             before(message, category, *where, **rest)
         elif trouble.setdefault("first", message) is message:  # JAX says it of every program
-            _fail(
-                f"the cache {programs_folder()} is full or damaged: programs are compiled anew", 0
-            )
+            folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+            _fail(f"the cache {folder} is full or damaged: programs are compiled anew", 0)
 
     trouble: dict[str, Any] = {}
     with warnings.catch_warnings():

@@ -11,7 +11,8 @@ from recjax.commands.shared import (
     check_distinct,
     check_written,
     each_file,
-    is_stream,
+    is_stdin,
+    is_stdout,
     naming,
     progress_bar,
     read_input,
@@ -99,7 +100,7 @@ def compress(
             f"{result}: {len(encoding.blob)} bytes, {encoding.rate:.3f} bits per {modality.unit}"
             f"{score}; KL {sum(encoding.kl_bits.values()):.0f}, index {encoding.index_bits:.0f}, "
             f"header {encoding.header_bits:.0f} bits; {seconds:.1f} s",
-            file=sys.stderr if is_stream(result) else sys.stdout,
+            file=sys.stderr if is_stdout(result) else sys.stdout,
         )
 
     if source.is_dir():
@@ -115,6 +116,6 @@ def check_effort(effort: int) -> None:
 
 
 def _read(path: Path) -> Signal:
-    if is_stream(path):
+    if is_stdin(path):
         return signal_of(read_input(path, "a file"), "standard input")
     return load(path)

@@ -8,7 +8,7 @@ from recjax.codec.container import parse
 from recjax.commands.shared import (
     check_distinct,
     each_file,
-    is_stream,
+    is_stdout,
     naming,
     read_rec,
     rec_files,
@@ -40,7 +40,7 @@ def decompress(
         suffix = modality.suffixes[0]
         if rec.is_dir():
             result = Path(f"{result}{suffix}")
-        if not is_stream(result):
+        if not is_stdout(result):
             suffix = check_save(result, modality, force=force).suffix.lower()
         check_distinct(path, result)
 

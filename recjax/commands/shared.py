@@ -9,12 +9,15 @@ from typing import Any
 
 from recjax.atomic import MAX_BYTES, check_output, read_bounded, write_atomic
 
-_STREAMS = ("-", "/dev/stdin", "/dev/stdout")
+
+def is_stdin(path: Path) -> bool:
+    """Whether a path stands for standard input."""
+    return str(path) in ("-", "/dev/stdin")
 
 
-def is_stream(path: Path) -> bool:
-    """Whether a path stands for standard input or output."""
-    return str(path) in _STREAMS
+def is_stdout(path: Path) -> bool:
+    """Whether a path stands for standard output."""
+    return str(path) in ("-", "/dev/stdout")
 
 
 def read_input(path: Path, what: str) -> bytes:
@@ -27,7 +30,7 @@ def read_input(path: Path, what: str) -> bytes:
     Raises:
         ValueError: if it cannot be read or is larger than 256 MiB.
     """
-    if not is_stream(path):
+    if not is_stdin(path):
         return read_bounded(path, what)
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -37,13 +40,13 @@ def read_input(path: Path, what: str) -> bytes:
 
 def check_written(path: Path, *, force: bool) -> None:
     """Raises a ValueError unless `write_output` can write there."""
-    if not is_stream(path):
+    if not is_stdout(path):
         check_output(path, force=force)
 
 
 def write_output(path: Path, data: bytes, *, force: bool) -> None:
     """Writes a file whole or not at all, or to standard output for ``-``."""
-    if is_stream(path):
+    if is_stdout(path):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:

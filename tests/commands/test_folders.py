@@ -12,6 +12,7 @@ from miniature import refused, run, write_toy
 from PIL import Image
 
 import recjax
+from recjax.commands.shared import progress_bar
 
 
 @pytest.fixture
@@ -122,6 +123,17 @@ def test_priors_that_do_not_fit_are_one_line(toys, folder, capsys):
     for name in ("long", "gray", "sound", "other"):
         path = f"{name}.safetensors"
         assert path in refused(capsys, "decompress", "good.rec", "a.png", "--prior", path)
+
+
+def test_a_terminal_sees_that_programs_are_compiled(toys, photos, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress_bar("compress") as progress:
+        progress(0.5)
+    assert "compiling" in capsys.readouterr().err
+    Path("photos/bad.png").unlink()
+    assert run(capsys, "info", "photo.png")[0] == 1
+    code, _, err = run(capsys, "compress", "photos", "recs")
+    assert code == 0 and "2 of 3: 1.webp" in err
 
 
 def test_python_dash_m():
