@@ -1,8 +1,8 @@
 """The folder of what recjax keeps between runs: compiled programs.
 
 The environment variable ``RECJAX_CACHE`` names the folder; ``off`` keeps nothing. By default it is
-``$XDG_CACHE_HOME/recjax`` or ``~/.cache/recjax``. Whoever has configured JAX's compilation cache, by
-``JAX_COMPILATION_CACHE_DIR`` or ``jax_compilation_cache_dir``, keeps that configuration.
+``$XDG_CACHE_HOME/recjax`` or ``~/.cache/recjax``. Whoever has configured JAX's compilation cache,
+by ``JAX_COMPILATION_CACHE_DIR`` or ``jax_compilation_cache_dir``, keeps that configuration.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ _LEAST_SECONDS = 0.2
 
 
 def programs_folder() -> Path | None:
-    """The folder of compiled programs, which is made if it is missing; None if there can be none."""
+    """The folder of compiled programs, which is made if it is missing; None if it cannot be."""
     chosen = os.environ.get("RECJAX_CACHE", "")
     if chosen.lower() == "off":
         return None
@@ -35,7 +35,7 @@ def programs_folder() -> Path | None:
 
 
 def set_environment() -> None:
-    """Keeps the programs of this process, if JAX is not imported yet: JAX reads the environment then."""
+    """Keeps the programs of this process; to be called before JAX is imported, and reads this."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := programs_folder()):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(_LEAST_SECONDS))
@@ -43,11 +43,11 @@ def set_environment() -> None:
 
 @functools.cache
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless the program or the environment has decided already.
+    """Keeps compiled programs between runs, unless program or environment have decided already.
 
     `recjax.compress`, `recjax.decompress` and their relatives call it. It sets JAX's
-    ``jax_compilation_cache_dir``, so that other programs of the process are kept too. The folder is that
-    of the environment variable ``RECJAX_CACHE`` (``off``: nothing is kept), by default
+    ``jax_compilation_cache_dir``, so that other programs of the process are kept too. The folder is
+    that of the environment variable ``RECJAX_CACHE`` (``off``: nothing is kept), by default
     ``~/.cache/recjax``.
     """
     import jax

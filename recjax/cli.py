@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, by default those of the process.
 
     Returns:
-        The exit code: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C. Errors are one line on stderr.
+        The exit code: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C. Errors are one line
+        on stderr.
 
     >>> main(["--version"])
     recjax 0.1.0
@@ -92,7 +93,8 @@ def _verb(argv: list[str]) -> tuple[str, list[str]]:
 
 def _usage() -> str:
     verbs = "\n".join(f"  {verb:<16} {summary}" for verb, summary in VERBS.items())
-    return f"usage: recjax VERB ...\n\n{verbs}\n\nrecjax VERB --help says more, recjax --version which release this is."
+    more = "recjax VERB --help says more, recjax --version which release this is."
+    return f"usage: recjax VERB ...\n\n{verbs}\n\n{more}"
 
 
 def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
@@ -118,7 +120,7 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
 
 
 def _reason(box: str) -> str:
-    """What is wrong, out of the box that tyro draws: a title, the reason and, behind a rule, help."""
+    """The reason in the box that tyro draws: a title, the reason and, behind a rule, help."""
     text = "\n".join(line.strip("│ ") for line in box.splitlines()[1:])
     reason = next(filter(str.strip, re.split(r"^[-─]{3}.*$", text, flags=re.MULTILINE)), text)
     reason = " ".join(reason.replace("(required)", "").split())
@@ -147,7 +149,7 @@ def _short_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raises Ctrl-C again where Python can only report it, as in JAX's callback of the garbage collector."""
+    """Raises Ctrl-C again where Python can only report it, as in callbacks of the collector."""
 
     def report(unraisable):
         if issubclass(unraisable.exc_type, KeyboardInterrupt):

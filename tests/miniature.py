@@ -1,7 +1,7 @@
 """A kind of prior without training: the mean of every patch, quantised; and the command line on it.
 
-It works at every rank and number of channels, its rate is free, and a file of it takes no compilation.
-`FIXED` is the same with one rate per prior.
+It works at every rank and number of channels, its rate is free, and a file of it takes no
+compilation. `FIXED` is the same with one rate per prior.
 """
 
 import dataclasses
@@ -82,7 +82,8 @@ def account(prior, header, payload):
     return {"patch": {"blocks": len(numbers), "index_bits": 8.0 * len(payload)}}
 
 
-# the first two bytes say the quantisation step, 2^(number / 2048 - 12), the rest the numbers of steps
+# the first two bytes say the quantisation step, 2^(number / 2048 - 12), the rest the numbers of
+# steps
 _FINE, _LAST = 2048, 12 * 2048 - 1
 
 

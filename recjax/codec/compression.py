@@ -21,19 +21,21 @@ def compress(
 ) -> bytes:
     """Compresses a signal to the bytes of a ``.rec`` file; same input, same bytes.
 
-    At most one of ``quality``, ``bpp`` and ``psnr`` may be given; by default the file has the default
-    quality of the modality, or that of ``prior``. Compiled programs are kept between runs, see
-    `recjax.cache`.
+    At most one of ``quality``, ``bpp`` and ``psnr`` may be given; by default the file has the
+    default quality of the modality, or that of ``prior``. Compiled programs are kept between runs,
+    see `recjax.cache`.
 
     Args:
         signal: the signal, see `recjax.load`.
         prior: a prior, its name or its path, see `recjax.load_prior`.
         quality: name of a quality of the modality, or its number in order of rate from 1; of images
             ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior.
-        bpp: bits of the file per cell of the signal (per pixel), at most: the file is the largest found
-            that is not larger, within 2 % unless a `recjax.errors.TargetWarning` says otherwise. With a
-            prior whose rate is fixed, the choice is among the embedded priors of its kind.
-        psnr: PSNR of the decoded signal in dB, at least: the file is the smallest found that reaches it.
+        bpp: bits of the file per cell of the signal (per pixel), at most: the file is the largest
+            found that is not larger, within 2 % unless a `recjax.errors.TargetWarning` says
+            otherwise. With a prior whose rate is fixed, the choice is among the embedded priors of
+            its kind.
+        psnr: PSNR of the decoded signal in dB, at least: the file is the smallest found that
+            reaches it.
         effort: 1 (fast) to 9 (slow, better).
         key: key of the encoder's noise; the decoder does not need it.
 
@@ -41,8 +43,8 @@ def compress(
         The file, for `recjax.decompress`.
 
     Raises:
-        ValueError: an argument is out of range, two targets are given, no such prior exists, or no file
-            meets the target.
+        ValueError: an argument is out of range, two targets are given, no such prior exists, or no
+            file meets the target.
     """
     return encode(signal, prior, quality=quality, bpp=bpp, psnr=psnr, effort=effort, key=key).blob
 
@@ -59,8 +61,8 @@ def compress_batch(
 ) -> list[bytes]:
     """Compresses many signals at once, which fills a device; see `compress`.
 
-    A target holds for every signal. Each signal has a Lagrange multiplier of its own, and each round of
-    the search codes together the signals whose search goes on.
+    A target holds for every signal. Each signal has a Lagrange multiplier of its own, and each
+    round of the search codes together the signals whose search goes on.
     """
     encodings = encode_all(
         signals, prior, quality=quality, bpp=bpp, psnr=psnr, effort=effort, key=key
@@ -92,8 +94,8 @@ def encode(
         progress: called with the fraction done.
 
     Returns:
-        The file with its latents, its KL divergence in bits by group of latents, and the decoded signal,
-        which is computed when it is first asked for.
+        The file with its latents, its KL divergence in bits by group of latents, and the decoded
+        signal, which is computed when it is first asked for.
 
     Raises:
         ValueError: as `compress`.

@@ -31,8 +31,8 @@ class Encoding:
     Attributes:
         blob: the file.
         latents: the coded latents by group, as the decoder has them.
-        kl_bits: KL divergence of the posteriors when they were coded, by group, in bits. No exact code
-            can be much shorter than the sum on average.
+        kl_bits: KL divergence of the posteriors when they were coded, by group, in bits. No exact
+            code can be much shorter than the sum on average.
         index_bits: length of the code of the indices; the stream is rounded up to bytes.
         header_bits: everything in the file but the index stream.
         signal: the original.
@@ -54,7 +54,7 @@ class Encoding:
 
     @property
     def score(self) -> float:
-        """Quality of the decoded signal by the measure of its modality; of an image the PSNR in dB."""
+        """Quality of the decoded signal by its modality's measure; of an image the PSNR in dB."""
         return modality_of_name(self.signal.modality).score.measure(self.signal, self.decoded)
 
     @property
@@ -77,18 +77,18 @@ def encode_batch(
 
     Args:
         signals: signals of one modality and any sizes.
-        prior: a prior, its name or its path, see `recjax.load_prior`; by default the one of the modality's
-            default quality.
+        prior: a prior, its name or its path, see `recjax.load_prior`; by default the one of the
+            modality's default quality.
         effort: 1 (fast) to 9 (slow, better), or explicit settings of the kind of prior.
         key: key of the encoder's noise; the decoder does not need it.
         extra_bits: replaces the effort's ``t``.
-        price: Lagrange multiplier relative to the one at which the prior was trained, for priors whose
-            rate is free; a number, or one per signal. Less makes a larger file.
+        price: Lagrange multiplier relative to the one at which the prior was trained, for priors
+            whose rate is free; a number, or one per signal. Less makes a larger file.
         progress: called with the fraction done.
 
     Raises:
-        ValueError: a signal cannot be coded, a setting is out of range, there is no such prior, or a
-            posterior could not be coded (it was not finite).
+        ValueError: a signal cannot be coded, a setting is out of range, there is no such prior, or
+            a posterior could not be coded (it was not finite).
     """
     if not signals:
         return []
@@ -97,13 +97,14 @@ def encode_batch(
     if prior.modality != modality.name:
         raise ValueError(f"a prior for {prior.modality} cannot encode {modality.name}")
     kind = KINDS[prior.kind]
+    settings: Any = effort
     if not dataclasses.is_dataclass(effort):
-        check_range("effort", effort, 1, 9)
-        effort = kind.effort(int(effort))
+        check_range("effort", settings, 1, 9)
+        settings = kind.effort(int(settings))
     if extra_bits is not None:
-        effort = dataclasses.replace(effort, extra_bits=extra_bits)
+        settings = dataclasses.replace(settings, extra_bits=extra_bits)
     prices = list(price) if isinstance(price, Sequence) else [price] * len(signals)
-    if not all(0.01 <= own <= 100 for own in prices):
+    if not all(0.01 <= each <= 100 for each in prices):
         raise ValueError(f"price must be 0.01 to 100, got {price}")
     if not prior.rate_is_free and set(prices) != {1}:
         raise ValueError(f"the rate of a {prior.kind} is that of its prior: price must be 1")
@@ -113,15 +114,15 @@ def encode_batch(
     for grid in grids:
         _check_grid(grid, modality, prior)
     with jax.enable_x64(False):  # the same files whatever the program computes with
-        payloads = kind.encode(grids, prior, effort, key, prices=prices, progress=progress)
+        payloads = kind.encode(grids, prior, settings, key, prices=prices, progress=progress)
     return [
-        _pack(signal, grid, modality, payload, prior, effort.extra_bits)
+        _pack(signal, grid, modality, payload, prior, settings.extra_bits)
         for signal, grid, payload in zip(signals, grids, payloads, strict=True)
     ]
 
 
 def decode_together(encodings: Sequence[Encoding]) -> None:
-    """Decodes many files at once, which fills a device; `Encoding.decoded` of each is then at hand."""
+    """Decodes many files at once, which fills a device, so that `Encoding.decoded` is at hand."""
     priors = {encoding.prior.digest: encoding.prior for encoding in encodings}
     blobs = [encoding.blob for encoding in encodings]
     for encoding, signal in zip(encodings, decompress_batch(blobs, priors=priors.values())):

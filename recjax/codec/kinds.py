@@ -21,7 +21,7 @@ class Payload:
 
     Attributes:
         stream: the bytes.
-        exponent: of the Zipf code of the indices, in units of 1/64.
+        exponent: exponent of the Zipf code of the indices, in units of 1/64.
         stream_bits: length of the code; the stream is rounded up to bytes.
         kl_bits: KL divergence of the posteriors when they were coded, by group of latents, in bits.
         latents: the coded latents by group of latents.
@@ -80,10 +80,10 @@ class Kind(Protocol):
         Args:
             grids: the signals.
             prior: a prior of this kind.
-            settings: of `effort`.
-            key: of the encoder's noise.
-            prices: Lagrange multiplier of every signal relative to the one of the prior's training; 1
-                unless ``prior.rate_is_free``.
+            settings: what `effort` returned, or the like.
+            key: key of the encoder's noise.
+            prices: Lagrange multiplier of every signal relative to the one of the prior's training;
+                1 unless ``prior.rate_is_free``.
             progress: called with the fraction done.
         """
         ...

@@ -1,8 +1,8 @@
 """Priors: everything that encoder and decoder share, in one file without pickle.
 
-A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``. Its name in
-``.rec`` files is the SHA-256 of its bytes. What is in it depends on the network: :mod:`recjax.codec.siren.prior`,
-:mod:`recjax.codec.transform.prior`.
+A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``.
+Its name in ``.rec`` files is the SHA-256 of its bytes. What is in it depends on the kind, see
+`recjax.codec.siren.prior` and `recjax.codec.transform.prior`.
 """
 
 import abc
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flax import nnx
     from jaxtyping import Array, UInt32
 
-# JAX and Flax are imported by the functions that need them: `recjax info` and `recjax priors` do without
+# functions that need JAX import it: `recjax info` and `recjax priors` do without
 
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
@@ -45,7 +45,8 @@ class Prior(abc.ABC):
     Attributes:
       name: for people; files name a prior by its digest.
       digest: SHA-256 of the file, 32 bytes.
-      beta: price of a nat of KL at which the prior was trained; mean squared error of values in [0, 1].
+      beta: price of a nat of KL at which the prior was trained, in units of the mean squared error
+          of values in [0, 1].
       budget: bits of KL a block is meant to have.
       modality: name of the modality of the signals that it is for.
       metadata: provenance (training data and licence, command, seed, versions, results).
@@ -61,7 +62,7 @@ class Prior(abc.ABC):
     kind: ClassVar[str]
     """Name of the kind in `recjax.codec.kinds.KINDS` and in prior files."""
     rate_is_free: ClassVar[bool]
-    """Whether an encoder can choose the rate by its Lagrange multiplier; else the prior has one rate."""
+    """Whether an encoder chooses the rate by its Lagrange multiplier; else the prior has one."""
 
     @property
     @abc.abstractmethod
@@ -80,7 +81,7 @@ class Prior(abc.ABC):
 
 
 def stream_key(prior: Prior) -> "UInt32[Array, '2']":
-    """Key of the random numbers that all files of a prior share: the first 64 bits of its digest."""
+    """Key of the random numbers of all files of a prior: the first 64 bits of its digest."""
     import jax.numpy as jnp
 
     return jnp.asarray(np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32))
@@ -161,7 +162,7 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
 
 
 def _named(function: Callable[[str, Any], Any], tree: Any, name: str = "params") -> Any:
-    """A function of the name and the value of every leaf; files name a leaf by its path, as JAX does."""
+    """A function of name and value of every leaf; a leaf's name is its path, as JAX prints it."""
     if isinstance(tree, dict):
         return {key: _named(function, tree[key], f"{name}[{key!r}]") for key in sorted(tree)}
     if isinstance(tree, list | tuple):

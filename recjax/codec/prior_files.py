@@ -62,7 +62,7 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
 
 
 def embedded_with(digest_prefix: bytes) -> list[Prior]:
-    """The embedded priors whose digests begin so. The others are not parsed, which takes most of a second."""
+    """The embedded priors whose digests begin so; the others are not parsed, which takes long."""
     files = embedded_priors()
     return [load_prior(name) for name in files if _digest(files[name]).startswith(digest_prefix)]
 

@@ -1,6 +1,6 @@
 """Files that meet a target, by the choice of a prior and of the Lagrange multiplier.
 
-A target bounds what is measured of a file. `TARGETS` lists those there are; the search is the same for all.
+A target bounds a measure of a file. `TARGETS` lists all of them; the search is the same for each.
 """
 
 import dataclasses
@@ -38,12 +38,14 @@ class Target:
         measure: from a file to the measure.
         text: from a value of the measure to its words in messages.
         ceiling: whether values above the target violate it, rather than values below.
-        bounds_rate: whether the best file is the largest that meets the target, rather than the smallest.
+        bounds_rate: whether the best file is the largest that meets the target, rather than the
+            smallest.
         needs_decoding: whether the measure is one of the decoded signal.
         scale: from the measure to a number which changes about linearly with the logarithm of the
             multiplier.
         slope: change of that number per nat of the multiplier, before it is known.
-        tolerance: distance from the target, in units of that number, at which the search has failed.
+        tolerance: distance from the target, in units of that number, at which the search has
+            failed.
         near: distance at which the search ends.
         margin: distance inside the bound that the search aims at.
     """
@@ -117,8 +119,8 @@ class _Try:
 
     Attributes:
         log_price: its logarithm.
-        excess: how far, on the target's scale, the file has more bits or quality than is aimed at; inf
-            if no file of use could be made.
+        excess: how far, on the target's scale, the file has more bits or quality than is aimed at;
+            inf if no file of use could be made.
     """
 
     log_price: float
@@ -244,9 +246,9 @@ def encode_to_target(
         signals: signals of one modality.
         target: an entry of `TARGETS`.
         value: the bound.
-        prior: a prior, its name or its path; by default the embedded one of the modality whose file at
-            the multiplier of its training is nearest to the target. A prior whose rate is not free
-            stands for all embedded ones of its modality and kind.
+        prior: a prior, its name or its path; by default the embedded one of the modality whose file
+            at the multiplier of its training is nearest to the target. A prior whose rate is not
+            free stands for all embedded ones of its modality and kind.
         effort: 1 (fast) to 9 (slow, better), of each of up to eight tries.
         key: key of the encoder's noise.
         progress: called with the fraction of the tries that may be needed.
@@ -269,14 +271,14 @@ def encode_to_target(
     searches = [_Search(target, value, _nearest(files, target, value)) for files in first]
     priors = [search.nearest.prior for search in searches]
     for _ in range(_TRIES):
-        for own in {prior.digest: prior for prior in priors}.values():
+        for used in {prior.digest: prior for prior in priors}.values():
             members = [
                 i
                 for i, search in enumerate(searches)
-                if priors[i].digest == own.digest and not search.done
+                if priors[i].digest == used.digest and not search.done
             ]
             prices = [math.exp(searches[i].log_price) for i in members]
-            results = _try([signals[i] for i in members], own, target, effort, key, prices)
+            results = _try([signals[i] for i in members], used, target, effort, key, prices)
             for i, result in zip(members, results, strict=True):
                 if result is None:
                     searches[i].fail()
@@ -290,22 +292,21 @@ def _candidates(modality: Modality, prior: AnyPrior | None) -> tuple[list[Prior]
     """The priors to choose from, in order of rate, and whether their rate is free."""
     if prior is None:
         loaded = [as_prior(name) for name in modality.qualities.values()]
-        return [own for own in loaded if own.rate_is_free] or loaded, any(
-            own.rate_is_free for own in loaded
-        )
+        free = [prior for prior in loaded if prior.rate_is_free]
+        return free or loaded, bool(free)
     loaded = as_prior(prior)
     if loaded.rate_is_free:
         return [loaded], True
     same = embedded_of_kind(modality.name, loaded.kind)
-    return same if any(own.digest == loaded.digest for own in same) else [loaded], False
+    return same if any(other.digest == loaded.digest for other in same) else [loaded], False
 
 
 def _first_files(signals, candidates, target, value, effort, key, tick):
-    """Files of every signal with the candidates in order of rate, up to the first beyond the target."""
+    """Files of every signal with the candidates, by rate, up to the first beyond the target."""
     files: list[list[Encoding]] = [[] for _ in signals]
     for prior in candidates:
         members = [
-            i for i, own in enumerate(files) if not own or not _is_beyond(own[-1], target, value)
+            i for i, made in enumerate(files) if not made or not _is_beyond(made[-1], target, value)
         ]
         if members:
             results = encode_batch([signals[i] for i in members], prior, effort=effort, key=key)
@@ -318,7 +319,7 @@ def _first_files(signals, candidates, target, value, effort, key, tick):
 
 
 def _is_beyond(file, target, value):
-    """Whether priors of a higher rate are of no use: the rate is too high, or the quality is reached."""
+    """Whether priors of a higher rate are of no use: the rate or the quality is high enough."""
     return target.is_met(target.measure(file), value) != target.bounds_rate
 
 

@@ -43,7 +43,8 @@ def compress(
     At most one of --quality, --bpp and --psnr.
 
     Args:
-        source: a PNG, JPEG or WebP image of at most 4096x4096, a folder of them, or - for standard input.
+        source: a PNG, JPEG or WebP image of at most 4096x4096, a folder of them, or - for standard
+            input.
         out: the .rec file to write, a folder for those of a folder, or - for standard output.
         prior: name or path of a prior, instead of --quality.
         quality: low, medium, high or best, or its number from 1; by default high.

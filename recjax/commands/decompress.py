@@ -28,8 +28,8 @@ def decompress(
 
     Args:
         rec: the .rec file, a folder of them, or - for standard input.
-        out: the file to write, an image as .png or .webp (without further loss) or .jpg; a folder for those
-            of a folder, which become .png; or - for standard output, as PNG.
+        out: the file to write, an image as .png or .webp (without further loss) or .jpg; a folder
+            for those of a folder, which become .png; or - for standard output, as PNG.
         prior: name or path of the prior, if it is not an embedded one.
         force: replace OUT if it exists.
     """

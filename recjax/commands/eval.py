@@ -42,7 +42,8 @@ def eval(
         effort: 1 (fast) to 9 (slow, better).
         limit: only the first so many files, by name.
         json: also write the results to this file, for recjax plot.
-        title: of the plot, by default the folder's name; recjax plot draws files of one title over each other.
+        title: of the plot, by default the folder's name; recjax plot draws files of one title over
+            each other.
         force: replace the file of --json if it exists.
     """
     check_effort(effort)
@@ -104,11 +105,11 @@ def to_results(
     effort: int,
     modality: Modality,
 ) -> Results:
-    """The measurements as a results file: a point of ours, and one of each rival with files for all signals.
+    """The measurements as a results file: our point, and one of each rival with files for all.
 
-    The curve is named after the family of the prior, whose name ends with the rate, so that `recjax plot`
-    makes one curve of several files. An infinite score, that of equal signals, is null in the details and
-    no point.
+    The curve is named after the family of the prior, whose name ends with the rate, so that `recjax
+    plot` makes one curve of several files. An infinite score, that of equal signals, is null in the
+    details and no point.
     """
     curves, family, key = [], prior.rpartition("-")[0] or prior, _key(modality)
     if math.isfinite(means[key]):

@@ -14,7 +14,9 @@ from recjax.modalities.grid import n_patches
 
 
 def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
-    """Show what a .rec file holds, bit by bit; of a file whose prior is not at hand, what the header says.
+    """Show what a .rec file holds, bit by bit.
+
+    Without the prior of the file, this is what the header says.
 
     Args:
         rec: the .rec file, a folder of them, or - for standard input.

@@ -17,15 +17,17 @@ from recjax.results.rate_curves import bd_rate
 def plot(
     files: Positional[tuple[Path, ...]], *, out: Path | None = None, force: bool = False
 ) -> None:
-    """Draw results files over each other; of curves of quality against rate, also print the BD-rates.
+    """Draw results files over each other, and print BD-rates of curves of quality against rate.
 
-    Panels of equal title and axes become one. Measured curves are solid, published ones dashed and grey, theory is
-    dotted. Where curves of one label have a single point in each file, as those of recjax eval with several priors, the
-    points become one curve; else the files' names tell equal labels apart.
+    Panels of equal title and axes become one. Measured curves are solid, published ones dashed and
+    grey, theory is dotted. Where curves of one label have a single point in each file, as those of
+    recjax eval with several priors, the points become one curve; else the files' names tell equal
+    labels apart.
 
     Args:
         files: results files, as of recjax eval --json, recjax bench --json and the experiments.
-        out: the picture to write, .png, .pdf or .svg; by default the name of the first file with .png.
+        out: the picture to write, .png, .pdf or .svg; by default the name of the first file with
+            .png.
         force: replace the picture if it exists.
     """
     if not files:
@@ -49,8 +51,10 @@ def plot(
 
 
 def bd_rate_table(panels: Sequence[Panel]) -> list[str]:
-    """Lines that say, for every panel of a modality's score against rate, the additional rate of each curve
-    at an equal score, relative to the first measured curve."""
+    """The additional rate of each curve at equal quality, relative to the first measured curve.
+
+    Panels that do not show a modality's score against rate have no lines.
+    """
     lines, scores = [], {modality.score.label for modality in MODALITIES}
     for panel in panels:
         if "bits per" not in panel.x.label or panel.y.label not in scores:

@@ -9,7 +9,7 @@ from recjax.commands.shared import table
 
 
 def priors(*, json: bool = False) -> None:
-    """List the priors that come with recjax: kind, rate, quality, training data, licence, how each was made.
+    """List the priors that come with recjax: kind, rate, quality, training data, licence, command.
 
     Args:
         json: print JSON.
@@ -51,7 +51,7 @@ def _short(value: Any) -> Any:
 
 
 def _reached(training: dict[str, Any]) -> dict[str, float]:
-    """Bits of KL a pixel and PSNR in the last steps of training, on pieces of the training images."""
+    """Bits of KL per pixel and PSNR in the last steps of training, on the training images."""
     last, config = training["curve"][-1], training["config"]
     if "kl_bits" in last:  # of a signal of an implicit neural representation
         pixels = math.prod([*config.get("scene", ()), *config["network"]["grid"]])

@@ -63,7 +63,8 @@ def read_rec(path: Path) -> bytes:
     """The bytes of a ``.rec`` file, or of standard input for ``-``.
 
     Raises:
-        ValueError: if there is no such file, it is larger than 256 MiB, or it does not begin like one.
+        ValueError: if there is no such file, it is larger than 256 MiB, or it does not begin like
+            one.
     """
     from recjax.codec.container import parse
 
@@ -131,12 +132,12 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
-    """Says after Ctrl-C what is lost of a training run: steps are compiled, and none can be saved halfway."""
+    """Says after Ctrl-C what is lost of a training run: compiled steps cannot be saved halfway."""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            "interrupted: the same command goes on from the last checkpoint, at most some 5 minutes back"
+            "interrupted: the same command goes on from the last checkpoint, about 5 minutes back"
         ) from None
 
 
@@ -144,7 +145,8 @@ def resumable() -> Iterator[None]:
 def progress_bar(label: str) -> Iterator[Callable[[float], None] | None]:
     """A bar on stderr that takes the fraction done; None when there is no terminal.
 
-    Until the first report it says that programs are compiled, which takes most of the time of a first run.
+    Until the first report it says that programs are compiled, which takes most of the time of a
+    first run.
     """
     if not sys.stderr.isatty():
         yield None

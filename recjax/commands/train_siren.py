@@ -26,10 +26,13 @@ def train_siren(
     max_minutes: float = math.inf,
     force: bool = False,
 ) -> None:
-    """Learn a prior from images. After an interruption, the same command goes on from the last checkpoint.
+    """Learn a prior from images.
+
+    After an interruption, the same command goes on from the last checkpoint.
 
     Args:
-        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images [M, 32, 32, 3].
+        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images
+            [M, 32, 32, 3].
         out: the .safetensors file to write.
         config: how the prior is trained.
         patches: patches cut from a folder, in signals of --scene patches each.

@@ -1,4 +1,5 @@
-"""Damaged and hostile ``.rec`` files: a FormatError or, where the checksum is right, any image; never more."""
+"""Damaged and hostile ``.rec`` files: a FormatError or, where the checksum is right, any image;
+never more."""
 
 import binascii
 import contextlib

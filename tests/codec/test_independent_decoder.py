@@ -1,4 +1,5 @@
-"""A decoder written from recjax/FORMAT.md agrees with recjax on all golden files; the page has the code's constants."""
+"""A decoder written from recjax/FORMAT.md agrees with recjax on all golden files; the page has the
+code's constants."""
 
 import ast
 import sys
@@ -146,7 +147,8 @@ def test_integers_agree(case):
 
 
 def test_samples_and_pixels_agree(case, monkeypatch):
-    """Samples not bit for bit: recjax has them in float32, by an approximation of 4e-7. Pixels to one level."""
+    """Samples not bit for bit: recjax has them in float32, by an approximation of 4e-7. Pixels to
+    one level."""
     seen = []
     for module, function in ((inr_decoding, "render"), (transform_decoding, "values_of")):
         original = getattr(module, function)

@@ -1,4 +1,5 @@
-"""The command line on the real codec with a tiny prior: train, compress, inspect, decompress, interrupt."""
+"""The command line on the real codec with a tiny prior: train, compress, inspect, decompress,
+interrupt."""
 
 import json
 import os
@@ -166,7 +167,8 @@ def test_ctrl_c_while_compressing_leaves_no_file(folder):
     time.sleep(2)  # somewhere in the import of jax, compilation or the fit
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
-    # Python ends by the signal itself if the interrupt passed through an exec(); a shell shows both as 130
+    # Python ends by the signal itself if the interrupt passed through an exec(); a shell shows both
+    # as 130
     assert process.returncode in (130, -signal.SIGINT)
     assert (out, err) == ("", "recjax: interrupted\n")
     assert set(folder.iterdir()) - before <= {folder / "pipe.png", folder / "cache"}

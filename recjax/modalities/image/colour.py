@@ -25,8 +25,9 @@ def to_srgb(path: str, image: Image.Image) -> Image.Image:
         The image in mode RGB.
 
     Raises:
-        ValueError: if its colours are not known: its profile is damaged or that of other colours, it is CMYK without a
-            profile, or a PNG whose gAMA or cHRM chunk says other colours than sRGB.
+        ValueError: if its colours are not known: its profile is damaged or that of other colours,
+            it is CMYK without a profile, or a PNG whose gAMA or cHRM chunk says other colours than
+            sRGB.
     """
     facts = {
         name: fact for name, fact in image.info.items() if not isinstance(fact, str)

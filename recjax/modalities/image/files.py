@@ -36,11 +36,11 @@ def read(data: bytes, name: str) -> Signal:
 
     Args:
         data: a PNG, JPEG or WebP file.
-        name: of the file, for errors.
+        name: name of the file, for errors.
 
     Raises:
-        ValueError: if it is damaged, larger than 4096 x 4096, has more than 8 bits per channel, several
-            frames, pixels that are not opaque, or colours that are not known
+        ValueError: if it is damaged, larger than 4096 x 4096, has more than 8 bits per channel,
+            several frames, pixels that are not opaque, or colours that are not known
             (`recjax.modalities.image.colour.to_srgb`).
     """
     with _decoding(name, data):
@@ -68,7 +68,7 @@ def read(data: bytes, name: str) -> Signal:
 
 
 def write(signal: Signal, suffix: str) -> bytes:
-    """The bytes of an image file: PNG or WebP without loss, or JPEG of quality 95, by the suffix."""
+    """The bytes of an image file by its suffix: PNG or WebP without loss, or JPEG of quality 95."""
     image = Image.fromarray(signal.values[..., 0] if signal.meta.get("gray") else signal.values)
     buffer = io.BytesIO()
     image.save(buffer, **_WRITE[suffix])

@@ -30,7 +30,7 @@ class RivalFile(NamedTuple):
 
 
 def best_at_size(values: UInt8[np.ndarray, "H W 3"], codec: str, limit: int) -> RivalFile | None:
-    """The best file of ``"jpeg"`` or ``"webp"`` with at most ``limit`` bytes, or None if there is none.
+    """The best ``"jpeg"`` or ``"webp"`` file of at most ``limit`` bytes, or None.
 
     For each chroma subsampling the quality is bisected for the largest file that fits; nothing is
     interpolated.
