@@ -40,8 +40,8 @@ class Batch:
         return [len(group.source) for group in self.layout.groups]
 
     def split(
-        self, arrays: Sequence[Shaped[np.ndarray, "rows ..."]]
-    ) -> list[list[Shaped[np.ndarray, "signal_rows ..."]]]:
+        self, arrays: Sequence[Shaped[np.ndarray, "_rows ..."]]
+    ) -> list[list[Shaped[np.ndarray, "_signal_rows ..."]]]:
         """The rows of each signal, from an array per group, padded or not."""
         groups = zip(arrays, self.counts, strict=True)
         parts = [np.split(array[: sum(counts)], np.cumsum(counts)[:-1]) for array, counts in groups]
@@ -86,9 +86,9 @@ def _shift_words(key, count):
 def render(
     prior: SirenPrior,
     batch: Batch,
-    z: tuple[Float[Array, "rows latents"], ...],
+    z: tuple[Float[Array | np.ndarray, "_rows _latents"], ...],
     sides: Sequence[tuple[int, ...]],
-) -> list[Float32[np.ndarray, "*sides channels"]]:
+) -> list[Float32[np.ndarray, "*_sides _channels"]]:
     """Values of the signals.
 
     Args:

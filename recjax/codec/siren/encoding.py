@@ -99,9 +99,9 @@ def code_signals(
     progress: Callable[[float], None] | None = None,
 ) -> tuple[
     Batch,
-    tuple[Float[Array, "padded_rows latents"], ...],
-    list[Int[np.ndarray, "rows blocks"]],
-    list[Float[np.ndarray, "rows blocks"]],
+    tuple[Float[Array, "_padded_rows _latents"], ...],
+    list[Int[np.ndarray, "_rows _blocks"]],
+    list[Float[np.ndarray, "_rows _blocks"]],
 ]:
     """Fits signals and codes them group after group, block after block.
 
@@ -184,7 +184,7 @@ def encode(
     return [_payload(prior, *signal) for signal in signals]
 
 
-def flat_indices(groups: Sequence[Shaped[np.ndarray, "rows blocks"]]) -> Shaped[np.ndarray, "n"]:
+def flat_indices(groups: Sequence[Shaped[np.ndarray, "_rows _blocks"]]) -> Shaped[np.ndarray, "n"]:
     """The indices of a signal in the order of its stream: group after group, row after row."""
     return np.concatenate([indices.reshape(-1) for indices in groups])
 

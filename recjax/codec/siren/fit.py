@@ -59,8 +59,8 @@ class FitState(NamedTuple):
 
     posteriors: tuple[Posterior, ...]
     optimiser: optax.OptState
-    log_beta: tuple[Float[Array, "rows blocks"], ...]
-    free: tuple[Float[Array, "rows latents"], ...]
+    log_beta: tuple[Float[Array, "_rows _blocks"], ...]
+    free: tuple[Float[Array, "_rows _latents"], ...]
     step: Int[Array, ""]
 
 
@@ -201,8 +201,8 @@ def _steered(budget, log_beta, posterior, group):
 
 
 def group_noise(
-    key: Array, like: tuple[Float[Array, "rows latents"], ...]
-) -> tuple[Float[Array, "rows latents"], ...]:
+    key: Array, like: tuple[Float[Array, "_rows _latents"], ...]
+) -> tuple[Float[Array, "_rows _latents"], ...]:
     """Standard normal numbers of the shapes of ``like``; the last group has those of ``key``."""
     keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(like)))]
     return tuple(

@@ -195,7 +195,7 @@ class Geometry(NamedTuple):
             None if every signal is a single patch: then all around it is beyond the signal.
     """
 
-    parents: tuple[Int32[np.ndarray, "rows"], ...] = ()
+    parents: tuple[Int32[np.ndarray, "_rows"], ...] = ()
     cells: Int32[np.ndarray, "rows *bordered_cells"] | None = None
 
 

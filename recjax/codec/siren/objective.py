@@ -52,7 +52,7 @@ class SirenNetwork:
     priors: tuple[LatentPrior, ...]
 
     def inputs(
-        self, z: tuple[Float[Array, "rows latents"], ...], geometry: Geometry
+        self, z: tuple[Float[Array, "_rows _latents"], ...], geometry: Geometry
     ) -> PatchInputs:
         """Inputs of every patch from the latents of all groups, those of the patches last."""
         *upper, patch = (prior.unwhiten(part) for prior, part in zip(self.priors, z, strict=True))
@@ -128,7 +128,7 @@ def padded_rows(rows: int) -> int:
 def sampled_inputs(
     network: SirenNetwork,
     posteriors: tuple[Posterior, ...],
-    noise: tuple[Float[Array, "rows latents"], ...],
+    noise: tuple[Float[Array, "_rows _latents"], ...],
     geometry: Geometry,
 ) -> PatchInputs:
     """Inputs of every patch at one sample of all posteriors."""
@@ -139,9 +139,9 @@ def sampled_inputs(
 def posterior_gradient(
     network: SirenNetwork,
     posteriors: tuple[Posterior, ...],
-    beta: tuple[Float[Array, "rows latents"], ...],
-    free: tuple[Float[Array, "rows latents"], ...],
-    noise: tuple[Float[Array, "rows latents"], ...],
+    beta: tuple[Float[Array, "_rows _latents"], ...],
+    free: tuple[Float[Array, "_rows _latents"], ...],
+    noise: tuple[Float[Array, "_rows _latents"], ...],
     targets: Targets,
     geometry: Geometry,
 ) -> tuple[tuple[Posterior, ...], Float[Array, "rows"]]:

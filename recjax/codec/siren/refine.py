@@ -42,8 +42,8 @@ class CodingState(NamedTuple):
     """
 
     fit: FitState
-    indices: tuple[Int[Array, "blocks+1 rows"], ...]
-    kl_bits: tuple[Float[Array, "blocks rows"], ...]
+    indices: tuple[Int[Array, "_blocks_and_none _rows"], ...]
+    kl_bits: tuple[Float[Array, "_blocks _rows"], ...]
 
 
 def initial_coding(fit: FitState) -> CodingState:

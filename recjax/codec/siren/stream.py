@@ -15,7 +15,7 @@ from recjax.modalities.grid import n_patches
 
 def read_indices(
     prior: SirenPrior, header: Header, stream: bytes
-) -> list[Int[np.ndarray, "rows blocks"]]:
+) -> list[Int[np.ndarray, "_rows _blocks"]]:
     """The indices of every group's blocks in a stream.
 
     Raises:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -28,14 +28,14 @@ from recjax.codec.siren.round import (
     training_targets,
 )
 from recjax.codec.siren.settings import TrainConfig
-from recjax.codec.training.data import AnySignal, as_signals, grids_of
+from recjax.codec.training.data import Signals, as_signals, grids_of
 from recjax.codec.training.loop import Limits, Training
 from recjax.codec.training.run import run
 
 
 def train_prior(
     config: TrainConfig,
-    signals: Sequence[AnySignal],
+    signals: Signals,
     out: str | os.PathLike[str],
     *,
     checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -178,7 +178,7 @@ def write_trained(
                 kind=kind,
                 scale=np.asarray(group.prior.scale)[remaining],
                 log_std=np.asarray(group.posterior.log_std.mean(0))[remaining],
-                order=np.flatnonzero(keep[remaining])[order],
+                order=np.flatnonzero(keep[remaining])[order].astype(np.int32),
                 widths=widths,
             )
         )

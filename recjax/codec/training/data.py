@@ -12,11 +12,11 @@ from recjax.codec.encoding import check_signals
 from recjax.modalities import Grid, Modality, Signal, modality_of_name
 from recjax.modalities.files import list_signals, load
 
-AnySignal = Signal | np.ndarray
-"""A signal, or the values of an image."""
+Signals = Sequence[Signal | np.ndarray] | np.ndarray
+"""Signals. Arrays stand for values of images, one with an axis more for several of one size."""
 
 
-def as_signals(signals: Sequence[AnySignal]) -> tuple[Modality, list[Signal]]:
+def as_signals(signals: Signals) -> tuple[Modality, list[Signal]]:
     """Training signals and their modality.
 
     Raises:
@@ -78,7 +78,7 @@ def load_whole_images(path: str | os.PathLike[str]) -> list[Signal]:
 
 
 def random_crops(
-    values: Sequence[Shaped[np.ndarray, "*sides_and_rest"]],
+    values: Sequence[Shaped[np.ndarray, "*_sides_and_rest"]],
     count: int,
     sides: Sequence[int],
     seed: Sequence[int],

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recjax import parallel
-from recjax.codec.training.data import AnySignal, as_signals, random_crops
+from recjax.codec.training.data import Signals, as_signals, random_crops
 from recjax.codec.training.loop import Limits, Training
 from recjax.codec.training.run import run
 from recjax.codec.transform.family import graph_of, initial_state, make_step, model_at
@@ -26,7 +26,7 @@ from recjax.codec.transform.statistics import save_transform
 
 def train_transform(
     config: TransformTraining,
-    images: Sequence[AnySignal],
+    images: Signals,
     outs: Sequence[str | os.PathLike[str]],
     *,
     checkpoint_dir: str | os.PathLike[str] | None = None,

@@ -40,7 +40,7 @@ def layout_of(counts):
     words = np.random.default_rng(0).integers(0, 2**32, N, dtype=np.uint32)
     ones = np.ones(N, np.float32)
     group = LatentGroup(kind="patch", scale=ones, log_std=-ones, order=order, widths=widths)
-    return group_layout(group, counts, words, 0, widths.max())
+    return group_layout(group, counts, words, 0, int(widths.max()))
 
 
 @pytest.fixture(scope="module")
