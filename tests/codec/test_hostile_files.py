@@ -115,7 +115,7 @@ def test_huge_shapes_in_small_files_cost_little(prior, shape):
 
 
 def test_streams_too_short_for_any_indices_are_not_begun(prior, monkeypatch):
-    monkeypatch.setattr("recjax.codec.siren.decoding.decode_indices", None)
+    monkeypatch.setattr("recjax.codec.siren.stream.decode_indices", None)
     for exponent in (64, 255):
         with pytest.raises(FormatError, match="cut off"):
             decompress(
