@@ -3,7 +3,7 @@
     python -m experiments.cifar10 --data FOLDER --priors cifar10-*.safetensors
 
 ``FOLDER`` holds ``test_150.npz`` with ``images`` (uint8 [N, 32, 32, 3]); the priors are trained by
-``recjax train-prior`` or ``recjax train-transform``. Every file is decoded again and PSNR is the mean over images, as
+``recjax train siren`` or ``recjax train transform``. Every file is decoded again and PSNR is the mean over images, as
 in the papers.
 "Exact" replaces the block coder by exact samples of the posteriors, counted at their KL divergence (see
 `experiments.exact`): for a SIREN with the same refinement and without any (the latter is COMBINER's "theoretically
