@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import safetensors.numpy
+from jaxtyping import UInt32
 
 if TYPE_CHECKING:
     from flax import nnx
-    from jaxtyping import Array, UInt32
 
 # functions that need JAX import it: `recjax info` and `recjax priors` do without
 
@@ -80,11 +80,9 @@ class Prior(abc.ABC):
         """Facts for people."""
 
 
-def stream_key(prior: Prior) -> "UInt32[Array, '2']":
+def stream_key(prior: Prior) -> UInt32[np.ndarray, "2"]:
     """Key of the random numbers of all files of a prior: the first 64 bits of its digest."""
-    import jax.numpy as jnp
-
-    return jnp.asarray(np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32))
+    return np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32)
 
 
 def write_prior(
