@@ -291,10 +291,9 @@ class NoRanks(A_STAR):
 class ForgetfulRanks(A_STAR):
     """Counts only within a chunk."""
 
-    def examine(self, pair, carry, chunk):
-        verdict = super().examine(pair, carry, chunk)
-        inner, _, chosen = verdict.carry
-        return dataclasses.replace(verdict, carry=(inner, carry[1], chosen))
+    def examine(self, pair, state, chunk):
+        verdict = super().examine(pair, state, chunk)
+        return dataclasses.replace(verdict, state=verdict.state._replace(counts=state.counts))
 
 
 @pytest.mark.parametrize("fault", [NoRanks, pytest.param(ForgetfulRanks, marks=pytest.mark.slow)])
