@@ -85,7 +85,7 @@ def test_arrows_point_down(path):
         if root == "recjax" and rest:
             target = rest[0]
             # from recjax import GPRS: the public name stands for the part it lives in
-            target = HOME.get(target, f"recjax.{target}").split(".")[1]
+            target = HOME[target].split(".")[1] if target in PUBLIC else target
             allowed = (
                 ARROWS[part] | {part} | ({"__version__"} if part in ("cli", "codec") else set())
             )
@@ -149,6 +149,20 @@ def test_what_users_call_is_typed(name):
                 if a is inspect.Signature.empty
             ]
             assert len(untyped) == ("self" in signature.parameters), function
+
+
+def test_classes_that_users_make_are_not_subclassed():
+    """Coders are abstract or final."""
+
+    def below(cls):
+        return [sub for child in cls.__subclasses__() for sub in (child, *below(child))]
+
+    package = {getattr(recjax, name) for name in PUBLIC} | set(below(Coder))
+    coders = [cls for cls in package if isinstance(cls, type) and issubclass(cls, Coder)]
+    for cls in coders:
+        if cls.__module__.startswith("recjax."):
+            bases = [base for base in cls.__mro__[1:] if issubclass(base, Coder)]
+            assert all(inspect.isabstract(base) for base in bases), cls
 
 
 def test_importing_is_light_and_leaves_the_settings_alone():

@@ -80,8 +80,8 @@ class HybridCoder(Coder):
         return _finish_lanes(self.cell_bits, keys, code, windows)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        index = checked_hybrid(index, self._last_cell(proposal), self.limit - 1)
-        return _decode(self.cell_bits, key, index, proposal)
+        cell, rank = checked_hybrid(index, self._last_cell(proposal), self.limit - 1)
+        return _decode(self.cell_bits, key, cell, rank, proposal)
 
     def index_code(self, proposal: Any, rate_bits: Any) -> IndexCode:
         if proposal is None:
@@ -214,17 +214,19 @@ def _finish(bits: int, key: Array, code: Code, window: _Window) -> Code:
     """The code with the cell in its index, and the decoder's sample."""
     quantiles = window.quantiles(_candidate_bits(key, code.index, window.proposal))
     cell = (quantiles >> (32 - window.bits)).reshape(window.event_shape)
-    index = HybridIndex(cell, code.index)
-    return dataclasses.replace(code, index=index, sample=_decode(bits, key, index, window.proposal))
+    sample = _decode(bits, key, cell, code.index, window.proposal)
+    return dataclasses.replace(code, index=HybridIndex(cell, code.index), sample=sample)
 
 
 _finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0, 0)), static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _decode(bits: int, key: Array, index: HybridIndex, proposal: Any) -> Float[Array, "*event"]:
-    dither = _candidate_bits(key, index.rank, proposal) >> bits
-    quantile = (index.cell.reshape(-1) << (32 - bits)) | dither
+def _decode(
+    bits: int, key: Array, cell: UInt32[Array, "*event"], rank: UInt32[Array, ""], proposal: Any
+) -> Float[Array, "*event"]:
+    dither = _candidate_bits(key, rank, proposal) >> bits
+    quantile = (cell.reshape(-1) << (32 - bits)) | dither
     return proposal.sample_from_bits(randomness.bits_at_quantile(quantile))
 
 

@@ -39,7 +39,7 @@ class HybridCode(IndexCode):
     rank: ZetaCode
 
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
-        rank = checked_hybrid(index, self.last, self.rank.last).rank
+        _, rank = checked_hybrid(index, self.last, self.rank.last)
         return self.rank.spent_bits + self.rank.length(rank)
 
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
@@ -58,7 +58,9 @@ class HybridCode(IndexCode):
         return HybridIndex(cell, self.rank.take(decoder, keys))
 
 
-def checked_hybrid(index: Any, last: UInt32[np.ndarray, "*event"], last_rank: int) -> HybridIndex:
+def checked_hybrid(
+    index: Any, last: UInt32[np.ndarray, "*event"], last_rank: int
+) -> tuple[UInt32[Array, "*event"], UInt32[Array, ""]]:
     """A cell and a rank as uint32: concrete values are checked, traced ones clamped.
 
     Args:
@@ -72,7 +74,4 @@ def checked_hybrid(index: Any, last: UInt32[np.ndarray, "*event"], last_rank: in
     if not isinstance(index, tuple) or len(index) != 2:
         raise ValueError("index must be a HybridIndex: a cell for every component, and a rank")
     cell, rank = index
-    return HybridIndex(
-        checked_index(cell, last),
-        checked_index(rank, np.asarray(last_rank, np.uint32)),
-    )
+    return checked_index(cell, last), checked_index(rank, np.asarray(last_rank, np.uint32))
