@@ -194,7 +194,7 @@ def checked_index(index: Any, last: UInt32[np.ndarray, "*shape"]) -> UInt32[Arra
         raise ValueError(f"index must be {form}; decode batches with jax.vmap")
     value = concrete(index)
     if value is None:
-        most = min(jnp.iinfo(index.dtype).max, 0xFFFFFFFF)  # no bound beyond the index's own type
+        most = min(jnp.iinfo(index.dtype).max, 0xFFFFFFFF)  # a bound that the index's type has
         largest = np.minimum(last, np.uint32(most)).astype(index.dtype)
         return jnp.clip(index, 0, largest).astype(jnp.uint32)
     if np.any(value < 0) or np.any(value > last):

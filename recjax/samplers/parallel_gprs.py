@@ -43,7 +43,7 @@ class ParallelGPRS(ExactCoder):
 
     ``steps`` is the total over processes when they are advanced in the order of time: the accepted
     process's arrivals and, for every other, those before the accepted time and the one beyond. Its
-    mean is 2^{D_inf} + J - 1. Arrivals are evaluated some way ahead of that order, so that more
+    mean is 2^{D_inf} + J - 1. Arrivals are evaluated ahead of that order, so that more
     candidates are computed than ``steps`` counts.
 
     In that order the processes are one of unit rate, so that the stretch function is needed only at

@@ -319,7 +319,7 @@ def test_bits_go_where_the_divergence_is():
     [
         ([1.0, 2.0], 4, "more than the divergence 3"),
         ([40.0], 31, "total_bits"),
-        ([40.0], 12, "more than 10 a component"),
+        ([40.0], 12, "more than 10 per component"),
         ([1.0], -1, "total_bits"),
         ([1.0], 0.5, "total_bits"),
         ([-1.0, 3.0], 1, "kl_bits"),

@@ -5,6 +5,8 @@ into chunks nor on batching, and 2^31 arrivals keep their order. A time is a pai
 (high, low), in units of 2^-26.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +60,7 @@ def time_at(times: Time, position: Int[Array, ""] | int) -> Time:
     return high[position], low[position]
 
 
-def time_value(time: Time, dtype) -> Float[Array, "..."]:
+def time_value(time: Time, dtype: Any) -> Float[Array, "..."]:
     """The time as a positive number: the centre of its unit."""
     high, low = time
     # products with powers of two are exact, so that fused multiply-adds change nothing

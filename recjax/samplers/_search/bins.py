@@ -48,7 +48,7 @@ def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
     left = np.array(kl_bits, float)
     if left.ndim != 1 or not np.all((left >= 0) & (left < math.inf)):
         raise ValueError(
-            f"kl_bits must hold one non-negative divergence a component, got {kl_bits!r}"
+            f"kl_bits must hold one non-negative divergence per component, got {kl_bits!r}"
         )
     check_range("total_bits", total_bits, 0, MAX_BITS)
     if total_bits > left.sum():
@@ -62,7 +62,7 @@ def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
         component = int(np.argmax(open_left))
         if open_left[component] == -math.inf:
             raise ValueError(
-                f"total_bits: {total_bits} are more than {MAX_COMPONENT_BITS} a component"
+                f"total_bits: {total_bits} are more than {MAX_COMPONENT_BITS} per component"
             )
         bits[component] += 1
         left[component] -= 1
@@ -72,7 +72,7 @@ def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
 def check_bits(bits: Any) -> None:
     """Raises a ValueError unless ``bits`` is a tuple of whole numbers that a partition can have."""
     if not isinstance(bits, tuple):
-        raise ValueError(f"bits must be a tuple of whole numbers, one a component, got {bits!r}")
+        raise ValueError(f"bits must be a tuple of whole numbers, one per component, got {bits!r}")
     for b in bits:
         check_range("bits: each", b, 0, MAX_COMPONENT_BITS)
     check_range("bits: their sum", sum(bits), 0, MAX_BITS)

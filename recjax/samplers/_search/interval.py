@@ -5,6 +5,8 @@ of cells, with probability (high - low) / 2^64 whatever the precision of floatin
 encoder and decoder agree on any machine, and a search may descend 60 levels.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
@@ -18,7 +20,7 @@ def everything() -> tuple[Word, Word]:
     return (zero, zero), (full, full)
 
 
-def mass(low: Word, high: Word, dtype) -> Float[Array, "..."]:
+def mass(low: Word, high: Word, dtype: Any) -> Float[Array, "..."]:
     """The probability of [low, high), with the relative precision of ``dtype``."""
     return words.fraction(words.subtract(high, low), dtype)
 

@@ -20,7 +20,7 @@ from recjax.words import Word
 
 _RUNNING, _UNDECIDED = -1, -2
 _ROUND = 3  # levels that searches descend before those that have ended make room
-_EXACT = 16  # in a batch, exact decisions are made for one lane in so many at a time
+_EXACT = 16  # in a batch, one lane in 16 can take its exact decision at a time
 
 
 @jax.tree_util.register_dataclass
@@ -185,7 +185,7 @@ def _advance(rule: PathRule, targets: Any, proposals: Any, walks: Walk) -> Walk:
 def _decide_exactly(rule: PathRule, pairs: tuple[Any, Any], walks: Walk) -> Walk:
     """Takes the exact step of undecided lanes, for one sixteenth of all lanes at a time.
 
-    Undecided lanes wait until they fill such a share, or until no other lane is running.
+    Undecided lanes wait until they fill that share, or until no other lane is running.
     """
     count = walks.status.size
     size = -(-count // _EXACT)

@@ -6,6 +6,7 @@ falling function with derivative -w_P (Flamich, *Greedy Poisson rejection sampli
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class Level:
     width: Float[Array, ""]
 
 
-def ground(dtype) -> Level:
+def ground(dtype: Any) -> Level:
     """The level 0, with w_P = 1.
 
     That is exact for targets whose support is all of the proposal's, for others an upper bound.

@@ -37,7 +37,7 @@ class Node:
     low: Word
     high: Word
 
-    def mass(self, dtype) -> Float[Array, ""]:
+    def mass(self, dtype: Any) -> Float[Array, ""]:
         """The probability of the interval under the proposal."""
         return interval.mass(self.low, self.high, dtype)
 

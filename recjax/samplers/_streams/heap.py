@@ -51,7 +51,9 @@ class HeapCode(IndexCode):
     def take(self, decoder: Any, keys: Any) -> UInt32[np.ndarray, "n 4"]:
         nodes, cut = _roots(keys), None
 
-        def next_frequencies(level: int, branches: Bool[np.ndarray, "n level"]):
+        def next_frequencies(
+            level: int, branches: Bool[np.ndarray, "n level"]
+        ) -> Int[np.ndarray, "n"]:
             nonlocal nodes, cut
             if level:
                 nodes = _descend(nodes, cut, branches[:, -1])
