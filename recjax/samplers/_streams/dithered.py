@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from recjax import randomness
-from recjax.bits import stream, zipf
+from recjax.bits import stream
+from recjax.bits.frequencies import integer_shares
 from recjax.distributions.base import concrete
 from recjax.distributions.categorical import Categorical
 from recjax.distributions.laplace import Laplace
@@ -203,7 +204,4 @@ _dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
 def _frequencies(logits: Float[np.ndarray, "rows points"]) -> Int[np.ndarray, "rows points"]:
     """Positive integers that sum to 2^24 in every row."""
     weights = np.asarray(Categorical(logits.astype(np.float32)).weights(), np.int64)
-    found = 1 + weights * (2**zipf.PRECISION - logits.shape[1]) // weights.sum(1, keepdims=True)
-    # the heaviest point gets what rounding down has left over
-    found[np.arange(len(found)), weights.argmax(1)] += 2**zipf.PRECISION - found.sum(1)
-    return found
+    return integer_shares(weights)

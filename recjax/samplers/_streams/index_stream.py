@@ -5,7 +5,6 @@ from typing import Any
 from jaxtyping import Array
 
 from recjax.bits import stream
-from recjax.errors import FormatError
 from recjax.samplers.base import Coder
 from recjax.samplers.index_code import refuse
 
@@ -52,10 +51,8 @@ def read_indices(
         FormatError: no such indices have the code ``data``.
         ValueError: as for `write_indices`.
     """
-    try:
+    with stream.refusing("index stream"):
         index = coder.index_code(proposal, rate_bits).take(stream.reader(data), keys)
-    except AssertionError as error:  # a point outside every symbol's interval
-        raise FormatError("the index stream is damaged") from error
     # A string is valid only as the writer makes it: one list of indices has one string.
     refuse(write_indices(coder, keys, index, rate_bits=rate_bits, proposal=proposal) != data)
     return index
