@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from recjax.bits import heap_path, zipf
+from recjax.bits.frequencies import PRECISION
 from recjax.samplers._search import interval, tree
 from recjax.samplers.codelength import depth_rate, rate_value, zeta_bits
 from recjax.samplers.index_code import IndexCode, checked_batch, refuse
@@ -133,7 +134,7 @@ def _cut(split: tree.Split, state: _Nodes) -> tuple[UInt32[Array, "n"], Word]:
 
     def one(key, node):
         cut = node.cut(node.point(key), split)
-        return interval.left_frequency(node.low, cut, node.high, zipf.PRECISION), cut
+        return interval.left_frequency(node.low, cut, node.high, PRECISION), cut
 
     return jax.vmap(one)(*state)
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from recjax import randomness
 from recjax.bits import range_coder, stream, zipf
+from recjax.bits.frequencies import PRECISION
 from recjax.distributions.channel import Channel
 from recjax.randomness import Stream
 from recjax.samplers.base import checked_index
@@ -174,13 +175,13 @@ def _bits(key: Array, index: UInt32[Array, ""], channel: Channel) -> Float[Array
 
 def _weights(first: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
     """Weights of two symbols from the frequency of the first, with which both can be written."""
-    total = 2**zipf.PRECISION
+    total = 2**PRECISION
     first = np.clip(first, 1, total - 1)
     return stream.weights(np.stack([first, total - first], axis=-1))
 
 
 def _flag_weights(count: int) -> Float[np.ndarray, "n 2"]:
-    return _weights(np.full(count, 2**zipf.PRECISION - _FLAGGED))
+    return _weights(np.full(count, 2**PRECISION - _FLAGGED))
 
 
 def _tosses(
