@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -72,7 +73,7 @@ for path in sorted((ROOT / "recjax").rglob("*")):
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(DOCS / "_build" / "examples" / _package.hexdigest()[:16])
 nb_execution_in_temp = True
-nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 
@@ -94,6 +95,12 @@ def show_shell_cells_as_shell(app, doctree) -> None:
             block.children = [nodes.Text(script)]
 
 
+def escape_shapes(app, what, name, thing, options, lines) -> None:
+    """The star of a shape such as [*event, 3] does not begin emphasis."""
+    lines[:] = [re.sub(r"(?<=[\[ ])\*(?=\w+[,\]])", r"\\*", line) for line in lines]
+
+
 def setup(app) -> None:
     written_pages.write(DOCS / "_written")
+    app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("doctree-read", show_shell_cells_as_shell)

@@ -1,4 +1,4 @@
-"""Parts of pages that are written from data: result tables, the prior zoo, the tree of the package."""
+"""Parts of pages that are written from data: result tables, the prior zoo, the tree, the figures."""
 
 import ast
 import shlex
@@ -18,6 +18,7 @@ def write(folder: Path) -> None:
     tables.main(folder)
     (folder / "priors.md").write_text(prior_zoo())
     (folder / "tree.md").write_text(package_tree())
+    (folder / "figures.md").write_text(figures())
 
 
 def prior_zoo() -> str:
@@ -70,19 +71,28 @@ def _folded(command: str) -> str:
 
 def package_tree() -> str:
     """The folders and modules of the package, each with the first line of its docstring."""
-    lines = ["```text", "recjax/"]
+    lines = []
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE)
         if place.parts == ("__init__.py",):
             continue
         is_folder = path.name == "__init__.py"
         name = f"{place.parent.name}/" if is_folder else path.stem
-        depth = len(place.parts) - is_folder
-        text = f"{'  ' * depth}{name}"
-        lines.append(f"{text:<30} {_summary(path)}")
-    return "\n".join([*lines, "```"]) + "\n"
+        indent = "  " * (len(place.parts) - 1 - is_folder)
+        lines.append(f"{indent}- `{name}` {_summary(path)}")
+    return "\n".join(lines) + "\n"
 
 
 def _summary(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-    return docstring.partition("\n")[0].replace("``", "")
+    return docstring.partition("\n")[0].replace("``", "`")
+
+
+def figures() -> str:
+    """Every picture of ``experiments/results/figures`` with what its results file says of it."""
+    parts = []
+    for path in sorted((tables.RESULTS / "figures").glob("*.png")):
+        title = path.stem.replace("_", " ").capitalize()
+        picture = f"![{title}](../experiments/results/figures/{path.name})"
+        parts.append(f"## {title}\n\n{tables.description(f'figures/{path.stem}')}\n\n{picture}")
+    return "\n\n".join(parts) + "\n"
