@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from experiments import tables
-
 import recjax
+from experiments import tables
 from recjax.codec import Prior, embedded_priors
 
 PACKAGE = Path(recjax.__file__).parent

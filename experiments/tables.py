@@ -96,7 +96,14 @@ def ablation() -> str:
             ]
         )
     return table(
-        ["setting", "index bits (bpp)", "PSNR (dB)", "against", "difference (dB)", "published (dB)"],
+        [
+            "setting",
+            "index bits (bpp)",
+            "PSNR (dB)",
+            "against",
+            "difference (dB)",
+            "published (dB)",
+        ],
         rows,
     )
 
@@ -119,7 +126,9 @@ def kodak() -> str:
             exact = row.get("exact")
             rows.append(
                 [
-                    f"`{row['name']}`" if kind == "one price" else f"`--bpp {row['name'].split()[0]}`",
+                    f"`{row['name']}`"
+                    if kind == "one price"
+                    else f"`--bpp {row['name'].split()[0]}`",
                     f"{row['bpp']:.3f}",
                     f"{row['psnr']:.2f}",
                     f"{exact['psnr']:.2f} at {exact['kl_bpp']:.3f}" if exact else "",
