@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "_written", "_templates"]
+exclude_patterns = ["_build", "_written", "_templates", "_ipython"]
 templates_path = ["_templates"]
 
 html_theme = "sphinx_book_theme"
@@ -65,22 +66,23 @@ napoleon_attr_annotations = False
 default_role = "py:obj"
 toc_object_entries = False
 
-# Examples are run when a page changes, or a file of the package that they were run with.
-_package = hashlib.sha256()
-for path in sorted((ROOT / "recjax").rglob("*")):
+# Examples are run again when their page changes, or anything that they were run with.
+_ground = hashlib.sha256()
+for path in sorted([*(ROOT / "recjax").rglob("*"), *(DOCS / "_ipython").rglob("*")]):
     if path.suffix in (".py", ".safetensors"):
-        _package.update(path.read_bytes())
+        _ground.update(path.read_bytes())
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(DOCS / "_build" / "examples" / _package.hexdigest()[:16])
+nb_execution_cache_path = str(DOCS / "_build" / "examples" / _ground.hexdigest()[:16])
 nb_execution_in_temp = True
 nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 
-# The kernels of the examples inherit the environment: the command `recjax` of this Python, one
-# device, and one compilation cache for all pages.
+# The kernels of the examples inherit the environment: the command `recjax` of this Python, shell
+# cells, one device, and one compilation cache for all pages.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+os.environ["IPYTHONDIR"] = str(DOCS / "_build" / "ipython")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(DOCS / "_build" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
@@ -100,7 +102,17 @@ def escape_shapes(app, what, name, thing, options, lines) -> None:
     lines[:] = [re.sub(r"(?<=[\[ ])\*(?=\w+[,\]])", r"\\*", line) for line in lines]
 
 
+def shorten_types(app, what, name, thing, options, arguments, returns):
+    """Annotations say Array and not where JAX has it."""
+    return tuple(
+        text and text.replace("jaxlib._jax.Array", "Array") for text in (arguments, returns)
+    )
+
+
 def setup(app) -> None:
+    shutil.rmtree(DOCS / "api" / "names", ignore_errors=True)  # a name may be gone
+    shutil.copytree(DOCS / "_ipython", os.environ["IPYTHONDIR"], dirs_exist_ok=True)
     written_pages.write(DOCS / "_written")
+    app.connect("autodoc-process-signature", shorten_types)
     app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("doctree-read", show_shell_cells_as_shell)

@@ -6,7 +6,7 @@ number of a table is typed by hand: a new run of an experiment changes the page.
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,21 @@ RESULTS = Path(__file__).parent / "results"
 PUBLISHED = Path(__file__).parent / "published"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers.
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; columns of numbers are aligned to the right.
 
     >>> print(table(["coder", "bits"], [["A*", "3"]]))
     | coder | bits |
     |---|--:|
     | A* | 3 |
     """
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(
-        f"|{'|'.join(cells)}|" if cells is lines[1] else f"| {' | '.join(cells)} |"
-        for cells in lines
-    )
+    rules = ["--:" if all(map(_number, column)) else "---" for column in zip(*rows)]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]])
+
+
+def _number(cell: str) -> bool:
+    return not cell or cell.lstrip("+-")[:1].isdigit()
 
 
 def details(name: str) -> dict[str, Any]:

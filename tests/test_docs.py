@@ -56,6 +56,16 @@ def test_no_page_lists_a_name_that_is_none():
         assert hasattr(importlib.import_module(module), attribute), name
 
 
+def test_the_architecture_names_every_module():
+    parts = {
+        path.stem
+        for path in Path(recjax.__file__).parent.glob("[a-z]*")
+        if path.is_dir() or path.suffix == ".py"
+    }
+    missing = {part for part in parts - {"priors"} if f"`{part}`" not in PAGES["architecture.md"]}
+    assert not missing
+
+
 def test_code_is_run_or_checked():
     """A block is a cell, which the build runs, commands, which are checked here, or plain text."""
     known = {"{code-cell}", "console", "text", "{toctree}", "{eval-rst}", "{include}"}
