@@ -55,15 +55,17 @@ def published(data_set: str, curve: str, bpp: float) -> str:
 
 def cifar10() -> str:
     """CIFAR-10: rate of the indices and of files, PSNR, exact samples, published curves."""
-    head = ["prior", "index bits (bpp)", "file (bpp)", "PSNR (dB)", "exact: KL (bpp)", "PSNR (dB)"]
+    head = ["prior", "index bits (bpp)", "file (bpp)", "PSNR (dB)", "encoding (s)", "decoding (s)"]
+    head += ["exact: KL (bpp)", "PSNR (dB)", "RECOMBINER (dB)", "COMBINER (dB)"]
     rows = []
     for row in details("cifar10")["priors"]:
         files, exact = row["files"], row["exact"]
         at = [published("cifar10", name, files["index_bpp"]) for name in ("RECOMBINER", "COMBINER")]
         numbers = [f"{files['index_bpp']:.3f}", f"{files['file_bpp']:.3f}", _psnr(files["psnr"])]
+        numbers += [f"{files[f'{way}seconds_an_image']:.3f}" for way in ("", "decode_")]
         numbers += [f"{exact['kl_bpp']:.3f}", f"{exact['psnr']['mean']:.2f}"]
         rows.append([f"`{row['prior']}`", *numbers, *at])
-    return table([*head, "RECOMBINER (dB)", "COMBINER (dB)"], rows)
+    return table(head, rows)
 
 
 def coding_gap() -> str:

@@ -87,6 +87,8 @@ def test_commands_can_be_given():
                     assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page, line)
                 case ["python", "-m", module, *_]:
                     assert importlib.util.find_spec(module), (page, line)
+                case [script, *_] if script.startswith("experiments/"):
+                    assert (ROOT / script).is_file(), (page, line)
                 case words:
                     assert words == ["pip", "install", "."], (page, line)
 
