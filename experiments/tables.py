@@ -40,9 +40,11 @@ def details(name: str) -> dict[str, Any]:
 
 
 def description(name: str) -> str:
-    """What was measured and by which command, in one sentence."""
+    """What was measured and by which command."""
     about = json.loads((RESULTS / f"{name}.json").read_text())
-    return f"{about['description']}; made by `{about['source']}`."
+    command, *rest = about["source"].split(", ", 1)
+    source = ", ".join([f"`{command}`", *rest])
+    return f"{about['description'].rstrip('.')}. Made by {source}."
 
 
 def published(data_set: str, curve: str, bpp: float) -> str:
