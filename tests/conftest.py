@@ -5,6 +5,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -15,6 +16,11 @@ os.environ.setdefault(
 )
 
 import jax
+
+# Parts of the package whose annotations of shapes and types are checked at every call, under jit
+# at every trace. The hook acts on modules that are imported after it.
+CHECKED = ("bits", "blocks", "distributions", "limits", "randomness", "results", "words")
+jaxtyping.install_import_hook([f"recjax.{part}" for part in CHECKED], "annotations.check")
 
 # a shell's background jobs ignore Ctrl-C, and so would the processes that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -33,6 +39,15 @@ def strict_promotion(request):
         return
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def annotations_checked(request):
+    """`@pytest.mark.wrong_types` for tests of what annotations forbid and the package refuses."""
+    wrong = request.node.get_closest_marker("wrong_types") is not None
+    jaxtyping.config.update("jaxtyping_disable", wrong)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)
