@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recjax
-from recjax.samplers import read_indices, write_indices
+from recjax import read_indices, write_indices
 
 N = 10_000
 P = recjax.Normal(0.0, 1.0)
