@@ -55,7 +55,14 @@ def log2_numbers(code):
     return np.log2(code.index.astype(np.float64) + 1)
 
 
-@pytest.mark.parametrize("pair", TABLE, ids=str)
+@pytest.mark.parametrize(
+    "pair",
+    [
+        # of larger ratios the searches are long
+        pytest.param(pair, marks=() if row["peak"] < 50 else pytest.mark.slow, id=str(pair))
+        for pair, row in TABLE.items()
+    ],
+)
 def test_global_coders(pair):
     row, p = TABLE[pair], recjax.Normal(0.0, 1.0)
     q = recjax.Normal(*pair)
@@ -126,13 +133,8 @@ UNIFORM = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "modes,d_inf",
-    [
-        pytest.param(*case, marks=() if case == (2, 10) else pytest.mark.slow)  # a shape each
-        for case in UNIFORM
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("modes,d_inf", UNIFORM)
 def test_steps_of_a_star_on_intervals(modes, d_inf):
     n, width = 2000, np.float32(2.0**-d_inf / modes)
     low = np.float32((np.arange(modes) + 0.5) / modes) - width / 2
