@@ -751,14 +751,14 @@ _ROWS = (
         "bench/timing.py",
         "times[name].append(min(timed(run) for _ in range(runs)))",
         "times[name].append(max(timed(run) for _ in range(runs)))",
-        "tests/bench/test_samplers.py",
+        "tests/bench/test_timing.py",
     ),
     (
         "bench-divergence-of-targets",
         "bench/samplers.py",
         "np.sqrt(1 - s * s + 2 * np.log(jitter))",
         "np.sqrt(1 - s * s - 2 * np.log(jitter))",
-        "tests/bench/test_samplers.py",
+        "tests/bench/test_timing.py",
     ),
 )
 
