@@ -34,7 +34,7 @@ from experiments.coding_gap import repartitioned
 from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, TrainConfig, decompress_batch, encode_batch, load_prior, train_prior
-from recjax.codec.effort import effort_of
+from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
 from recjax.codec.siren.network import SirenConfig
 from recjax.codec.siren.posterior import Posterior
 from recjax.codec.siren.prior import save_prior
@@ -193,7 +193,7 @@ def prior_of(setting: Setting, images: np.ndarray, args: Args, minutes: float) -
 
 def measure(signals: list[recjax.Signal], prior: Prior, setting: Setting, effort: int) -> dict:
     """Rates of the files, and the PSNR of every image."""
-    own = effort_of(effort)
+    own = SIREN_EFFORTS[effort]
     own = own if setting.refined else dataclasses.replace(own, refine_steps=0)
     results = encode_batch(signals, prior, effort=own)
     decoded = decompress_batch([result.blob for result in results], priors=(prior,))

@@ -23,8 +23,8 @@ from experiments.exact import exact_samples
 from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
-from recjax.codec.effort import Effort, effort_of
-from recjax.codec.siren.prior import InrPrior
+from recjax.codec.siren.efforts import SirenEffort
+from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
@@ -62,7 +62,7 @@ def mean_and_error(values: list[float]) -> dict[str, float]:
     }
 
 
-def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
+def exact(signals: list[recjax.Signal], prior: Prior, effort: SirenEffort) -> dict:
     """Exact posterior samples, counted at their KL; a large ``refine_steps`` costs as much as real coding."""
     decoded, bits = exact_samples(signals, prior, effort)
     return {
@@ -73,7 +73,7 @@ def exact(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     }
 
 
-def files(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
+def files(signals: list[recjax.Signal], prior: Prior, effort: SirenEffort) -> dict:
     """Encodes, decodes the files, and measures."""
     start = time.perf_counter()
     results = encode_batch(signals, prior, effort=effort)
@@ -85,7 +85,7 @@ def files(signals: list[recjax.Signal], prior: Prior, effort: Effort) -> dict:
     return {
         "index_bpp": sum(r.index_bits for r in results) / pixels,
         "file_bpp": sum(8 * len(r.blob) for r in results) / pixels,
-        "kl_bpp": sum(r.kl_bits for r in results) / pixels,
+        "kl_bpp": sum(sum(r.kl_bits.values()) for r in results) / pixels,
         "header_bytes": max(r.header_bits for r in results) / 8,
         "psnr": mean_and_error(
             [psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]
@@ -99,7 +99,7 @@ def learning_curve(prior: Prior) -> tuple[list[float], list[float], list[float]]
     """Gradient steps, PSNR of the mean squared error, and bits of KL a pixel, during training."""
     training = prior.metadata["training"]
     curve = training["curve"]
-    if isinstance(prior, InrPrior):
+    if isinstance(prior, SirenPrior):
         bits = [p["kl_bits"] / prior.config.n_points for p in curve]
         return [p["step"] for p in curve], [p["psnr"] for p in curve], bits
     at = training["config"]["prices"].index(training["price"])
@@ -165,7 +165,7 @@ def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
         "files": files(signals, prior, effort),
         "exact": exact(signals, prior, effort),
     }
-    if isinstance(prior, InrPrior):  # a transform has no refinement
+    if isinstance(prior, SirenPrior):  # a transform has no refinement
         result["exact_without_refinement"] = exact(
             signals, prior, dataclasses.replace(effort, refine_steps=0)
         )

@@ -24,9 +24,9 @@ from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import Prior, load_prior
-from recjax.codec.effort import Effort, effort_of
 from recjax.codec.siren.batch import render
-from recjax.codec.siren.encode import code_signals
+from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
+from recjax.codec.siren.encoding import code_signals
 from recjax.codec.siren.partition import partition
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
@@ -132,7 +132,7 @@ def to_results(exact: list[dict], rows: list[dict], description: str) -> Results
 
 
 def main(args: Args) -> None:
-    prior, effort = load_prior(args.prior), effort_of(args.effort)
+    prior, effort = load_prior(args.prior), SIREN_EFFORTS[args.effort]
     images = np.load(args.data / "test_150.npz")["images"][: args.limit]
     signals = [recjax.Signal(image, "image", {"gray": False}) for image in images]
     b = prior.budget

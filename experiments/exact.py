@@ -12,10 +12,10 @@ import numpy as np
 from flax import nnx
 
 from recjax.codec import Prior
-from recjax.codec.effort import Effort
 from recjax.codec.siren.batch import render
-from recjax.codec.siren.encode import code_signals
-from recjax.codec.siren.prior import InrPrior
+from recjax.codec.siren.efforts import SirenEffort
+from recjax.codec.siren.encoding import code_signals
+from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.transform.amortised import descend
 from recjax.codec.transform.fit import Fit, fit_transform
 from recjax.codec.transform.prior import TransformPrior
@@ -44,7 +44,7 @@ class ExactSampler:
 
 
 def exact_samples(
-    signals: Sequence[Signal], prior: Prior, effort: Effort
+    signals: Sequence[Signal], prior: Prior, effort: SirenEffort
 ) -> tuple[list[Signal], float]:
     """The signals with exact samples of their latents, and the KL of all of them in bits.
 
@@ -59,7 +59,7 @@ def exact_samples(
             samples.append(sample_fit(signal, prior, fit, key))
         images, bits = zip(*samples, strict=True)
         return list(images), sum(bits)
-    assert isinstance(prior, InrPrior)
+    assert isinstance(prior, SirenPrior)
     batch, z, _, kl_bits = code_signals(
         signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget)
     )

@@ -4,7 +4,7 @@
 
 Three runs: mutated ``.rec`` files as they are, the same with a right checksum, and mutated prior files. What is neither
 an image nor a FormatError (of a prior: a ValueError) is an error and kept in ``--out``. Time is that of the processor,
-compilation included; memory is that of the whole process. Files ask for up to a million pixels (``max_pixels``).
+compilation included; memory is that of the whole process. Files ask for up to a million pixels (``max_cells``).
 """
 
 import argparse
@@ -28,9 +28,10 @@ import numpy as np
 import recjax
 from experiments.mutations import MAX_PIXELS, hostile_files, hostile_priors
 from recjax.codec import Prior, decompress, embedded_priors, encode_batch, load_prior
-from recjax.codec.container import Header, Modality, pack, parse
-from recjax.codec.siren.prior import InrPrior
+from recjax.codec.container import Header, pack, parse
+from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.transform.prior import TransformPrior
+from recjax.modalities.image import IMAGE
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "codec" / "golden"
 TRAINED = ("waves", "hierarchy", "pyramid")
@@ -172,7 +173,7 @@ def run(
 
 
 def check_image(priors: list[Prior], blob: bytes) -> None:
-    image = decompress(blob, priors=priors, max_pixels=MAX_PIXELS).values
+    image = decompress(blob, priors=priors, max_cells=MAX_PIXELS).values
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0
 
 
@@ -180,10 +181,10 @@ def check_prior(path: Path, rng: np.random.Generator, data: bytes) -> None:
     """Reads the prior, and now and then a file of noise with it."""
     path.write_bytes(data)
     prior = load_prior(path)
-    assert isinstance(prior, InrPrior | TransformPrior)
+    assert isinstance(prior, SirenPrior | TransformPrior)
     if rng.random() < 0.02:
         header = Header(
-            scheme=1, modality=Modality.IMAGE, shape=(33, 65), gray=False, extra_bits=0,
+            scheme=1, modality=IMAGE, shape=(33, 65), flag=False, extra_bits=0,
             exponent=0 if isinstance(prior, TransformPrior) else 64, digest_prefix=prior.digest[:3],
         )  # fmt: skip
         for payload in (bytes(20), rng.bytes(100)):

@@ -25,7 +25,7 @@ from experiments.outputs import save
 from experiments.published import load_curve
 from experiments.rivals import measured_curves, missing_codecs
 from recjax.codec import Encoded, Prior, decompress, encode_at_rate, encode_batch, load_prior
-from recjax.codec.effort import effort_of
+from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities.image.files import list_images
 from recjax.modalities.image.pixels import psnr
@@ -93,7 +93,7 @@ def files(
                     "image": name,
                     "bytes": path.stat().st_size,
                     "bpp": 8 * path.stat().st_size / pixels,
-                    "kl_bpp": float(result.kl_bits / pixels),
+                    "kl_bpp": float(sum(result.kl_bits.values()) / pixels),
                     "psnr": psnr(decoded.values, signal.values),
                     "seconds": encoded - start,
                     "decode_seconds": stop - encoded,
@@ -106,7 +106,7 @@ def exact(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict[s
     """Exact posterior samples at their KL; means over images."""
     signals, rates, quality = list(images.values()), [], []
     for signal in signals:
-        (decoded,), bits = exact_samples([signal], prior, effort_of(effort, transform=True))
+        (decoded,), bits = exact_samples([signal], prior, TRANSFORM_EFFORTS[effort])
         rates.append(bits / signal.values[..., 0].size)
         quality.append(psnr(decoded.values, signal.values))
     return {"kl_bpp": float(np.mean(rates)), "psnr": float(np.mean(quality))}

@@ -25,7 +25,7 @@ from recjax.codec.container import parse
 from recjax.codec.prior import Prior, embedded_priors
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.stream import read_stream
-from recjax.modalities.image.pixels import n_patches
+from recjax.modalities.grid import n_patches
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "codec" / "golden"
@@ -126,7 +126,7 @@ def integers(blob: bytes, priors: list[Prior]) -> Int[np.ndarray, "integers"]:
     """All that is in the index stream of a file."""
     header, payload = parse(blob)
     prior = next(prior for prior in priors if prior.digest.startswith(header.digest_prefix))
-    patches = n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape)
+    patches = n_patches(header.sides(prior), prior.patch)
     if isinstance(prior, TransformPrior):
         return np.concatenate(
             [np.ravel(part) for part in jax.tree.leaves(read_stream(prior, patches, payload))]

@@ -13,12 +13,13 @@ import safetensors.numpy
 
 from recjax.bits.range_coder import encode_indices
 from recjax.codec import Prior
-from recjax.codec.container import Header, Modality, pack, parse
+from recjax.codec.container import Header, pack, parse
 from recjax.codec.transform.allocation import count_blocks
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.pyramid import count_units
 from recjax.codec.transform.stream import Parts, write_stream
-from recjax.modalities.image.pixels import n_patches
+from recjax.modalities.grid import n_patches
+from recjax.modalities.image import IMAGE
 
 MAX_PIXELS = 1 << 20
 EXTREMES = (0, 1, 127, 128, 255)
@@ -104,20 +105,20 @@ def crafted(rng: np.random.Generator, prior: Prior) -> bytes:
         payload = write_stream(prior, _parts(rng, prior, shape))
     else:
         exponent = 255
-        count = sum(prior.blocks_in(n_patches(shape, prior.patch_shape)))
+        count = sum(prior.blocks_in(n_patches(shape, prior.patch)))
         likely = rng.integers(0, 1 << prior.budget, count) * (
             rng.random(count) < rng.choice([0, 0.01])
         )
         payload = encode_indices(likely, np.full(count, prior.budget), exponent)
     header = Header(
-        scheme=1, modality=Modality.IMAGE, shape=shape, gray=False, extra_bits=0, exponent=exponent,
+        scheme=1, modality=IMAGE, shape=shape, flag=False, extra_bits=0, exponent=exponent,
         digest_prefix=prior.digest[:3],
     )  # fmt: skip
     return pack(header, payload, prior.digest)
 
 
 def _parts(rng, prior, shape):
-    cells, top = n_patches(shape, prior.patch_shape), prior.config.levels - 1
+    cells, top = n_patches(shape, prior.patch), prior.config.levels - 1
     numbers = [
         np.broadcast_to(
             row.argmax(1) - 255, (cells[0] << above, cells[1] << above, len(row))

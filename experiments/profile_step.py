@@ -16,7 +16,7 @@ import tyro
 
 from recjax.codec import load_prior
 from recjax.codec.siren.batch import make_batch
-from recjax.codec.siren.encode import prior_start
+from recjax.codec.siren.encoding import prior_start
 from recjax.codec.siren.fit import adam, advance, initial_fit
 from recjax.codec.siren.objective import in_chunks, posterior_gradient
 from recjax.codec.siren.sine import sine_turns

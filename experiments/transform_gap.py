@@ -26,8 +26,8 @@ from experiments.outputs import save
 from experiments.partitioned_blocks import PartitionedBlocks
 from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import load_prior
-from recjax.codec.effort import effort_of
-from recjax.codec.transform.encode import code_levels
+from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
+from recjax.codec.transform.encoding import code_levels
 from recjax.codec.transform.fit import Fit, fit_transform
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.pyramid import image_of
@@ -123,7 +123,7 @@ def to_results(rows: list[dict], prior: str, description: str) -> Results:
 
 
 def main(args: Args) -> None:
-    prior, steps = load_prior(args.prior), effort_of(args.effort, transform=True).fit_steps
+    prior, steps = load_prior(args.prior), TRANSFORM_EFFORTS[args.effort].fit_steps
     if not isinstance(prior, TransformPrior):
         raise ValueError(f"{args.prior} is no transform: experiments.coding_gap is for it")
     b = prior.budget

@@ -37,9 +37,9 @@ from recjax.codec import (
     rate_control,
     train_transform,
 )
-from recjax.codec.effort import effort_of
 from recjax.codec.siren.network import SirenConfig
 from recjax.codec.transform.amortised import walk
+from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 from recjax.codec.transform.network import TransformConfig
 from recjax.errors import FormatError
 from recjax.modalities.image.pixels import psnr
@@ -74,7 +74,7 @@ def transforms(tmp_path_factory):
 def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
     prior = load_prior(transforms[1])
     signals = [recjax.Signal(photo(i, 21, 30), "image", {"gray": False}) for i in range(2)]
-    decoded, bits = exact_samples(signals, prior, effort_of(1, transform=True))
+    decoded, bits = exact_samples(signals, prior, TRANSFORM_EFFORTS[1])
     assert [image.values.shape for image in decoded] == [(21, 30, 3)] * 2
     assert not (decoded[0].values == decoded[1].values).all()
 
@@ -230,11 +230,11 @@ def test_a_prior_in_as_many_blocks_as_the_rate_takes(tmp_path):
     assert set(new.order.tolist()) == set(old.order.tolist())
     bits = np.add.reduceat(-new.log_std[new.order], np.cumsum(new.widths) - new.widths) / np.log(2)
     assert len(bits) == blocks and bits[:-1].std() < 0.25 * bits.mean()
-    signal = recjax.Signal(photo(0, *prior.patch_shape[:2]), "image", {"gray": False})
+    signal = recjax.Signal(photo(0, *prior.patch), "image", {"gray": False})
     (result,) = encode_batch([signal], prior, effort=1)
     assert result.index_bits == pytest.approx(prior.budget * blocks, abs=1)
     (decoded,) = decompress_batch([result.blob], priors=(load_prior(path),))
-    assert psnr(signal.values, decoded.values) == pytest.approx(result.psnr)
+    assert psnr(signal.values, decoded.values) == pytest.approx(result.score)
 
 
 def test_ablation_is_paired_and_beside_the_published_differences():

@@ -1,33 +1,49 @@
 """The codec: priors, posteriors, blocks, files."""
 
-from recjax.codec.compression import compress, compress_batch
-from recjax.codec.decoding import decompress, decompress_batch
-from recjax.codec.encoding import Encoded, encode_batch
-from recjax.codec.prior import Prior, embedded_priors
-from recjax.codec.prior_files import embedded_with, load_prior
-from recjax.codec.rate_control import encode_at_rate
-from recjax.codec.siren.settings import TrainConfig
-from recjax.codec.siren.training import train_prior
-from recjax.codec.training.data import load_training_images, load_whole_images
-from recjax.codec.transform.settings import TransformTraining
-from recjax.codec.transform.training import train_transform
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Encoded",
-    "Prior",
-    "TrainConfig",
-    "TransformTraining",
-    "compress",
-    "compress_batch",
-    "decompress",
-    "decompress_batch",
-    "embedded_priors",
-    "embedded_with",
-    "encode_at_rate",
-    "encode_batch",
-    "load_prior",
-    "load_training_images",
-    "load_whole_images",
-    "train_prior",
-    "train_transform",
-]
+_HOME = {
+    "Encoding": "encoding",
+    "Prior": "prior",
+    "TrainConfig": "siren.settings",
+    "TransformTraining": "transform.settings",
+    "compress": "compression",
+    "compress_batch": "compression",
+    "decompress": "decoding",
+    "decompress_batch": "decoding",
+    "embedded_priors": "prior",
+    "embedded_with": "prior_files",
+    "encode_at_rate": "rate_control",
+    "encode_batch": "encoding",
+    "load_prior": "prior_files",
+    "load_training_images": "training.data",
+    "load_whole_images": "training.data",
+    "train_prior": "siren.training",
+    "train_transform": "transform.training",
+}
+
+if TYPE_CHECKING:
+    from recjax.codec.compression import compress as compress
+    from recjax.codec.compression import compress_batch as compress_batch
+    from recjax.codec.decoding import decompress as decompress
+    from recjax.codec.decoding import decompress_batch as decompress_batch
+    from recjax.codec.encoding import Encoding as Encoding
+    from recjax.codec.encoding import encode_batch as encode_batch
+    from recjax.codec.prior import Prior as Prior
+    from recjax.codec.prior import embedded_priors as embedded_priors
+    from recjax.codec.prior_files import embedded_with as embedded_with
+    from recjax.codec.prior_files import load_prior as load_prior
+    from recjax.codec.rate_control import encode_at_rate as encode_at_rate
+    from recjax.codec.siren.settings import TrainConfig as TrainConfig
+    from recjax.codec.siren.training import train_prior as train_prior
+    from recjax.codec.training.data import load_training_images as load_training_images
+    from recjax.codec.training.data import load_whole_images as load_whole_images
+    from recjax.codec.transform.settings import TransformTraining as TransformTraining
+    from recjax.codec.transform.training import train_transform as train_transform
+
+
+def __getattr__(name: str) -> Any:  # decoding loads no trainer, a trainer no encoder
+    if name in _HOME:
+        return getattr(importlib.import_module(f"recjax.codec.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'recjax.codec' has no attribute {name!r}")

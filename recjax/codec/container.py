@@ -5,8 +5,8 @@ offset  bytes   content
 ====== ======= =====================================================================================
 0       2       magic ``EC 72``
 2       1       high 4 bits: format version (1 or 2); low 4 bits: scheme of the shared randomness
-3       1       bits 0-2 modality (0 image, 1 audio, 2 video, 3 protein); bit 3 shape omitted: it is
-                that of one patch of the prior; bit 4 gray; bits 5-7 extra bits t
+3       1       bits 0-2 modality (`recjax.modalities.MODALITIES`); bit 3 shape omitted: it is
+                that of one patch of the prior; bit 4 the flag of the modality (image: gray); bits 5-7 extra bits t
 4       1       exponent ``a`` of the Zipf code, in units of 1/64
 5       3       the first 3 bytes of the prior's SHA-256 digest
 8       0 or n  shape, unless omitted: each side as a LEB128 varint (height, width of an image)
@@ -23,33 +23,24 @@ register with t bits more, and an index has the bits of the budget.
 
 import binascii
 import dataclasses
-import enum
 import math
 import zlib
 
 from recjax.bits.zipf import MAX_EXPONENT
+from recjax.blocks.ordered_random import BlockCoder
+from recjax.blocks.trellis import TrellisCoder
+from recjax.codec.prior import Prior
 from recjax.errors import FormatError
+from recjax.modalities import Modality, modality_of_code
 
 MAGIC = b"\xecr"
 VERSION = 2
-MAX_SIDE = 65535
-MAX_ELEMENTS = 2**26
 DIGEST_BYTES = 32
 PREFIX_BYTES = 3
 _FIXED_BYTES = 8
 _SMALL_FILE = 4096  # below it the checksum is CRC-16
 
 
-class Modality(enum.IntEnum):
-    """What a signal is; the numbers are part of the format."""
-
-    IMAGE = 0
-    AUDIO = 1
-    VIDEO = 2
-    PROTEIN = 3
-
-
-_SIDES = {Modality.IMAGE: 2, Modality.AUDIO: 1, Modality.VIDEO: 3, Modality.PROTEIN: 1}
 _RANGES = {"scheme": 15, "extra_bits": 7, "exponent": MAX_EXPONENT}
 
 
@@ -59,10 +50,9 @@ class Header:
 
     Attributes:
         scheme: version of the shared randomness, 0 .. 15.
-        modality: what the signal is.
-        shape: sides of the signal without channels, each 1 .. 65535, product at most 2^26; None: one patch of
-            the prior.
-        gray: whether the channels are equal.
+        modality: of the signal.
+        shape: cells along every axis, within the bounds of the modality; None: one patch of the prior.
+        flag: the bit that the modality owns; of an image, whether it is gray.
         extra_bits: ``t``, 0 .. 7; a block of budget ``b`` has ``2^(b + t)`` candidates.
         exponent: of the Zipf code in units of 1/64, 0 .. 255.
         digest_prefix: the first three bytes of the prior's digest.
@@ -75,7 +65,7 @@ class Header:
     scheme: int
     modality: Modality
     shape: tuple[int, ...] | None
-    gray: bool
+    flag: bool
     extra_bits: int
     exponent: int
     digest_prefix: bytes
@@ -90,17 +80,28 @@ class Header:
                 f"digest_prefix must have {PREFIX_BYTES} bytes, got {len(self.digest_prefix)}"
             )
         if self.shape is not None:
-            if len(self.shape) != _SIDES[self.modality]:
+            modality = self.modality
+            if len(self.shape) != modality.rank:
+                raise ValueError(f"a shape of {modality.name} needs {modality.rank} sides")
+            if not all(1 <= side <= modality.max_side for side in self.shape):
+                raise ValueError(f"shape {self.shape} has a side outside 1..{modality.max_side}")
+            if math.prod(self.shape) > modality.max_cells:
                 raise ValueError(
-                    f"shape of {self.modality.name.lower()} needs {_SIDES[self.modality]} sides"
+                    f"shape {self.shape} has more than {modality.max_cells} {modality.unit}s"
                 )
-            if (
-                not all(1 <= side <= MAX_SIDE for side in self.shape)
-                or math.prod(self.shape) > MAX_ELEMENTS
-            ):
-                raise ValueError(
-                    f"shape {self.shape} has a side outside 1..{MAX_SIDE} or more than 2^26 elements"
-                )
+
+    def sides(self, prior: Prior) -> tuple[int, ...]:
+        """Cells of the signal along every axis."""
+        return prior.patch if self.shape is None else self.shape
+
+    def block_coder(self, prior: Prior) -> BlockCoder | TrellisCoder:
+        """The coder of the file's blocks.
+
+        Raises:
+            ValueError: the extra bits do not fit the prior's budget.
+        """
+        coder = BlockCoder if self.version == 1 else TrellisCoder
+        return coder(budget=prior.budget, extra_bits=self.extra_bits)
 
     def log2_indices(self, budget: int) -> int:
         """Bits of the largest index of a block."""
@@ -118,15 +119,18 @@ def pack(header: Header, payload: bytes, digest: bytes) -> bytes:
     Raises:
         ValueError: if ``digest`` does not begin with ``header.digest_prefix``.
 
-    >>> head = Header(scheme=1, modality=Modality.IMAGE, shape=None, gray=False, extra_bits=2, exponent=64,
-    ...               digest_prefix=bytes(3))
+    >>> head = Header(scheme=1, modality=modality_of_code(0), shape=None, flag=False, extra_bits=2,
+    ...               exponent=64, digest_prefix=bytes(3))
     >>> len(pack(head, b"", bytes(32)))
     10
     """
     if len(digest) != DIGEST_BYTES or digest[:PREFIX_BYTES] != header.digest_prefix:
         raise ValueError("digest must have 32 bytes and begin with the header's digest_prefix")
     flags = (
-        header.modality | (header.shape is None) << 3 | header.gray << 4 | header.extra_bits << 5
+        header.modality.code
+        | (header.shape is None) << 3
+        | header.flag << 4
+        | header.extra_bits << 5
     )
     body = (
         MAGIC
@@ -158,12 +162,12 @@ def parse(blob: bytes) -> tuple[Header, bytes]:
         )
     flags, offset, shape = blob[3], _FIXED_BYTES, None
     try:
-        modality = Modality(flags & 7)
-    except ValueError:
-        raise FormatError(f"modality {flags & 7} is not known") from None
+        modality = modality_of_code(flags & 7)
+    except ValueError as error:
+        raise FormatError(str(error)) from None
     if not flags & 8:
         sides = []
-        for _ in range(_SIDES[modality]):
+        for _ in range(modality.rank):
             side, offset = _read_varint(blob, offset, end)
             sides.append(side)
         shape = tuple(sides)
@@ -172,7 +176,7 @@ def parse(blob: bytes) -> tuple[Header, bytes]:
             scheme=blob[2] & 15,
             modality=modality,
             shape=shape,
-            gray=bool(flags & 16),
+            flag=bool(flags & 16),
             extra_bits=flags >> 5,
             exponent=blob[4],
             digest_prefix=blob[5:_FIXED_BYTES],
@@ -228,7 +232,7 @@ def _varint(value: int) -> bytes:
 
 def _read_varint(blob: bytes, offset: int, end: int) -> tuple[int, int]:
     value = 0
-    for shift in (0, 7, 14):  # three bytes hold MAX_SIDE
+    for shift in (0, 7, 14):  # three bytes hold the sides of version 2
         if offset >= end:
             raise FormatError("the file is cut off")
         byte = blob[offset]
@@ -237,4 +241,4 @@ def _read_varint(blob: bytes, offset: int, end: int) -> tuple[int, int]:
             if byte == 0 and shift:
                 raise FormatError("the shape is not written in the shortest form")
             return value, offset
-    raise FormatError(f"a side is longer than {MAX_SIDE}")
+    raise FormatError("a side takes more than three bytes")

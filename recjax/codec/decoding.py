@@ -8,64 +8,61 @@ import jax
 
 from recjax import randomness
 from recjax.codec.container import parse, verify
+from recjax.codec.kinds import KINDS
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import embedded_with
-from recjax.codec.siren.decode import block_coder, decode_inr
-from recjax.codec.transform.decode import decode_transform
-from recjax.codec.transform.prior import TransformPrior
 from recjax.errors import FormatError
 from recjax.modalities import Signal
-from recjax.modalities.image.pixels import MAX_SIDE
 from recjax.samplers.base import check_range
 
 
 def decompress(
-    blob: bytes, *, priors: Iterable[Prior] = (), max_pixels: int = MAX_SIDE**2
+    blob: bytes, *, priors: Iterable[Prior] = (), max_cells: int | None = None
 ) -> Signal:
     """The signal in a ``.rec`` file.
 
     Args:
-      blob: the file.
-      priors: besides the embedded ones; the file names its prior by digest.
-      max_pixels: larger images are refused. A plain image of any size has a file of some hundred bytes, so that a short
-        file may ask for much work; this bounds it.
+        blob: the file.
+        priors: besides the embedded ones; the file names its prior by digest.
+        max_cells: signals of more cells (pixels) are refused; by default the modality's bound. A plain
+            image of any size has a file of some hundred bytes, so that a short file may ask for much
+            work; this bounds it.
 
     Raises:
-      FormatError: the file is damaged, of a newer version, its prior is not at hand, or its image is too large.
-      ValueError: ``blob`` is not bytes, ``priors`` are not priors, or ``max_pixels`` is not a whole number from 1 to
-        4096^2.
+        FormatError: the file is damaged, of a newer version, its prior is not at hand, or its signal is
+            too large.
+        ValueError: ``blob`` is not bytes, ``priors`` are not priors, or ``max_cells`` is not a positive
+            whole number.
     """
-    return decompress_batch([blob], priors=priors, max_pixels=max_pixels)[0]
+    return decompress_batch([blob], priors=priors, max_cells=max_cells)[0]
 
 
 def decompress_batch(
-    blobs: Sequence[bytes], *, priors: Iterable[Prior] = (), max_pixels: int = MAX_SIDE**2
+    blobs: Sequence[bytes], *, priors: Iterable[Prior] = (), max_cells: int | None = None
 ) -> list[Signal]:
-    """:func:`decompress` for many files at once."""
+    """Decompresses many files at once; see `decompress`."""
     given = list(priors) if isinstance(priors, Iterable) else [priors]
     if isinstance(priors, Prior) or not all(isinstance(prior, Prior) for prior in given):
         raise ValueError("priors must be a sequence of what load_prior returns")
-    check_range("max_pixels", max_pixels, 1, MAX_SIDE**2)
+    if max_cells is not None:
+        check_range("max_cells", max_cells, 1, math.inf)
     groups: dict[tuple, list[int]] = {}
     embedded = functools.cache(embedded_with)  # once for all files of a prior
-    parsed = [_open(blob, given, embedded, max_pixels) for blob in blobs]
+    parsed = [_open(blob, given, embedded, max_cells) for blob in blobs]
     for i, (prior, header, _) in enumerate(parsed):
         groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
     out: list[Signal | None] = [None] * len(blobs)
     for members in groups.values():
-        lot = [parsed[i] for i in members]
-        prior = lot[0][0]
+        prior, first, _ = parsed[members[0]]
+        files = [parsed[i][1:] for i in members]
         with jax.enable_x64(False):  # the same pixels whatever the program computes with
-            if isinstance(prior, TransformPrior):
-                decoded = [decode_transform(prior, header, payload) for _, header, payload in lot]
-            else:
-                decoded = decode_inr(prior, [(header, payload) for _, header, payload in lot])
-        for i, signal in zip(members, decoded, strict=True):
-            out[i] = signal
+            grids = KINDS[prior.kind].decode(prior, files)
+        for i, grid in zip(members, grids, strict=True):
+            out[i] = first.modality.from_grid(grid)
     return [signal for signal in out if signal is not None]
 
 
-def _open(blob, priors, embedded, max_pixels):
+def _open(blob, priors, embedded, max_cells):
     if not isinstance(blob, bytes | bytearray | memoryview):
         raise ValueError(f"blob must be the bytes of a .rec file, got {type(blob).__name__}")
     blob = bytes(blob)
@@ -81,16 +78,12 @@ def _open(blob, priors, embedded, max_pixels):
             f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})"
         )
     prior, payload = _verified(blob, matching)
-    if header.modality.name.lower() != prior.modality:
-        raise FormatError(
-            f"a prior for {prior.modality} cannot decode {header.modality.name.lower()}"
-        )
-    if max(header.shape or (1,)) > MAX_SIDE:
-        raise FormatError(f"shape {header.shape} is larger than {MAX_SIDE} x {MAX_SIDE}")
-    if math.prod(header.shape or prior.patch_shape[:2]) > max_pixels:
-        raise FormatError(f"the image has more than {max_pixels} pixels")
+    if header.modality.name != prior.modality:
+        raise FormatError(f"a prior for {prior.modality} cannot decode {header.modality.name}")
+    if max_cells is not None and math.prod(header.sides(prior)) > max_cells:
+        raise FormatError(f"the {prior.modality} has more than {max_cells} {header.modality.unit}s")
     try:
-        block_coder(prior, header)
+        header.block_coder(prior)
     except ValueError as error:
         raise FormatError(str(error)) from None
     return prior, header, payload

@@ -11,7 +11,7 @@ import json
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ class Prior(abc.ABC):
       digest: SHA-256 of the file, 32 bytes.
       beta: price of a nat of KL at which the prior was trained; mean squared error of values in [0, 1].
       budget: bits of KL a block is meant to have.
-      modality: of the signals it is for.
+      modality: name of the modality of the signals that it is for.
       metadata: provenance (training data and licence, command, seed, versions, results).
     """
 
@@ -55,10 +55,20 @@ class Prior(abc.ABC):
     modality: str
     metadata: dict[str, Any]
 
+    kind: ClassVar[str]
+    """Name of the kind in `recjax.codec.kinds.KINDS` and in prior files."""
+    rate_is_free: ClassVar[bool]
+    """Whether an encoder can choose the rate by its Lagrange multiplier; else the prior has one rate."""
+
     @property
     @abc.abstractmethod
-    def patch_shape(self) -> tuple[int, ...]:
-        """Sides of the pieces that signals are made of, and channels."""
+    def patch(self) -> tuple[int, ...]:
+        """Cells along every axis of the pieces that signals are made of."""
+
+    @property
+    @abc.abstractmethod
+    def channels(self) -> int:
+        """Values of a cell."""
 
     @property
     @abc.abstractmethod
@@ -76,6 +86,7 @@ def write_prior(
     header: dict[str, Any],
     tensors: dict[str, np.ndarray],
     *,
+    modality: str,
     params: Any,
     force: bool,
 ) -> None:
@@ -84,6 +95,7 @@ def write_prior(
     Args:
       header: what the file says besides its format and modality.
       tensors: besides those of the network.
+      modality: name of the modality.
       params: of the network.
 
     Raises:
@@ -94,7 +106,7 @@ def write_prior(
     network = {
         name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)
     }
-    text = json.dumps(header | {"format": FORMAT, "modality": "image"}, sort_keys=True)
+    text = json.dumps(header | {"format": FORMAT, "modality": modality}, sort_keys=True)
     write_atomic(
         path, safetensors.numpy.save(network | tensors, metadata={"recjax": text}), force=force
     )

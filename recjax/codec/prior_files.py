@@ -9,9 +9,9 @@ from pathlib import Path
 import safetensors
 import safetensors.numpy
 
+from recjax.codec.kinds import KINDS
 from recjax.codec.prior import FORMAT, Prior, embedded_priors
-from recjax.codec.siren.prior import parse_inr
-from recjax.codec.transform.prior import parse_transform
+from recjax.modalities import modality_of_name
 
 MAX_BYTES = 1 << 28
 
@@ -22,8 +22,8 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
     Raises:
       ValueError: there is no such prior, or the file is damaged or not a prior.
 
-    >>> load_prior("photo-high").patch_shape
-    (64, 64, 3)
+    >>> load_prior("photo-high").patch
+    (64, 64)
     """
     embedded = embedded_priors()
     path = embedded.get(str(name_or_path), Path(name_or_path))
@@ -72,24 +72,30 @@ def _parse(blob: bytes, name: str) -> Prior:
         raise ValueError(
             f"format {header['format']} is not known (this release reads 1 to {FORMAT})"
         )
-    if header["modality"] != "image" or not isinstance(header["metadata"], dict):
-        raise ValueError("modality or metadata is not of a known kind")
+    modality = modality_of_name(header["modality"])
+    if not isinstance(header["metadata"], dict):
+        raise ValueError("the metadata are not a table")
     budget, beta = header["budget"], float(header["beta"])
     if not (isinstance(budget, int) and 4 <= budget <= 20 and 0 < beta < 1):
         raise ValueError(f"budget {budget} or beta {beta} is out of range")
     kind = header.get("kind", "siren")
-    if kind not in ("siren", "transform"):
-        raise ValueError(f"networks of kind {kind} are not known")
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind} is not known (this release knows {', '.join(KINDS)})")
     common = {
         "name": name,
         "digest": hashlib.sha256(blob).digest(),
         "beta": beta,
         "budget": budget,
-        "modality": header["modality"],
+        "modality": modality.name,
         "metadata": header["metadata"],
     }
-    parse = parse_inr if kind == "siren" else parse_transform
-    return parse(header, safetensors.numpy.load(blob), len(blob), common)
+    prior = KINDS[kind].parse(header, safetensors.numpy.load(blob), len(blob), common)
+    if len(prior.patch) != modality.rank or prior.channels not in modality.channels:
+        raise ValueError(
+            f"a network of {len(prior.patch)} axes and {prior.channels} channels is not one for "
+            f"{modality.name}"
+        )
+    return prior
 
 
 def _header(blob):

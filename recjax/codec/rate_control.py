@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
-from recjax.codec.effort import Effort, effort_of
-from recjax.codec.encoding import AnyPrior, Encoded, as_prior, check_signal, encode_batch
+from recjax.codec.encoding import AnyPrior, Encoding, as_prior, check_signals, encode_batch
 from recjax.codec.prior import Prior
-from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities import Signal
 
-QUALITIES = ("photo-low", "photo-medium", "photo-high", "photo-best")
-"""Embedded transforms by rate."""
 _TRIES = 6
 _NEAR = 0.985
 """Of the wanted size is near enough."""
@@ -27,10 +24,10 @@ def encode_at_rate(
     bpp: float,
     prior: AnyPrior | None = None,
     *,
-    effort: int | Effort = 5,
+    effort: int | Any = 5,
     key: jax.Array | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Encoded:
+) -> Encoding:
     """The largest file found that is not larger than wanted, of a transform.
 
     Args:
@@ -46,13 +43,14 @@ def encode_at_rate(
     """
     if not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be positive and finite, got {bpp}")
-    priors = [as_prior(own) for own in (QUALITIES if prior is None else (prior,))]
-    if not all(isinstance(own, TransformPrior) for own in priors):
+    modality = check_signals([signal])
+    names = modality.qualities.values() if prior is None else (prior,)
+    priors = [as_prior(own) for own in names]
+    if not all(own.rate_is_free for own in priors):
         raise ValueError(
             "only transforms have a rate that can be chosen; that of another prior is its own"
         )
-    check_signal(signal)
-    limit = math.floor(bpp * signal.values[..., 0].size / 8)
+    limit = math.floor(bpp * math.prod(modality.to_grid(signal).sides) / 8)
     own, size = _nearest(priors, signal, limit, key)
     log_price, slope, fits, tries = _towards(0.0, size, limit, _SLOPE), _SLOPE, [], []
     for _ in range(_TRIES):
@@ -83,7 +81,7 @@ def _nearest(priors: Sequence[Prior], signal, limit, key):
     """The prior whose quickest file is nearest to the limit, and the size of this file."""
     sizes = []
     for prior in priors:
-        (result,) = encode_batch([signal], prior, effort=effort_of(1, transform=True), key=key)
+        (result,) = encode_batch([signal], prior, effort=1, key=key)
         sizes.append(len(result.blob))
         if sizes[-1] > limit:
             break

@@ -63,8 +63,8 @@ def compress(
     write_atomic(out, result.blob, force=force)
     pixels = signal.values.shape[0] * signal.values.shape[1]
     print(
-        f"{out}: {len(result.blob)} bytes, {8 * len(result.blob) / pixels:.3f} bpp, {result.psnr:.2f} dB; "
-        f"KL {result.kl_bits:.0f}, index {result.index_bits:.0f}, header {result.header_bits:.0f} bits; "
+        f"{out}: {len(result.blob)} bytes, {8 * len(result.blob) / pixels:.3f} bpp, {result.score:.2f} dB; "
+        f"KL {sum(result.kl_bits.values()):.0f}, index {result.index_bits:.0f}, header {result.header_bits:.0f} bits; "
         f"{time.perf_counter() - start:.1f} s"
     )
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from recjax.commands.shared import check_distinct, naming, read_rec
-from recjax.modalities.image.files import check_save, save
+from recjax.modalities.files import check_save, save
+from recjax.modalities.image import IMAGE
 
 
 def decompress(
@@ -19,7 +20,7 @@ def decompress(
         prior: name or path of the prior, if it is not an embedded one.
         force: replace OUT if it exists.
     """
-    check_save(out, force=force)
+    check_save(out, IMAGE, force=force)
     check_distinct(rec, out)
     blob = read_rec(rec)
 

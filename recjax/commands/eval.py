@@ -17,7 +17,7 @@ from recjax.atomic import check_output
 from recjax.commands.compress import check_effort
 from recjax.commands.shared import Quality, chosen_prior, progress_bar
 from recjax.modalities import Signal
-from recjax.modalities.image.files import list_images, load
+from recjax.modalities.files import list_signals, load
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Curve, Panel, Results, save_results
 
@@ -63,7 +63,7 @@ def eval(
         )
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1, got {limit}")
-    signals = {path.name: load(path) for path in list_images(folder)[:limit]}
+    signals = {path.name: load(path) for path in list_signals(folder)[:limit]}
 
     loaded = chosen_prior(prior, quality)
     print(
@@ -192,7 +192,7 @@ def _measure(batch: dict[str, Signal], prior, effort: int) -> Iterator[dict[str,
             "bytes": size,
             "bpp": 8 * size / signal.values[..., 0].size,
             "psnr": psnr(back.values, signal.values),
-            "kl_bits": float(result.kl_bits),
+            "kl_bits": sum(result.kl_bits.values()),
             "index_bits": float(result.index_bits),
             "header_bits": int(result.header_bits),
             "seconds": seconds,

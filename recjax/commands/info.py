@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from recjax.codec.container import header_bits, parse, verify
 from recjax.commands.shared import naming, read_rec
-from recjax.modalities.image.pixels import n_patches
+from recjax.modalities.grid import n_patches
 
 
 def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
@@ -45,9 +45,9 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "bytes": len(blob),
         "scheme": header.scheme,
-        "modality": header.modality.name.lower(),
+        "modality": header.modality.name,
         "shape": list(header.shape) if header.shape else None,
-        "gray": header.gray,
+        **header.modality.describe(header.flag, b""),
         "extra_bits": header.extra_bits,
         "exponent": header.exponent / 64,
         "prior": header.digest_prefix.hex(),
@@ -56,17 +56,17 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
     }
     if prior is None:
         return facts | {"known_prior": False}
-    shape = header.shape or prior.patch_shape[:2]
-    from recjax.codec.stream_parts import stream_parts
+    from recjax.codec.kinds import KINDS
 
-    groups = stream_parts(prior, header, payload)
+    shape = header.sides(prior)
+    groups = KINDS[prior.kind].account(prior, header, payload)
     stream_bits = sum(group["index_bits"] for group in groups.values())
     blocks = sum(group["blocks"] for group in groups.values())
     return facts | {
         "shape": list(shape),
         "prior": prior.name,
         "known_prior": True,
-        "patches": math.prod(n_patches(shape, prior.patch_shape)),
+        "patches": math.prod(n_patches(shape, prior.patch)),
         "blocks": blocks,
         "groups": groups,
         "index_bits": round(stream_bits, 2),

@@ -19,7 +19,7 @@ def priors(*, json: bool = False) -> None:
         name: {
             "digest": prior.digest.hex(),
             "modality": prior.modality,
-            "patch": list(prior.patch_shape),
+            "patch": [*prior.patch, prior.channels],
             **prior.summary,
             "reached": _reached(prior.metadata["training"]),
             **prior.metadata,

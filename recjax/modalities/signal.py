@@ -1,10 +1,9 @@
-"""What the codec compresses."""
+"""Signals: what the codec compresses."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,11 +11,11 @@ class Signal:
     """Samples and what they mean.
 
     Attributes:
-        values: of an image, ``uint8[H, W, 3]``; a gray one has three equal channels.
-        modality: ``"image"``.
-        meta: of an image, ``{"gray": bool}``.
+        values: for an image ``uint8[H, W, 3]``; a gray one has three equal channels.
+        modality: name of the kind of signal, such as ``"image"``.
+        meta: side information; for an image ``{"gray": bool}``.
     """
 
-    values: UInt8[np.ndarray, "H W 3"]
+    values: np.ndarray
     modality: str = "image"
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)

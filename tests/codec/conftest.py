@@ -15,7 +15,8 @@ from recjax.codec import (
     train_prior,
     train_transform,
 )
-from recjax.codec.effort import Effort, effort_of
+from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
+from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.network import SirenConfig
 from recjax.codec.transform.network import TransformConfig
 
@@ -69,9 +70,9 @@ def prior(prior_path) -> Prior:
 
 
 @pytest.fixture(scope="session")
-def effort() -> Effort:
+def effort() -> SirenEffort:
     """The quickest level, so that most tests share its compiled programs."""
-    return effort_of(1)
+    return SIREN_EFFORTS[1]
 
 
 @pytest.fixture(scope="session")

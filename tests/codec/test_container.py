@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from recjax.bits import zipf
 from recjax.codec import container
 from recjax.errors import FormatError
+from recjax.modalities.image import IMAGE
 
 exponents = st.integers(0, zipf.MAX_EXPONENT)
 digests = st.binary(min_size=32, max_size=32)
@@ -90,9 +91,9 @@ def test_any_bytes_parse_or_raise(blob):
 def test_checksum_width_follows_the_file_size(size):
     header = container.Header(
         scheme=1,
-        modality=container.Modality.IMAGE,
+        modality=IMAGE,
         shape=None,
-        gray=False,
+        flag=False,
         extra_bits=0,
         exponent=0,
         digest_prefix=b"abc",
@@ -108,9 +109,9 @@ def test_checksum_width_follows_the_file_size(size):
 def test_refusals_say_why():
     header = container.Header(
         scheme=1,
-        modality=container.Modality.IMAGE,
+        modality=IMAGE,
         shape=(7, 9),
-        gray=True,
+        flag=True,
         extra_bits=3,
         exponent=70,
         digest_prefix=b"abc",
@@ -140,9 +141,9 @@ def test_refusals_say_why():
     with pytest.raises(ValueError, match="extra_bits"):
         container.Header(
             scheme=1,
-            modality=container.Modality.IMAGE,
+            modality=IMAGE,
             shape=None,
-            gray=False,
+            flag=False,
             extra_bits=8,
             exponent=0,
             digest_prefix=b"abc",

@@ -11,9 +11,10 @@ import pytest
 import recjax
 from recjax.bits.range_coder import encode_indices
 from recjax.codec import decompress, decompress_batch, encode_batch
-from recjax.codec.container import Header, Modality, pack, parse
+from recjax.codec.container import Header, pack, parse
 from recjax.errors import FormatError
 from recjax.modalities import Signal
+from recjax.modalities.image import IMAGE
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -34,9 +35,9 @@ def sealed(body, prior):
 def packed(prior, payload=b"", **fields):
     header = dict(
         scheme=1,
-        modality=Modality.IMAGE,
+        modality=IMAGE,
         shape=(8, 8),
-        gray=False,
+        flag=False,
         extra_bits=1,
         exponent=64,
         digest_prefix=prior.digest[:3],
@@ -111,7 +112,7 @@ def test_huge_shapes_in_small_files_cost_little(prior, shape):
 
 
 def test_streams_too_short_for_any_indices_are_not_begun(prior, monkeypatch):
-    monkeypatch.setattr("recjax.codec.siren.decode.decode_indices", None)
+    monkeypatch.setattr("recjax.codec.siren.decoding.decode_indices", None)
     for exponent in (64, 255):
         with pytest.raises(FormatError, match="cut off"):
             decompress(
@@ -120,11 +121,11 @@ def test_streams_too_short_for_any_indices_are_not_begun(prior, monkeypatch):
 
 
 def test_images_larger_than_asked_for_are_refused(blob, prior):
-    assert decompress(blob, priors=[prior], max_pixels=13 * 21).values.shape == (13, 21, 3)
+    assert decompress(blob, priors=[prior], max_cells=13 * 21).values.shape == (13, 21, 3)
     with pytest.raises(FormatError, match="more than 272 pixels"):
-        decompress(blob, priors=[prior], max_pixels=272)
+        decompress(blob, priors=[prior], max_cells=272)
     with pytest.raises(FormatError, match="more than 63 pixels"):
-        decompress(packed(prior, shape=None), priors=[prior], max_pixels=63)
+        decompress(packed(prior, shape=None), priors=[prior], max_cells=63)
 
 
 def test_unknown_priors_are_named(blob, prior):
@@ -202,7 +203,7 @@ def test_other_data_is_refused(data, prior):
         ({"priors": "photo-low"}, "priors must be"),
         ({"priors": None}, "priors must be"),
         ({"priors": recjax.load_prior("photo-low")}, "priors must be"),
-        *(({"max_pixels": value}, "max_pixels") for value in (0, -1, "8", 1.5, None)),
+        *(({"max_cells": value}, "max_cells") for value in (0, -1, "8", 1.5, None)),
     ],
 )
 def test_arguments_of_other_kinds_are_named(arguments, named):

@@ -12,13 +12,14 @@ from flax import nnx
 
 import recjax
 from recjax.codec import decompress, encode_batch, load_prior
-from recjax.codec.container import Header, Modality, pack, parse
-from recjax.codec.stream_parts import stream_parts
+from recjax.codec.container import Header, pack, parse
+from recjax.codec.kinds import KINDS
 from recjax.codec.transform.allocation import MOST
 from recjax.codec.transform.network import Transform
 from recjax.codec.transform.prior import save_transform_prior
 from recjax.codec.transform.rate_classes import LEAST
 from recjax.errors import FormatError
+from recjax.modalities.image import IMAGE
 
 
 def edited(blob, header=None, tensors=None):
@@ -323,7 +324,7 @@ def test_flipped_bits_decode_or_are_a_format_error(file):
         damaged[at] ^= 1 << int(rng.integers(8))
         header, body = parse(resealed(file, bytes(damaged)))
         try:
-            parts = stream_parts(prior, header, body)
+            parts = KINDS[prior.kind].account(prior, header, body)
         except FormatError:
             continue
         decoded += 1
@@ -340,7 +341,7 @@ def test_random_streams_decode_or_are_a_format_error(file):
         for _ in range(10):
             header, body = parse(resealed(file, rng.bytes(length)))
             with contextlib.suppress(FormatError):
-                assert stream_parts(prior, header, body)
+                assert KINDS[prior.kind].account(prior, header, body)
     with contextlib.suppress(FormatError):
         decompress(resealed(file, b""), priors=[prior])
 
@@ -368,7 +369,7 @@ def test_registers_that_are_too_long_are_refused(file):
 def test_huge_shapes_in_small_files_cost_little(transforms, shape, payload):
     prior = transforms.priors[1]
     header = Header(
-        scheme=1, modality=Modality.IMAGE, shape=shape, gray=False, extra_bits=0, exponent=0,
+        scheme=1, modality=IMAGE, shape=shape, flag=False, extra_bits=0, exponent=0,
         digest_prefix=prior.digest[:3],
     )  # fmt: skip
     with little_memory(2**24), pytest.raises(FormatError):

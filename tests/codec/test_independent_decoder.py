@@ -15,14 +15,15 @@ from independent.inr import Inr
 from recjax import randomness
 from recjax.bits.range_coder import decode_indices, encode_indices
 from recjax.codec import container, decompress, load_prior
-from recjax.codec.container import Header, Modality
-from recjax.codec.siren import decode as inr_decoding
-from recjax.codec.transform import decode as transform_decoding
+from recjax.codec.container import Header
+from recjax.codec.siren import decoding as inr_decoding
+from recjax.codec.transform import decoding as transform_decoding
 from recjax.codec.transform import pyramid
 from recjax.codec.transform.allocation import count_blocks
 from recjax.codec.transform.stream import Parts, read_stream, write_stream
 from recjax.modalities import load
-from recjax.modalities.image.pixels import n_patches
+from recjax.modalities.grid import n_patches
+from recjax.modalities.image import IMAGE
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -39,7 +40,7 @@ GOLDEN_FILES = {
 
 def packed(prior, payload, **fields):
     fields = {"scheme": 1, "gray": False, "exponent": 0, "extra_bits": 1, "shape": None} | fields
-    header = Header(modality=Modality.IMAGE, digest_prefix=prior.digest[:3], **fields)
+    header = Header(modality=IMAGE, digest_prefix=prior.digest[:3], **fields)
     return container.pack(header, payload, prior.digest)
 
 
@@ -74,7 +75,7 @@ MADE_FILES = {
         "hierarchy",
         partial(random_indices, patches=(4, 3), shape=(29, 21), exponent=60),
     ),
-    "shape of a patch": ("odd", partial(random_indices, patches=(1, 1), gray=True)),
+    "shape of a patch": ("odd", partial(random_indices, patches=(1, 1), flag=True)),
     "long": ("pyramid", random_pyramid),
 }
 FILES = [*GOLDEN_FILES, *MADE_FILES]
@@ -121,7 +122,7 @@ def test_headers_agree(case):
     assert case.file.stream == payload and case.own_prior.digest == case.prior.digest
     for field in ("version", "scheme", "gray", "extra_bits", "exponent"):
         assert getattr(case.file, field) == getattr(header, field)
-    assert case.file.shape == (header.shape or case.prior.patch_shape[:2])
+    assert case.file.shape == (header.shape or case.prior.patch)
 
 
 def test_integers_agree(case):
@@ -132,7 +133,7 @@ def test_integers_agree(case):
         )
         assert found.indices == decode_indices(file.stream, sizes, file.exponent).tolist()
         return
-    parts = read_stream(prior, n_patches(file.shape, prior.patch_shape), file.stream)
+    parts = read_stream(prior, n_patches(file.shape, prior.patch), file.stream)
     np.testing.assert_equal([*found.numbers.values()], parts.numbers)
     np.testing.assert_equal(found.classes, parts.classes)
     assert [*found.factors.values()] == parts.factors

@@ -84,7 +84,11 @@ def test_digest_is_the_sha256_of_the_file(prior, prior_bytes):
 
 def test_content_comes_back(prior, train_config):
     assert prior.config == dataclasses.replace(train_config.network, latents=prior.config.latents)
-    assert prior.patch_shape == (8, 8, 3) and prior.modality == "image" and prior.budget == 8
+    assert (
+        (prior.patch, prior.channels) == ((8, 8), 3)
+        and prior.modality == "image"
+        and prior.budget == 8
+    )
     (group,) = prior.groups
     assert prior.n_blocks == len(group.widths) > 3 and prior.rate_bits == 8 * prior.n_blocks
     np.testing.assert_array_equal(

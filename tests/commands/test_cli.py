@@ -13,6 +13,7 @@ from miniature import MiniaturePrior, refused, run
 import recjax
 from recjax import cli
 from recjax.codec import container
+from recjax.modalities.image import IMAGE
 from recjax.modalities.image import pixels as im
 from recjax.results.files import load_results
 
@@ -49,9 +50,9 @@ def test_info_of_an_unknown_prior_shows_the_header(codec, folder, capsys):
     digest = bytes(range(32))
     header = container.Header(
         scheme=1,
-        modality=container.Modality.IMAGE,
+        modality=IMAGE,
         shape=(5, 6),
-        gray=True,
+        flag=True,
         extra_bits=2,
         exponent=64,
         digest_prefix=digest[:3],

@@ -15,10 +15,9 @@ from recjax.codec.siren.geometry import make_geometry
 from recjax.codec.siren.groups import LatentGroup, n_rows
 from recjax.codec.siren.objective import in_chunks, padded_rows
 from recjax.codec.siren.partition import source_rows
-from recjax.codec.siren.prior import InrPrior
+from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.siren.refine import Blocks
-from recjax.modalities import Signal
-from recjax.modalities.image.pixels import from_patches, to_gray
+from recjax.modalities.grid import join
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Batch:
         return [list(signal) for signal in zip(*parts, strict=True)]
 
 
-def make_batch(prior: InrPrior, patches: Sequence[tuple[int, int]]) -> Batch:
+def make_batch(prior: SirenPrior, patches: Sequence[tuple[int, int]]) -> Batch:
     """The batch of images of so many (rows, columns) of patches each."""
     patches = list(patches)
     padding = padded_rows(sum(rows * columns for rows, columns in patches)) - sum(
@@ -94,25 +93,19 @@ def _layout(group: LatentGroup, counts: list[int], words: np.ndarray, width: int
 
 
 def render(
-    prior: InrPrior,
+    prior: SirenPrior,
     batch: Batch,
     z: tuple[jax.Array, ...],
-    signals: Sequence[tuple[tuple[int, ...], bool]],
-) -> list[Signal]:
-    """Signals of the given ``(shape, gray)`` from the latents of all groups."""
+    sides: Sequence[tuple[int, ...]],
+) -> list[np.ndarray]:
+    """Values of signals of the given sides, ``float32[*sides, channels]``, from the latents of all groups."""
     points = jnp.arange(prior.config.n_points)
-    values = np.asarray(_values(prior.network, z, batch.arrangement.geometry, points)).transpose(
-        0, 2, 1
-    )
-    pixels = np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
-    out = []
-    ends = np.cumsum(batch.counts[-1])
-    for patches, (shape, gray) in zip(
-        np.split(pixels[: ends[-1]], ends[:-1]), signals, strict=True
-    ):
-        image = from_patches(patches.reshape(-1, *prior.patch_shape), shape, prior.patch_shape)
-        out.append(Signal(to_gray(image) if gray else image, "image", {"gray": gray}))
-    return out
+    values = np.asarray(_values(prior.network, z, batch.arrangement.geometry, points))
+    rows, ends = values.swapaxes(1, 2), np.cumsum(batch.counts[-1])
+    return [
+        join(patches.reshape(-1, *prior.patch, prior.channels), own, prior.patch)
+        for patches, own in zip(np.split(rows[: ends[-1]], ends[:-1]), sides, strict=True)
+    ]
 
 
 @jax.jit

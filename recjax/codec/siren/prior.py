@@ -18,7 +18,7 @@ from recjax.codec.siren.upsampler import EncodingConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class InrPrior(Prior):
+class SirenPrior(Prior):
     """A trained prior of the networks of patches.
 
     Attributes:
@@ -28,15 +28,23 @@ class InrPrior(Prior):
       region: patches along a side of a region.
     """
 
+    kind = "siren"
+    rate_is_free = False
+
     config: SirenConfig
     network: SirenNetwork
     groups: tuple[LatentGroup, ...]
     region: int
 
     @property
-    def patch_shape(self) -> tuple[int, ...]:
-        """Grid and channels of a patch."""
-        return (*self.config.grid, self.config.channels)
+    def patch(self) -> tuple[int, ...]:
+        """Cells of a patch along every axis."""
+        return self.config.grid
+
+    @property
+    def channels(self) -> int:
+        """Values of a cell."""
+        return self.config.channels
 
     @property
     def n_latents(self) -> int:
@@ -75,6 +83,7 @@ def save_prior(
     *,
     config: SirenConfig,
     params: Any,
+    modality: str,
     groups: tuple[LatentGroup, ...],
     region: int,
     beta: float,
@@ -88,7 +97,7 @@ def save_prior(
       config, params: of the network without its uninformative latents.
       groups: whose latents have mean zero.
 
-    The others are the attributes of :class:`InrPrior`.
+    The others are the attributes of :class:`SirenPrior`.
 
     Raises:
       ValueError: the file exists and ``force`` is off, or cannot be written.
@@ -99,7 +108,7 @@ def save_prior(
         for name, dtype in _GROUP_DTYPES.items()
     }
     header = {
-        "kind": "siren",
+        "kind": SirenPrior.kind,
         "network": dataclasses.asdict(config),
         "levels": len(groups),
         "region": region,
@@ -108,14 +117,15 @@ def save_prior(
         path,
         header | {"beta": beta, "budget": budget, "metadata": metadata},
         tensors,
+        modality=modality,
         params=params,
         force=force,
     )
 
 
-def parse_inr(
+def parse(
     header: dict[str, Any], tensors: dict[str, np.ndarray], n_bytes: int, common: dict[str, Any]
-) -> InrPrior:
+) -> SirenPrior:
     """The prior in a file.
 
     Raises:
@@ -135,7 +145,7 @@ def parse_inr(
     priors = tuple(
         LatentPrior(jnp.zeros(g.n_latents, jnp.float32), jnp.asarray(g.scale)) for g in groups
     )
-    return InrPrior(
+    return SirenPrior(
         **common,
         config=config,
         network=SirenNetwork(graph, params, priors),
@@ -199,10 +209,6 @@ def _siren_config(fields, n_bytes):
     config = SirenConfig(
         **fields | {"grid": grid, "latents": latents, "encoding": EncodingConfig(**encoding)}
     )
-    if len(grid) != 2 or config.channels != 3:
-        raise ValueError(
-            f"images have 2 sides and 3 channels, the network {len(grid)} and {config.channels}"
-        )
     dims = config.encoding.layer_dims if config.encoding.depth else ()
     kernels = sum(4 * n_in * n_out * factor**2 for n_in, n_out, factor in dims)
     if 2 * (math.prod(grid) * config.features + kernels) > n_bytes:

@@ -26,7 +26,9 @@ from recjax.codec.siren.objective import SirenNetwork, distortion, sampled_input
 from recjax.codec.siren.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
 from recjax.codec.siren.settings import TrainConfig
 from recjax.codec.siren.targets import Targets, make_targets, take_subset
-from recjax.modalities.image.pixels import to_patches
+from recjax.modalities import Signal
+from recjax.modalities.grid import cut
+from recjax.modalities.image import IMAGE
 
 ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
@@ -289,5 +291,6 @@ def training_targets(images: np.ndarray, config: TrainConfig) -> Targets:
         )
     if len(images) < 2:
         raise ValueError(f"images: a prior needs at least 2 signals, got {len(images)}")
-    patches = np.concatenate([to_patches(image, config.network.grid)[0] for image in images])
+    grids = [IMAGE.to_grid(Signal(image)).values for image in images]
+    patches = np.concatenate([cut(values, config.network.grid) for values in grids])
     return make_targets(patches, split=config.network.split)

@@ -43,7 +43,7 @@ def phases_of(grid: tuple[int, int]) -> np.ndarray:
 def make_targets(
     patches: np.ndarray, weights: np.ndarray | None = None, *, split: str = "random"
 ) -> Targets:
-    """Targets from ``uint8[rows, *grid, channels]`` and optional weights ``[rows, *grid]``.
+    """Targets from values ``float32[rows, *grid, channels]`` and optional weights ``[rows, *grid]``.
 
     Args:
       split: the subsets of the grid: ``"random"`` ones, or its ``"phases"`` (for networks with positional encodings).
@@ -51,7 +51,7 @@ def make_targets(
     rows, channels = len(patches), patches.shape[-1]
     flat = patches.reshape(rows, -1, channels)
     subsets = phases_of(patches.shape[1:3]) if split == "phases" else subsets_of(flat.shape[1])
-    values = flat[:, subsets].astype(np.float32) / 255 - 0.5
+    values = flat[:, subsets]
     weights = np.ones(flat.shape[:2], np.float32) if weights is None else weights.reshape(rows, -1)
     return Targets(
         values=jnp.asarray(values.transpose(1, 0, 3, 2)),

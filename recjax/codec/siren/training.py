@@ -165,6 +165,7 @@ def write_trained(
         out,
         config=network,
         params=params,
+        modality="image",
         groups=tuple(groups),
         region=config.region,
         beta=float(jnp.exp(state.log_beta)),

@@ -1,12 +1,14 @@
 """Training signals for an image prior: small images as they are, or patches cut from a folder of photographs."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from recjax.modalities.image.files import list_images, load
+from recjax.modalities.files import list_signals, load
+from recjax.modalities.image import IMAGE
 
 
 def load_training_images(
@@ -44,13 +46,40 @@ def load_whole_images(path: str | os.PathLike[str]) -> list[UInt8[np.ndarray, "h
     """
     path = Path(path)
     if path.is_dir():
-        return [load(image).values for image in list_images(path)]
+        return [load(image).values for image in list_signals(path)]
     images = _from_npz(path)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(
             f"{path}: images must be uint8[M, H, W, 3], got {images.dtype}{list(images.shape)}"
         )
     return list(images)
+
+
+def random_crops(
+    signals: Sequence[np.ndarray],
+    count: int,
+    side: int,
+    seed: Sequence[int],
+    *,
+    augment: bool = True,
+) -> np.ndarray:
+    """Crops of images, drawn in proportion to the root of their size.
+
+    Args:
+      signals: images with sides of at least ``side``.
+      count: of crops.
+      side: of a crop.
+      seed: of everything random here.
+      augment: whether colours and contrast change too.
+    """
+    rng = np.random.default_rng(seed)
+    share = np.sqrt([image[..., 0].size for image in signals])
+    out = np.empty((count, side, side, 3), np.uint8)
+    for place, which in enumerate(rng.choice(len(signals), count, p=share / share.sum())):
+        top, left = (rng.integers(n - side + 1) for n in signals[which].shape[:2])
+        crop = IMAGE.symmetry(signals[which][top : top + side, left : left + side], rng)
+        out[place] = IMAGE.augment(crop, rng) if augment else crop
+    return out
 
 
 def _from_npz(path):
@@ -66,7 +95,7 @@ def _from_npz(path):
 
 
 def _from_folder(folder, grid, patches, seed):
-    paths = list_images(folder)
+    paths = list_signals(folder)
     rng = np.random.default_rng(seed)
     out = []
     for i, path in enumerate(paths):

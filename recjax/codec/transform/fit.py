@@ -15,8 +15,8 @@ from recjax.codec.transform.analysis import Seen
 from recjax.codec.transform.network import Context
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.semi_amortised import Moves, moved
-from recjax.modalities import Signal
-from recjax.modalities.image.pixels import n_patches
+from recjax.modalities import Grid
+from recjax.modalities.grid import filled_up, weights_of
 
 _STRIP_PIXELS = 1 << 20
 """Of the images at a time that gradients are taken of, for they need 800 bytes a pixel."""
@@ -39,24 +39,25 @@ class Fit(NamedTuple):
 
 
 def fit_transform(
-    signals: Sequence[Signal], prior: TransformPrior, *, steps: int, price: float, key: jax.Array
+    grids: Sequence[Grid], prior: TransformPrior, *, steps: int, price: float, key: jax.Array
 ) -> Fit:
     """Guesses posteriors of images of equally many cells, and improves the guess.
 
     Args:
-      signals: the images.
+      grids: the images.
       prior: a transform.
       steps: gradient steps, see :mod:`recjax.codec.transform.semi_amortised`.
       price: of a bit, relative to that at which the prior was trained. Decoders need not know: only posteriors change.
       key: of the samples.
     """
-    images = np.stack([_whole_cells(signal.values, prior.patch_shape) for signal in signals])
-    network, values, seen, top = _look(prior.network, images, np.float32(np.log(price)))
-    moves = _still(prior, images.shape)
+    values = jnp.asarray(np.stack([filled_up(grid.values, prior.patch) for grid in grids]))
+    network, seen, top = _look(prior.network, values, np.float32(np.log(price)))
+    moves = _still(prior, values.shape)
     if steps:
-        inside = np.stack([_inside(signal.values.shape, images.shape) for signal in signals])
-        cells, out = images.shape[1] // prior.config.cell, []
-        for low, high, kept in _strips(cells, images[..., 0].size):
+        # errors in what fills up the last cells do not count
+        inside = np.stack([weights_of(grid, prior.patch) > 0 for grid in grids])[..., None]
+        cells, out = values.shape[1] // prior.config.cell, []
+        for low, high, kept in _strips(cells, values[..., 0].size):
             own = moved(
                 network, *_rows((seen, moves, values, inside), cells, slice(low, high)), np.float32(prior.beta * price),
                 prior.scales, prior.tails, key, np.int32(steps),
@@ -86,23 +87,6 @@ def _rows(tree, cells, which):
     return jax.tree.map(cut, tree)
 
 
-def _whole_cells(values, patch):
-    """The image, its edge pixels continued to whole cells of the top level."""
-    rows, columns = n_patches(values.shape, patch)
-    padding = (
-        (0, rows * patch[0] - values.shape[0]),
-        (0, columns * patch[1] - values.shape[1]),
-        (0, 0),
-    )
-    return np.pad(values, padding, mode="edge")
-
-
-def _inside(shape, padded):
-    """Where a padded image is the image."""
-    rows, columns = np.arange(padded[1]) < shape[0], np.arange(padded[2]) < shape[1]
-    return (rows[:, None] & columns)[..., None]
-
-
 def _still(prior, shape):
     """No moves of the latents of images of this shape."""
     sides = (prior.config.stride << np.arange(prior.config.levels)).tolist()
@@ -113,12 +97,11 @@ def _still(prior, shape):
 
 
 @jax.jit
-def _look(network: Network, images: Array, log_price: Array):
-    """The network at a price, the images' values, what its analysis sees of them, the context of the top level."""
+def _look(network: Network, values: Array, log_price: Array):
+    """The network at a price, what its analysis sees of the values, the context of the top level."""
     model = network.module()
     for log_curvature in model.analysis.log_curvature:
         log_curvature[...] -= log_price
-    values = images.astype(jnp.float32) / 255 - 0.5
-    cells = tuple(n // model.config.cell for n in images.shape[1:3])
+    cells = tuple(n // model.config.cell for n in values.shape[1:3])
     graph, params = nnx.split(model)
-    return Network(graph, params), values, look(model, values), model.top(len(images), *cells)
+    return Network(graph, params), look(model, values), model.top(len(values), *cells)

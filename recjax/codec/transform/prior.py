@@ -37,6 +37,9 @@ class TransformPrior(Prior):
       frequencies: of the classes in each context, see :mod:`recjax.codec.transform.rate_classes`.
     """
 
+    kind = "transform"
+    rate_is_free = True
+
     config: TransformConfig
     network: Network
     scales: tuple[Float32[np.ndarray, "depth"], ...]
@@ -49,9 +52,14 @@ class TransformPrior(Prior):
     frequencies: Int32[np.ndarray, "contexts classes"]
 
     @property
-    def patch_shape(self) -> tuple[int, int, int]:
-        """Cell of the top level, of which images are made."""
-        return self.config.cell, self.config.cell, self.config.channels
+    def patch(self) -> tuple[int, ...]:
+        """Cell of the top level."""
+        return self.config.cell, self.config.cell
+
+    @property
+    def channels(self) -> int:
+        """Values of a cell of the signal."""
+        return self.config.channels
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -68,6 +76,7 @@ def save_transform_prior(
     *,
     config: TransformConfig,
     params: Any,
+    modality: str,
     scales: list[np.ndarray],
     tails: list[np.ndarray],
     class_level: int,
@@ -103,7 +112,7 @@ def save_transform_prior(
             f"numbers.{level}": frequency.astype(np.int32),
         }
     header = {
-        "kind": "transform",
+        "kind": TransformPrior.kind,
         "network": dataclasses.asdict(config),
         "class_level": class_level,
     }
@@ -111,12 +120,13 @@ def save_transform_prior(
         path,
         header | {"beta": beta, "budget": budget, "metadata": metadata},
         tensors,
+        modality=modality,
         params=params,
         force=force,
     )
 
 
-def parse_transform(
+def parse(
     header: dict[str, Any], tensors: dict[str, np.ndarray], n_bytes: int, common: dict[str, Any]
 ):
     """The prior in a file.
@@ -185,8 +195,6 @@ def _config(fields, n_bytes):
     ):
         raise ValueError("a size of the network is out of range")
     config = TransformConfig(**fields)
-    if config.channels != 3:
-        raise ValueError(f"images have 3 channels, the network {config.channels}")
     kernels = (
         8 * config.depth * config.channels * config.stride**2
         + config.hidden * config.features * config.stride**2

@@ -17,8 +17,6 @@ from recjax.codec.transform.allocation import Blocks, allocate, scaled
 from recjax.codec.transform.network import Context, bordered
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.sinh_prior import stretched
-from recjax.modalities import Signal
-from recjax.modalities.image.pixels import to_gray
 
 _WORDS = 1 << 16
 _WIDTH_STEP = 64
@@ -111,29 +109,29 @@ def grid_of(
     return out.reshape(*shape, depth)
 
 
-def pixels(
-    prior: TransformPrior, grids: Sequence[Float[np.ndarray, "height width depth"]]
-) -> np.ndarray:
-    """The image with these latents, lowest level first, ``uint8[rows, columns, channels]``; tile by tile.
+def values_of(
+    prior: TransformPrior,
+    grids: Sequence[Float[np.ndarray, "height width depth"]],
+    sides: Sequence[int],
+) -> Float[np.ndarray, "height width channels"]:
+    """Values of the signal of these sides with these latents, lowest level first; tile by tile.
 
     A cell needs only those next to it and what is above these. So there are two programs: for an image of one cell
     of the top level, and for a tile of more; tiles are filled up with cells beyond the edge, which hold nothing.
     """
     cell, (rows, columns) = prior.config.cell, grids[-1].shape[:2]
     tile = 1 if rows == columns == 1 else max(_TILE_PIXELS // cell, 2)
-    out = np.empty((rows * cell, columns * cell, prior.config.channels), np.uint8)
+    out = np.empty((rows * cell, columns * cell, prior.config.channels), np.float32)
     for row, column in itertools.product(range(0, rows, tile), range(0, columns, tile)):
-        sides = [1 << level for level in reversed(range(len(grids)))]
+        per_cell = [1 << level for level in reversed(range(len(grids)))]
         parts = [
             _window(grid, row * side, column * side, tile * side)
-            for grid, side in zip(grids, sides, strict=True)
+            for grid, side in zip(grids, per_cell, strict=True)
         ]
         there = out[row * cell :, column * cell :][: tile * cell, : tile * cell]
-        values = np.asarray(_decoded(prior.network, tuple(parts)))[
-            0, : there.shape[0], : there.shape[1]
-        ]
-        there[:] = np.floor((np.clip(values, -0.5, 0.5) + 0.5) * 255 + 0.5)
-    return out
+        values = np.asarray(_decoded(prior.network, tuple(parts)))
+        there[:] = values[0, : there.shape[0], : there.shape[1]]
+    return out[: sides[0], : sides[1]]
 
 
 def _window(grid, row, column, side):
@@ -142,17 +140,6 @@ def _window(grid, row, column, side):
     before = int(row == 0), int(column == 0)
     after = (side + 2 - first - n for first, n in zip(before, part.shape, strict=False))
     return np.pad(part, [*zip(before, after, strict=True), (0, 0)])[None]
-
-
-def image_of(
-    prior: TransformPrior,
-    grids: Sequence[Float[np.ndarray, "height width depth"]],
-    shape: Sequence[int],
-    gray: bool,
-) -> Signal:
-    """The image of a shape with these latents, lowest level first."""
-    image = pixels(prior, grids)[: shape[0], : shape[1]]
-    return Signal(to_gray(image) if gray else image, "image", {"gray": gray})
 
 
 @jax.jit

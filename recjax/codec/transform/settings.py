@@ -18,7 +18,7 @@ class TransformTraining:
         no larger: a network that saw single cells knows no neighbours.
       lr: Adam's learning rate after a warm-up; it falls to a fiftieth along a cosine.
       scales: sizes at which the images are shown, besides their own.
-      recolour: whether colours and contrast of crops change, see :func:`recjax.modalities.image.augment.random_crops`.
+      recolour: whether colours and contrast of crops change, see :func:`recjax.codec.training.data.random_crops`.
       budget: bits of KL a block.
       seed: of the initial network, the crops and the block partition.
       network: the architecture.

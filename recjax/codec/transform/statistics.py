@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import UInt8
 
 from recjax.codec.siren.partition import NEGLIGIBLE
+from recjax.codec.training.data import random_crops
 from recjax.codec.transform.allocation import MOST, UNIT
 from recjax.codec.transform.amortised import walk
 from recjax.codec.transform.network import Transform
@@ -17,7 +18,6 @@ from recjax.codec.transform.prior import save_transform_prior
 from recjax.codec.transform.rate_classes import activity_of, class_frequencies, contexts_of
 from recjax.codec.transform.sinh_prior import best_tails, kl_bits, posterior_of_u
 from recjax.codec.transform.symbols import number_frequencies, step_of
-from recjax.modalities.image.augment import random_crops
 
 CLASSES = 4
 """More say better where the bits are, and cost as much as they save."""
@@ -66,7 +66,7 @@ def save_transform(
     graph, params = nnx.split(model)
     keys = jax.random.split(jax.random.key(seed), _BATCHES)
     lots = [
-        random_crops(images, _BATCH, crop, [seed, 1, i], recolour=False) for i in range(_BATCHES)
+        random_crops(images, _BATCH, crop, [seed, 1, i], augment=False) for i in range(_BATCHES)
     ]
     seen = [
         jax.tree.map(np.asarray, _posteriors(graph, params, *lot))
@@ -98,7 +98,8 @@ def save_transform(
         steps.append(step_of(log_std))
         numbers.append(number_frequencies(mean, steps[-1], scales[own], tails[own]))
     save_transform_prior(
-        path, config=config, params=params, scales=scales, tails=tails, class_level=level, thresholds=thresholds,
+        path, config=config, params=params, modality="image",
+        scales=scales, tails=tails, class_level=level, thresholds=thresholds,
         steps=steps, numbers=numbers, expected=_units(expected, shares),
         frequencies=class_frequencies(_counts(classes)), beta=beta, budget=budget, metadata=metadata, force=force,
     )  # fmt: skip

@@ -18,11 +18,11 @@ from jaxtyping import UInt8
 
 from recjax import parallel
 from recjax.atomic import check_output
+from recjax.codec.training.data import random_crops
 from recjax.codec.training.loop import Limits, Training, train
 from recjax.codec.transform.family import graph_of, initial_state, make_step, model_at
 from recjax.codec.transform.settings import TransformTraining
 from recjax.codec.transform.statistics import save_transform
-from recjax.modalities.image.augment import random_crops
 
 
 def train_transform(
@@ -72,7 +72,7 @@ def train_transform(
         reports = []
         for number in range(first, end):
             crops = random_crops(
-                shown, config.batch, config.crop, [config.seed, number], recolour=config.recolour
+                shown, config.batch, config.crop, [config.seed, number], augment=config.recolour
             )
             state, report = step(state, parallel.placed(crops, devices, parallel.divided()), key)
             reports.append(report)

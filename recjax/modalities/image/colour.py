@@ -1,7 +1,6 @@
 """The colours of an image file, as sRGB."""
 
 import io
-from pathlib import Path
 
 from PIL import Image, ImageCms
 
@@ -14,7 +13,7 @@ _MODES = {
 }  # colour space of a profile -> mode of its pixels
 
 
-def to_srgb(path: Path, image: Image.Image) -> Image.Image:
+def to_srgb(path: str, image: Image.Image) -> Image.Image:
     """An opaque image in sRGB: by its ICC profile, or as it is if it has none. Gray stays gray.
 
     Args:
@@ -53,7 +52,7 @@ def to_srgb(path: Path, image: Image.Image) -> Image.Image:
     return converted.convert("L").convert("RGB") if gray else converted
 
 
-def _check_unprofiled(path: Path, mode: str, facts: dict) -> None:
+def _check_unprofiled(path: str, mode: str, facts: dict) -> None:
     if mode == "CMYK":
         raise ValueError(f"{path} is CMYK without a colour profile; convert it to RGB first")
     gamma, chromaticity = facts.get("gamma", _GAMMA), facts.get("chromaticity", _CHROMATICITY)

@@ -2,14 +2,11 @@
 
 import contextlib
 import io
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from recjax.atomic import check_output, read_bounded, write_atomic
 from recjax.modalities.image.colour import to_srgb
 from recjax.modalities.image.pixels import MAX_SIDE
 from recjax.modalities.signal import Signal
@@ -34,27 +31,23 @@ _TURNS = {
 }
 
 
-def load(path: str | os.PathLike[str]) -> Signal:
-    """Reads a PNG, JPEG or WebP image, turned upright as its EXIF orientation says, in the colours of sRGB.
+def read(data: bytes, name: str) -> Signal:
+    """The image in the bytes of a file, upright and in sRGB; see `recjax.modalities.load`.
 
     Args:
-        path: the image file; its suffix does not matter.
-
-    Returns:
-        A signal of modality ``"image"``; ``meta["gray"]`` says that the three channels are equal.
+        data: a PNG, JPEG or WebP file.
+        name: of the file, for errors.
 
     Raises:
-        ValueError: if the file is missing, empty, damaged or no such image, is larger than 4096 x 4096 or 256 MiB, has
-            more than 8 bits a channel, several frames, pixels that are not opaque, or colours that are not known
+        ValueError: if it is damaged, larger than 4096 x 4096, has more than 8 bits per channel, several
+            frames, pixels that are not opaque, or colours that are not known
             (`recjax.modalities.image.colour.to_srgb`).
     """
-    path = Path(path)
-    data = _read(path)
-    with _decoding(path, data):
+    with _decoding(name, data):
         image = Image.open(io.BytesIO(data), formats=_READ)
         rawmode = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
-    _check(path, image, rawmode)
-    with _decoding(path, data):
+    _check(name, image, rawmode)
+    with _decoding(name, data):
         image.load()
         top = _LOW_GRAY.get(rawmode, 0)
         if image.info.get("transparency", 256) in range(
@@ -68,58 +61,21 @@ def load(path: str | os.PathLike[str]) -> Signal:
         turn = _turn(image)
         image = image if turn is None else image.transpose(turn)
     if not opaque:
-        raise ValueError(f"{path} has transparent pixels; flatten it onto a background first")
-    values = np.array(to_srgb(path, image))
+        raise ValueError(f"{name} has transparent pixels; flatten it onto a background first")
+    values = np.array(to_srgb(name, image))
     return Signal(values, "image", {"gray": bool((values == values[..., :1]).all())})
 
 
-def save(signal: Signal, path: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Writes an image as PNG or WebP without loss, or as JPEG of quality 95, by the suffix of ``path``.
-
-    Args:
-        signal: a signal of modality ``"image"``.
-        path: the file to be written, whole or not at all.
-        force: whether an existing file may be replaced.
-
-    Raises:
-        ValueError: if the suffix is another one, or ``path`` cannot be written or exists and ``force`` is off.
-    """
-    path = check_save(path, force=force)
+def write(signal: Signal, suffix: str) -> bytes:
+    """The bytes of an image file: PNG or WebP without loss, or JPEG of quality 95, by the suffix."""
     image = Image.fromarray(signal.values[..., 0] if signal.meta.get("gray") else signal.values)
     buffer = io.BytesIO()
-    image.save(buffer, **_WRITE[path.suffix.lower()])
-    write_atomic(path, buffer.getvalue(), force=force)
-
-
-def check_save(path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Raises the ValueError of `save` before there is anything to save; returns ``path`` as a ``Path``."""
-    path = check_output(path, force=force)
-    if path.suffix.lower() not in _WRITE:
-        raise ValueError(f"output {path}: the suffix must be one of {', '.join(_WRITE)}")
-    return path
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The files of a folder with the suffix of a PNG, JPEG or WebP image, by name.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in _WRITE)
-    if not paths:
-        raise ValueError(f"{folder} holds no PNG, JPEG or WebP image")
-    return paths
-
-
-def _read(path: Path) -> bytes:
-    data = read_bounded(path, "an image")
-    if not data:
-        raise ValueError(f"{path} is empty")
-    return data
+    image.save(buffer, **_WRITE[suffix])
+    return buffer.getvalue()
 
 
 @contextlib.contextmanager
-def _decoding(path: Path, data: bytes):
+def _decoding(path: str, data: bytes):
     """Turns whatever Pillow raises for damaged data into one ValueError that names the file."""
     try:
         with warnings.catch_warnings():
@@ -140,7 +96,7 @@ def _decoding(path: Path, data: bytes):
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def _check(path: Path, image: Image.Image, rawmode: str) -> None:
+def _check(path: str, image: Image.Image, rawmode: str) -> None:
     if max(image.size) > MAX_SIDE:
         raise ValueError(
             f"{path} is {image.width} x {image.height}, larger than {MAX_SIDE} x {MAX_SIDE}"

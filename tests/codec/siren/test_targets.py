@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from recjax.codec.effort import EFFORTS, effort_of
+from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
 from recjax.codec.siren.targets import make_targets, subsets_of, take_subset
+from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 
 
 @pytest.mark.parametrize(("n_points", "subsets"), [(64, 4), (60, 4), (9, 1), (1, 1), (2, 1)])
@@ -34,7 +35,7 @@ def test_targets_hold_every_pixel_once():
 def test_more_effort_is_more_work():
     assert sorted(EFFORTS) == list(range(1, 10))
     for low, high in zip(range(1, 9), range(2, 10), strict=True):
-        a, b = effort_of(low), effort_of(high)
+        a, b = SIREN_EFFORTS[low], SIREN_EFFORTS[high]
         assert (
             b.fit_steps > a.fit_steps
             and b.refine_steps > a.refine_steps
@@ -44,15 +45,15 @@ def test_more_effort_is_more_work():
 
 def test_more_effort_is_more_work_for_transforms():
     for low, high in zip(range(1, 9), range(2, 10), strict=True):
-        a, b = (effort_of(level, transform=True) for level in (low, high))
+        a, b = (TRANSFORM_EFFORTS[level] for level in (low, high))
         assert b.fit_steps > a.fit_steps and b.extra_bits >= a.extra_bits
 
 
 @pytest.mark.parametrize("level", [0, 10, -1, True, np.True_, 5.0, "5", None, [5]])
 def test_refuses_efforts_other_than_1_to_9(level):
     with pytest.raises(ValueError, match="effort must be"):
-        effort_of(level)
+        SIREN_EFFORTS[level]
 
 
 def test_efforts_may_be_integers_of_numpy():
-    assert effort_of(np.uint8(5)) == effort_of(5)
+    assert effort_of(np.uint8(5)) == SIREN_EFFORTS[5]

@@ -10,7 +10,7 @@ from flax import nnx
 
 import recjax
 from recjax.codec import decompress, encode_batch
-from recjax.codec.effort import Effort
+from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.transform import fit as transform_fit
 from recjax.codec.transform.amortised import descend, posterior
 from recjax.codec.transform.fit import fit_transform
@@ -125,12 +125,12 @@ def test_errors_beyond_the_edge_do_not_count(transforms, signals):
 def test_a_lower_price_makes_a_larger_and_better_file(transforms, signals):
     """Which the same decoder reads."""
     prior, points = transforms.priors[0], []
-    effort = Effort(fit_steps=10, refine_steps=0)
+    effort = SirenEffort(fit_steps=10, refine_steps=0)
     for price in (2.0, 1.0, 0.3):
         results = encode_batch(signals, prior, effort=effort, price=price)
         decoded = [decompress(result.blob, priors=[prior]) for result in results]
         quality = [psnr(a.values, b.values) for a, b in zip(signals, decoded, strict=True)]
-        assert quality == pytest.approx([result.psnr for result in results], abs=1e-9)
+        assert quality == pytest.approx([result.score for result in results], abs=1e-9)
         points.append((sum(len(result.blob) for result in results), np.mean(quality)))
     (small, poor), (middle, fair), (large, good) = points
     assert small < 0.9 * middle < 0.9**2 * large and poor + 0.3 < fair < good - 0.3, points
@@ -140,12 +140,12 @@ def test_steps_make_better_files(transforms, signals):
     """At the prior's own price, in what that price weighs."""
     prior, totals = transforms.priors[1], []
     for steps in (0, 100):
-        results = encode_batch(signals, prior, effort=Effort(fit_steps=steps, refine_steps=0))
+        results = encode_batch(signals, prior, effort=SirenEffort(fit_steps=steps, refine_steps=0))
         bits = [
             8 * len(result.blob) / signal.values[..., 0].size
             for result, signal in zip(results, signals)
         ]
-        errors = [10 ** (-result.psnr / 10) for result in results]
+        errors = [10 ** (-result.score / 10) for result in results]
         totals.append(np.mean(errors) + prior.beta * math.log(2) * np.mean(bits))
     assert totals[1] < 0.995 * totals[0], totals
 

@@ -1,6 +1,7 @@
 """Images through a transform: from the top level down, the best path through a trellis of samples."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,20 +11,20 @@ import numpy as np
 from jaxtyping import Float
 
 from recjax.blocks.trellis import TrellisCoder
-from recjax.codec.coded import Coded
-from recjax.codec.effort import Effort
+from recjax.codec.kinds import Payload
 from recjax.codec.transform.allocation import FACTOR_UNIT, UNIT
 from recjax.codec.transform.amortised import descend, posterior
 from recjax.codec.transform.chains import Level, code_level
+from recjax.codec.transform.efforts import TransformEffort
 from recjax.codec.transform.fit import Fit, fit_transform
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.pyramid import blocks_of, count_units, grid_of, image_of, next_context
+from recjax.codec.transform.pyramid import blocks_of, count_units, grid_of, next_context
 from recjax.codec.transform.rate_classes import activity_of
 from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
 from recjax.codec.transform.stream import Parts, part_bits, write_stream
 from recjax.codec.transform.symbols import numbers_of
-from recjax.modalities import Signal
-from recjax.modalities.image.pixels import n_patches
+from recjax.modalities import Grid
+from recjax.modalities.grid import n_patches
 
 PIXELS_A_CALL = 1 << 21
 _MARGIN = 1.1
@@ -44,46 +45,39 @@ class Latents(NamedTuple):
     grids: list[Float[np.ndarray, "height width depth"]]
 
 
-def encode_transform(
-    signals: Sequence[Signal],
+def encode(
+    grids: Sequence[Grid],
     prior: TransformPrior,
-    effort: Effort,
+    effort: TransformEffort,
     key: jax.Array,
-    progress: Callable[[float], None] | None,
     price: float,
-) -> list[Coded]:
+    progress: Callable[[float], None] | None,
+) -> list[Payload]:
     """The streams of all signals; those of one shape are coded together."""
     coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits)
-    out: dict[int, Coded] = {}
-    for lot in _lots(signals, prior):
-        own = [signals[i] for i in lot]
-        fit = fit_transform(own, prior, steps=effort.fit_steps, price=price, key=key)
-        for i, coded in zip(lot, code_fit(own, prior, coder, fit, key), strict=True):
-            out[i] = coded
+    out: dict[int, Payload] = {}
+    for lot in _lots(grids, prior):
+        fit = fit_transform(
+            [grids[i] for i in lot], prior, steps=effort.fit_steps, price=price, key=key
+        )
+        latents = code_levels(prior, fit, key, functools.partial(code_level, coder))
+        out |= {i: _payload(prior, own) for i, own in zip(lot, latents, strict=True)}
         if progress:
-            progress(len(out) / len(signals))
-    return [out[i] for i in range(len(signals))]
+            progress(len(out) / len(grids))
+    return [out[i] for i in range(len(grids))]
 
 
-def _lots(signals, prior):
+def _lots(grids, prior):
     """Numbers of signals in lots of one shape of whole cells and bounded size."""
     lots: dict[tuple, list[list[int]]] = {}
-    cell = prior.config.cell
-    for i, signal in enumerate(signals):
-        cells = n_patches(signal.values.shape, prior.patch_shape)
+    for i, grid in enumerate(grids):
+        cells = n_patches(grid.sides, prior.patch)
+        pixels = math.prod(cells) * math.prod(prior.patch)
         own = lots.setdefault(cells, [[]])
-        if own[-1] and (len(own[-1]) + 1) * cells[0] * cells[1] * cell**2 > PIXELS_A_CALL:
+        if own[-1] and (len(own[-1]) + 1) * pixels > PIXELS_A_CALL:
             own.append([])
         own[-1].append(i)
     return [lot for own in lots.values() for lot in own]
-
-
-def code_fit(
-    signals: Sequence[Signal], prior: TransformPrior, coder: TrellisCoder, fit: Fit, key: jax.Array
-) -> list[Coded]:
-    """The streams of signals of one shape, whose posteriors are known."""
-    latents = code_levels(prior, fit, key, functools.partial(code_level, coder))
-    return [_coded(prior, *own) for own in zip(signals, latents, strict=True)]
 
 
 def code_levels(prior: TransformPrior, fit: Fit, key: jax.Array, code: Callable) -> list[Latents]:
@@ -148,14 +142,20 @@ def _factor(prior, level, classes, bits):
     )
 
 
-def _coded(prior, signal, latents):
+def _payload(prior, latents):
     bits = part_bits(prior, latents.parts)
-    return Coded(
-        payload=write_stream(prior, latents.parts),
+    names = [f"level {level}" for level in range(prior.config.levels)]
+    return Payload(
+        stream=write_stream(prior, latents.parts),
         exponent=0,
         stream_bits=sum(bits.values()),
-        kl_bits=latents.kl_bits + bits["numbers"] + bits["classes"],
-        decoded=image_of(prior, latents.grids, signal.values.shape, bool(signal.meta.get("gray"))),
+        # quantised latents and classes have no KL: they count with the length of their code
+        kl_bits={
+            "numbers": bits["numbers"],
+            "classes": bits["classes"],
+            "blocks": latents.kl_bits,
+        },
+        latents=dict(zip(names, latents.grids, strict=True)),
     )
 
 

@@ -11,17 +11,17 @@ import numpy as np
 from recjax.bits.range_coder import encode_indices
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.blocks.trellis import TrellisCoder
-from recjax.codec.coded import Coded
-from recjax.codec.effort import Effort
+from recjax.codec.kinds import Payload
 from recjax.codec.prior import stream_key
-from recjax.codec.siren.batch import Batch, make_batch, render
+from recjax.codec.siren.batch import Batch, make_batch
+from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.fit import FitState, advance, initial_fit
 from recjax.codec.siren.posterior import Posterior
-from recjax.codec.siren.prior import InrPrior
+from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.siren.refine import code_blocks
 from recjax.codec.siren.targets import Targets, make_targets
-from recjax.modalities import Signal
-from recjax.modalities.image.pixels import n_patches, to_patches
+from recjax.modalities import Grid
+from recjax.modalities.grid import cut, filled_up, n_patches, weights_of
 
 STEPS_A_DISPATCH = 100
 BLOCKS_A_DISPATCH = 4
@@ -33,28 +33,30 @@ class Job:
 
     Attributes:
       prior: that they are coded with.
-      counts: rows and columns of patches of each.
+      counts: patches of each along every axis.
       batch: their rows.
-      patches: ``uint8[rows, h, w, 3]``, padding included.
+      patches: values, ``float32[rows, *patch, channels]``, padding included.
       targets: what a fit aims at.
     """
 
-    prior: InrPrior
-    counts: list[tuple[int, int]]
+    prior: SirenPrior
+    counts: list[tuple[int, ...]]
     batch: Batch
     patches: np.ndarray
     targets: Targets
 
 
-def make_job(signals: Sequence[Signal], prior: InrPrior) -> Job:
+def make_job(grids: Sequence[Grid], prior: SirenPrior) -> Job:
     """The patches of all signals as the rows of one batch."""
-    shape = prior.patch_shape
-    cut = [to_patches(signal.values, shape) for signal in signals]
-    counts = [n_patches(signal.values.shape, shape) for signal in signals]
+    patch = prior.patch
+    counts = [n_patches(grid.sides, patch) for grid in grids]
     batch = make_batch(prior, counts)
+    patches = np.concatenate([cut(filled_up(grid.values, patch), patch) for grid in grids])
+    weights = np.concatenate([cut(weights_of(grid, patch), patch) for grid in grids])
+    # rows are filled up to a size that is compiled already; those without a signal weigh nothing
     padding = [(0, len(batch.blocks[-1].slots) - batch.rows[-1])]
-    patches = np.pad(np.concatenate([patches for patches, _ in cut]), padding + [(0, 0)] * 3)
-    weights = np.pad(np.concatenate([weights for _, weights in cut]), padding + [(0, 0)] * 2)
+    patches = np.pad(patches, padding + [(0, 0)] * (patches.ndim - 1))
+    weights = np.pad(weights, padding + [(0, 0)] * (weights.ndim - 1))
     return Job(
         prior, counts, batch, patches, make_targets(patches, weights, split=prior.config.split)
     )
@@ -63,7 +65,7 @@ def make_job(signals: Sequence[Signal], prior: InrPrior) -> Job:
 def fit(
     job: Job,
     state: FitState,
-    effort: Effort,
+    effort: SirenEffort,
     key: jax.Array,
     progress: Callable[[float], None] | None = None,
 ) -> FitState:
@@ -86,9 +88,9 @@ def fit(
 
 
 def code_signals(
-    signals: Sequence[Signal],
-    prior: InrPrior,
-    effort: Effort,
+    grids: Sequence[Grid],
+    prior: SirenPrior,
+    effort: SirenEffort,
     key: jax.Array,
     coder: Any,
     progress: Callable[[float], None] | None = None,
@@ -102,7 +104,7 @@ def code_signals(
       The batch; for every group the coded latents of its rows, padding included; and for every group, row and
       block the index (-1 if the fit diverged) and the KL in bits.
     """
-    job = make_job(signals, prior)
+    job = make_job(grids, prior)
     batch, targets, total = job.batch, job.targets, sum(group.n_blocks for group in prior.groups)
     table = coder.table(stream_key(prior), batch.arrangement.layouts[0].blocks.shape[1])
     indices = [
@@ -164,7 +166,7 @@ def _total_steps(prior, effort):
     )
 
 
-def prior_start(prior: InrPrior) -> list[Posterior]:
+def prior_start(prior: SirenPrior) -> list[Posterior]:
     """One row for all of every group: the prior's mean, and the average width seen in training."""
     return [
         Posterior(
@@ -175,28 +177,27 @@ def prior_start(prior: InrPrior) -> list[Posterior]:
     ]
 
 
-def encode_inr(
-    signals: Sequence[Signal],
-    prior: InrPrior,
-    effort: Effort,
+def encode(
+    grids: Sequence[Grid],
+    prior: SirenPrior,
+    effort: SirenEffort,
     key: jax.Array,
     progress: Callable[[float], None] | None,
-) -> list[Coded]:
-    """The streams of all signals, which are coded together."""
+) -> list[Payload]:
+    """The streams of all signals, which are coded together.
+
+    Raises:
+      ValueError: a fit diverged.
+    """
     coder = TrellisCoder(
         budget=prior.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
     )
-    batch, z, indices, kl_bits = code_signals(signals, prior, effort, key, coder, progress)
+    batch, z, indices, kl_bits = code_signals(grids, prior, effort, key, coder, progress)
     if any((index < 0).any() for index in indices):
         raise ValueError("a posterior is not finite: the fit diverged")
-    wanted = [(signal.values.shape, bool(signal.meta.get("gray"))) for signal in signals]
-    decoded = render(prior, batch, z, wanted)
-    return [
-        _coded(image, prior, _flat(index), _flat(kl))
-        for image, index, kl in zip(
-            decoded, batch.split(indices), batch.split(kl_bits), strict=True
-        )
-    ]
+    latents = [np.asarray(part)[:rows] for part, rows in zip(z, batch.rows, strict=True)]
+    parts = zip(batch.split(indices), batch.split(kl_bits), batch.split(latents), strict=True)
+    return [_payload(prior, *part) for part in parts]
 
 
 def _flat(groups):
@@ -204,13 +205,14 @@ def _flat(groups):
     return np.concatenate([part.reshape(-1) for part in groups])
 
 
-def _coded(decoded, prior, indices, kl_bits):
-    sizes = np.full(len(indices), prior.budget)
-    exponent = best_exponent(indices, sizes)
-    return Coded(
-        payload=encode_indices(indices, sizes, exponent),
+def _payload(prior, indices, kl_bits, latents):
+    flat, kinds = _flat(indices), [group.kind for group in prior.groups]
+    sizes = np.full(len(flat), prior.budget)
+    exponent = best_exponent(flat, sizes)
+    return Payload(
+        stream=encode_indices(flat, sizes, exponent),
         exponent=exponent,
-        stream_bits=float(codelength_bits(indices, sizes, exponent).sum()),
-        kl_bits=float(kl_bits.sum()),
-        decoded=decoded,
+        stream_bits=float(codelength_bits(flat, sizes, exponent).sum()),
+        kl_bits={kind: float(kl.sum()) for kind, kl in zip(kinds, kl_bits, strict=True)},
+        latents=dict(zip(kinds, latents, strict=True)),
     )

@@ -1,6 +1,7 @@
 """Signals from the streams of implicit neural representations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,40 +9,30 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from recjax.bits.range_coder import decode_indices
-from recjax.bits.zipf import bin_bits
+from recjax.bits.zipf import bin_bits, codelength_bits
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.samples import block_samples
 from recjax.blocks.trellis import TrellisCoder
 from recjax.codec.container import Header
-from recjax.codec.prior import Prior, stream_key
+from recjax.codec.prior import stream_key
 from recjax.codec.siren.batch import make_batch, render
 from recjax.codec.siren.fit import Layout
-from recjax.codec.siren.prior import InrPrior
+from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.siren.refine import Blocks
 from recjax.errors import FormatError
-from recjax.modalities import Signal
-from recjax.modalities.image.pixels import n_patches
-
-
-def block_coder(prior: Prior, header: Header) -> BlockCoder | TrellisCoder:
-    """The coder of a file's blocks.
-
-    Raises:
-      ValueError: the header's extra bits do not fit the prior's budget.
-    """
-    kind = BlockCoder if header.version == 1 else TrellisCoder
-    return kind(budget=prior.budget, extra_bits=header.extra_bits)
+from recjax.modalities import Grid
+from recjax.modalities.grid import n_patches
 
 
 def read_indices(
-    prior: InrPrior, header: Header, payload: bytes
+    prior: SirenPrior, header: Header, payload: bytes
 ) -> list[Int[np.ndarray, "blocks"]]:
     """The indices of every group's blocks in a stream. What it cannot hold is not allocated.
 
     Raises:
       FormatError: the stream is damaged.
     """
-    counts = prior.blocks_in(n_patches(header.shape or prior.patch_shape[:2], prior.patch_shape))
+    counts = prior.blocks_in(n_patches(header.sides(prior), prior.patch))
     bits = header.log2_indices(prior.budget)
     if sum(counts) * bin_bits(bits, header.exponent).min() > 8 * len(payload) + 64:
         raise FormatError("the index stream is cut off")
@@ -50,20 +41,36 @@ def read_indices(
     )
 
 
-def decode_inr(prior: InrPrior, group: Sequence[tuple[Header, bytes]]) -> list[Signal]:
-    """The signals in streams of equal version and extra bits."""
-    first = group[0][0]
-    coder = block_coder(prior, first)
-    shapes = [header.shape or prior.patch_shape[:2] for header, _ in group]
-    patches = [n_patches(shape, prior.patch_shape) for shape in shapes]
+def decode(prior: SirenPrior, files: Sequence[tuple[Header, bytes]]) -> list[Grid]:
+    """The signals in streams of equal version and extra bits.
+
+    Raises:
+      FormatError: a stream is damaged.
+    """
+    first = files[0][0]
+    coder = first.block_coder(prior)
+    sides = [header.sides(prior) for header, _ in files]
     # Before the batch: a few damaged bytes must not cost the memory of a large image.
-    indices = [read_indices(prior, header, payload) for header, payload in group]
-    batch, z = make_batch(prior, patches), []
+    indices = [read_indices(prior, header, stream) for header, stream in files]
+    batch, z = make_batch(prior, [n_patches(own, prior.patch) for own in sides]), []
     for g, (layout, blocks) in enumerate(zip(batch.arrangement.layouts, batch.blocks, strict=True)):
         rows = np.concatenate([parts[g] for parts in indices]).reshape(batch.rows[g], -1)
         z.append(jnp.asarray(_coded_latents(coder, stream_key(prior), layout, blocks, rows)))
-    wanted = [(shape, header.gray) for shape, (header, _) in zip(shapes, group, strict=True)]
-    return render(prior, batch, tuple(z), wanted)
+    values = render(prior, batch, tuple(z), sides)
+    return [Grid(own, flag=header.flag) for own, (header, _) in zip(values, files, strict=True)]
+
+
+def account(prior: SirenPrior, header: Header, stream: bytes) -> dict[str, dict[str, Any]]:
+    """Blocks of every group, and code length of their indices in bits.
+
+    Raises:
+      FormatError: the stream is damaged.
+    """
+    bits, out = header.log2_indices(prior.budget), {}
+    for group, indices in zip(prior.groups, read_indices(prior, header, stream), strict=True):
+        length = float(codelength_bits(indices, bits, header.exponent).sum())
+        out[group.kind] = {"blocks": len(indices), "index_bits": round(length, 2)}
+    return out
 
 
 def _coded_latents(

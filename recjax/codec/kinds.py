@@ -1,0 +1,107 @@
+"""Kinds of priors: packages with the same five functions."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from recjax.codec import siren, transform
+from recjax.codec.container import Header
+from recjax.codec.prior import Prior
+from recjax.modalities import Grid
+
+
+@dataclasses.dataclass(frozen=True)
+class Payload:
+    """An index stream and the account of its bits.
+
+    Attributes:
+        stream: the bytes.
+        exponent: of the Zipf code of the indices, in units of 1/64.
+        stream_bits: length of the code; the stream is rounded up to bytes.
+        kl_bits: KL divergence of the posteriors when they were coded, by group of latents, in bits.
+        latents: the coded latents by group of latents.
+    """
+
+    stream: bytes
+    exponent: int
+    stream_bits: float
+    kl_bits: dict[str, float]
+    latents: dict[str, np.ndarray]
+
+
+class Kind(Protocol):
+    """A kind of prior: a package whose `__init__` has these functions, and one entry in `KINDS`.
+
+    The functions import the rest of their package when they are called, so that decoding loads no
+    trainer and nothing of the other kinds.
+    """
+
+    def parse(
+        self,
+        header: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        n_bytes: int,
+        common: dict[str, Any],
+    ) -> Prior:
+        """The prior in a file.
+
+        Args:
+            header: description of the prior.
+            tensors: arrays by name.
+            n_bytes: size of the file, which bounds what may be allocated.
+            common: the fields that all priors have, see `recjax.codec.prior.Prior`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the file is damaged.
+        """
+        ...
+
+    def effort(self, level: int) -> Any:
+        """Settings of the encoder at an effort of 1 (fast) to 9 (slow, better)."""
+        ...
+
+    def encode(
+        self,
+        grids: Sequence[Grid],
+        prior: Any,
+        settings: Any,
+        key: jax.Array,
+        *,
+        price: float,
+        progress: Callable[[float], None] | None,
+    ) -> list[Payload]:
+        """Codes signals together.
+
+        Args:
+            grids: the signals.
+            prior: a prior of this kind.
+            settings: of `effort`.
+            key: of the encoder's noise.
+            price: Lagrange multiplier relative to the one of the prior's training; 1 unless
+                ``prior.rate_is_free``.
+            progress: called with the fraction done.
+        """
+        ...
+
+    def decode(self, prior: Any, files: Sequence[tuple[Header, bytes]]) -> list[Grid]:
+        """Decodes the streams of files of equal version and extra bits.
+
+        Raises:
+            FormatError: a stream is damaged.
+        """
+        ...
+
+    def account(self, prior: Any, header: Header, stream: bytes) -> dict[str, dict[str, Any]]:
+        """Number of blocks and length of the code in bits, by part of the stream.
+
+        Raises:
+            FormatError: the stream is damaged.
+        """
+        ...
+
+
+KINDS: dict[str, Kind] = {"siren": siren, "transform": transform}
+"""The kinds of priors by the name that their files have for them."""
