@@ -41,6 +41,7 @@ RESULTS = "tests/results/test_files.py"
 BLOCKS = "tests/blocks/test_ordered_random.py"
 TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
+CODING = "tests/codec/test_coding.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -355,21 +356,21 @@ _ROWS = (
         "modalities/image/pixels.py",
         "(values.sum(-1, dtype=np.uint16) + 1) // 3",
         "values.sum(-1, dtype=np.uint16) // 3",
-        "tests/codec/test_coding.py",
+        CODING,
     ),
     (
         "modalities-sides-swapped",
-        "modalities/image/pixels.py",
-        "[: shape[0], : shape[1]]",
-        "[: shape[1], : shape[0]]",
-        IMAGE,
+        "modalities/grid.py",
+        "padded[tuple(slice(side) for side in sides)]",
+        "padded[tuple(slice(side) for side in sides[::-1])]",
+        CODING,
     ),
     (
         "modalities-edge-of-patches",
-        "modalities/image/pixels.py",
-        'np.pad(values, (*pad, (0, 0)), mode="edge")',
-        'np.pad(values, (*pad, (0, 0)), mode="reflect")',
-        IMAGE,
+        "modalities/grid.py",
+        "np.pad(inside, padding)",
+        'np.pad(inside, padding, mode="edge")',
+        CODING,
     ),
     (
         "modalities-peak-of-psnr",
@@ -620,10 +621,10 @@ _ROWS = (
         CONTAINER,
     ),
     (
-        "codec-elements-unchecked",
+        "codec-cells-unchecked",
         "codec/container.py",
-        "or math.prod(self.shape) > MAX_ELEMENTS",
-        "or False",
+        "if math.prod(self.shape) > modality.max_cells:",
+        "if False:",
         CONTAINER,
     ),
     (
