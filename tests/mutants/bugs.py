@@ -36,6 +36,7 @@ WORDS = "tests/test_words.py"
 ELIAS = "tests/bits/test_elias.py"
 INDEX_CODE = "tests/bits/test_index_code.py"
 HEAP_PATH = "tests/bits/test_heap_path.py"
+GRID = "tests/modalities/test_grid.py"
 IMAGE = "tests/modalities/test_image.py"
 RESULTS = "tests/results/test_files.py"
 BLOCKS = "tests/blocks/test_ordered_random.py"
@@ -363,14 +364,14 @@ _ROWS = (
         "modalities/grid.py",
         "padded[tuple(slice(side) for side in sides)]",
         "padded[tuple(slice(side) for side in sides[::-1])]",
-        CODING,
+        GRID,
     ),
     (
         "modalities-edge-of-patches",
         "modalities/grid.py",
         "np.pad(inside, padding)",
         'np.pad(inside, padding, mode="edge")',
-        CODING,
+        GRID,
     ),
     (
         "modalities-peak-of-psnr",
