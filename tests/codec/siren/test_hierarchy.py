@@ -72,6 +72,7 @@ def test_prior_has_all_groups(full, config):
     assert abs(kl_bits - full.budget * sum(full.blocks_in((4, 2)))) < full.budget * 12
 
 
+@pytest.mark.slow
 def test_decoded_files_have_the_stated_psnr(signals, encoded, full):
     decoded = decompress_batch([result.blob for result in encoded], priors=[full])
     for signal, result, image in zip(signals, encoded, decoded, strict=True):
@@ -80,6 +81,7 @@ def test_decoded_files_have_the_stated_psnr(signals, encoded, full):
         assert result.score > 12
 
 
+@pytest.mark.slow
 def test_files_decode_alone_as_together(encoded, full):
     together = decompress_batch([result.blob for result in encoded[::-1]], priors=[full])[::-1]
     for result, image in list(zip(encoded, together, strict=True))[1:3]:
@@ -88,6 +90,7 @@ def test_files_decode_alone_as_together(encoded, full):
         assert np.abs(alone - image.values).max() <= 1 and (alone != image.values).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_stream_has_the_indices_of_all_groups_in_order(signals, encoded, full, effort):
     coder = TrellisCoder(
         budget=full.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
@@ -168,6 +171,7 @@ def test_neighbours_see_each_other_and_images_do_not(full):
     assert np.all(changed[:4] > 1e-6) and np.all(changed[4:] == 0)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_alike(config, waves, path, tmp_path):
     images, out, folder = waves(0, 16, 32, 16), tmp_path / "p.safetensors", tmp_path / "checkpoints"
     ignore = lambda line: None

@@ -174,6 +174,7 @@ train_prior(CONFIG, images, "p.safetensors", checkpoint_dir="checkpoints", check
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_one_checkpoint_interval_at_most(undisturbed, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     folder = tmp_path / "checkpoints"
