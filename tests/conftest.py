@@ -29,6 +29,14 @@ settings.register_profile("recjax", deadline=None, derandomize=True, max_example
 settings.load_profile("recjax")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Examples in the docstrings of coders compile a search each, those of other modules little."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and "samplers" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def strict_promotion(request):
     """No silent change of dtype or rank; ``pytestmark = pytest.mark.standard_promotion`` where optax needs it."""

@@ -115,6 +115,7 @@ def test_the_slots_themselves_do_not_depend_on_the_batch():
         )
 
 
+@pytest.mark.slow
 def test_generating_candidates_by_tiles_changes_nothing():
     kept, generated = BlockCoder(budget=13), BlockCoder(budget=13, table_bytes=0)
     batch = blocks(20, 4, widths=(1, 5))
@@ -256,6 +257,7 @@ def test_wide_blocks_are_sorted_into_the_same_order(monkeypatch):
     np.testing.assert_array_equal(signs, others)
 
 
+@pytest.mark.slow
 def test_float64():
     with jax.enable_x64(True):
         coder, (ids, mu, sigma, width) = BlockCoder(budget=8), blocks(50, 3)

@@ -149,14 +149,14 @@ def test_blocks_of_no_width_change_nothing():
     np.testing.assert_array_equal(changed, index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "d,most",
     [
+        (6, (6, 6, 6, 6)),
+        (100, (20, 33, 64, 99)),
         (100, (32, 49, 96, 100)),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in [(6, (6, 6, 6, 6)), (100, (20, 33, 64, 99)), (81, (81, 48, 0, 80))]
-        ),
+        (81, (81, 48, 0, 80)),
     ],
 )
 def test_windows_that_hold_a_whole_chain_choose_its_path(d, most):
@@ -188,6 +188,7 @@ def test_decodes_to_the_encoders_sample_and_does_not_depend_on_the_batch():
         np.testing.assert_array_equal(values, sample[part])
 
 
+@pytest.mark.slow
 def test_scores_exceed_those_of_samples_and_of_the_best_of_as_many_candidates():
     budget, d, rows, length = 10, 8, 48, 10
     sigma = 0.5

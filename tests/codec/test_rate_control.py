@@ -82,6 +82,7 @@ def test_what_cannot_be_so_small_is_refused(transforms, signal):
         encode_at_rate(signal, 0.001, transforms.priors[0], effort=1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_so_large_is_as_large_as_it_can_be(transforms):
     flat = recjax.Signal(np.full((64, 64, 3), 90, np.uint8), "image", {"gray": True})
     assert (

@@ -21,7 +21,8 @@ from recjax.codec.siren.upsampler import EncodingConfig
 from recjax.modalities import Signal
 from recjax.modalities.image.pixels import psnr
 
-pytestmark = pytest.mark.standard_promotion
+# a prior of its own to train, and programs of its own
+pytestmark = [pytest.mark.standard_promotion, pytest.mark.slow]
 
 ENCODING = EncodingConfig(depth=3, cells=(2, 2), factors=(2, 2), hidden=(6,), encodings=4)
 SHAPES = [(8, 8), (29, 21), (1, 40), (16, 16)]
@@ -72,7 +73,6 @@ def test_prior_has_all_groups(full, config):
     assert abs(kl_bits - full.budget * sum(full.blocks_in((4, 2)))) < full.budget * 12
 
 
-@pytest.mark.slow
 def test_decoded_files_have_the_stated_psnr(signals, encoded, full):
     decoded = decompress_batch([result.blob for result in encoded], priors=[full])
     for signal, result, image in zip(signals, encoded, decoded, strict=True):
@@ -81,7 +81,6 @@ def test_decoded_files_have_the_stated_psnr(signals, encoded, full):
         assert result.score > 12
 
 
-@pytest.mark.slow
 def test_files_decode_alone_as_together(encoded, full):
     together = decompress_batch([result.blob for result in encoded[::-1]], priors=[full])[::-1]
     for result, image in list(zip(encoded, together, strict=True))[1:3]:
@@ -90,7 +89,6 @@ def test_files_decode_alone_as_together(encoded, full):
         assert np.abs(alone - image.values).max() <= 1 and (alone != image.values).mean() < 0.01
 
 
-@pytest.mark.slow
 def test_stream_has_the_indices_of_all_groups_in_order(signals, encoded, full, effort):
     coder = TrellisCoder(
         budget=full.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
@@ -171,7 +169,6 @@ def test_neighbours_see_each_other_and_images_do_not(full):
     assert np.all(changed[:4] > 1e-6) and np.all(changed[4:] == 0)
 
 
-@pytest.mark.slow
 def test_a_resumed_run_ends_alike(config, waves, path, tmp_path):
     images, out, folder = waves(0, 16, 32, 16), tmp_path / "p.safetensors", tmp_path / "checkpoints"
     ignore = lambda line: None

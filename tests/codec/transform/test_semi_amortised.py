@@ -122,6 +122,7 @@ def test_errors_beyond_the_edge_do_not_count(transforms, signals):
     assert not np.array_equal(everywhere[0], run(other, inside)[0])
 
 
+@pytest.mark.slow
 def test_a_lower_price_makes_a_larger_and_better_file(transforms, signals):
     """Which the same decoder reads."""
     prior, points = transforms.priors[0], []
