@@ -76,6 +76,7 @@ class Copy:
 
     def __init__(self, tree: Path, folder: Path) -> None:
         self.folder = folder
+        self.process: subprocess.Popen | None = None
         shutil.copytree(tree, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
 
     def run(self, mutant: Mutant | None, tests: str) -> tuple[str, float]:
@@ -92,28 +93,31 @@ class Copy:
 
     def _pytest(self, tests, unchanged):
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         start = time.monotonic()
-        process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [*command, *tests.split()],
             cwd=self.folder,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(self.folder)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # tests may leave processes behind when they are stopped
         )
         try:
-            code = process.wait(timeout=SECONDS if tests else None)
+            code = self.process.wait(timeout=SECONDS if tests else None)
             outcome = OUTCOMES.get(code, f"broken ({code})")
             if unchanged:
                 outcome = {"survived": "passed", "caught": "broken (1)"}.get(outcome, outcome)
         except subprocess.TimeoutExpired:
             outcome = "broken (hung)" if unchanged else "hung"
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            self.stop()
         return outcome, time.monotonic() - start
+
+    def stop(self) -> None:
+        """Ends tests that still run, with all that they started."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def digest(tree: Path, mutant: Mutant | None, tests: str) -> str:
@@ -126,10 +130,10 @@ def digest(tree: Path, mutant: Mutant | None, tests: str) -> str:
 
 
 def known(results: Path) -> dict[tuple[str, str, str], Outcome]:
-    """The outcomes of earlier runs, by name, tests and digest."""
+    """The outcomes of earlier runs, by name, tests and digest; what was broken is tried again."""
     lines = results.read_text().splitlines() if results.is_file() else []
     outcomes = [Outcome(**json.loads(line)) for line in lines]
-    return {(o.name, o.tests, o.digest): o for o in outcomes}
+    return {(o.name, o.tests, o.digest): o for o in outcomes if not o.outcome.startswith("broken")}
 
 
 def tasks(mutants: Sequence[Mutant], whole: bool) -> list[tuple[Mutant | None, str]]:
@@ -144,7 +148,7 @@ def run_all(
     tree: Path, todo: Sequence[tuple[Mutant | None, str]], results: Path, workers: int
 ) -> list[Outcome]:
     """Runs what ``results`` does not hold yet, each line written as soon as it is known."""
-    done, lock, copies = known(results), threading.Lock(), threading.local()
+    done, lock, own, copies = known(results), threading.Lock(), threading.local(), []
     results.parent.mkdir(parents=True, exist_ok=True)
 
     def one(task, folder):
@@ -153,9 +157,10 @@ def run_all(
         key = name, tests, digest(tree, mutant, tests)
         if key in done:
             return done[key]
-        if not hasattr(copies, "copy"):
-            copies.copy = Copy(tree, Path(tempfile.mkdtemp(dir=folder)) / "tree")
-        text, seconds = copies.copy.run(mutant, tests)
+        if not hasattr(own, "copy"):
+            own.copy = Copy(tree, Path(tempfile.mkdtemp(dir=folder)) / "tree")
+            copies.append(own.copy)
+        text, seconds = own.copy.run(mutant, tests)
         outcome = Outcome(name, file, tests, text, round(seconds, 1), key[2])
         with lock, results.open("a") as out:
             out.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
@@ -166,7 +171,15 @@ def run_all(
         tempfile.TemporaryDirectory(prefix="recjax-mutants-") as folder,
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
     ):
-        return list(pool.map(lambda task: one(task, folder), todo))
+        futures = [pool.submit(one, task, folder) for task in todo]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            # what has been tried is in the results; threads wait for tests, which are not interrupted
+            pool.shutdown(wait=False, cancel_futures=True)
+            for copy in copies:
+                copy.stop()
+            raise
 
 
 def row(outcome: Outcome) -> str:
