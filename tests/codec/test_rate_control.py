@@ -26,7 +26,9 @@ def own_rates(transforms, signal):
     return [8 * size / signal.values[..., 0].size for size in sizes]
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.1, 0.9))]
+)
 def test_files_are_as_large_as_wanted_and_not_larger(embedded, transforms, signal, share):
     dear, cheap = own_rates(transforms, signal)
     bpp = dear + share * (cheap - dear)
@@ -38,6 +40,7 @@ def test_files_are_as_large_as_wanted_and_not_larger(embedded, transforms, signa
     )
 
 
+@pytest.mark.slow
 def test_more_bits_are_better(embedded, transforms, signal):
     dear, cheap = own_rates(transforms, signal)
     rates = np.geomspace(0.8 * dear, 1.3 * cheap, 5)
@@ -79,6 +82,7 @@ def test_what_cannot_be_so_small_is_refused(transforms, signal):
         encode_at_rate(signal, 0.001, transforms.priors[0], effort=1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_so_large_is_as_large_as_it_can_be(transforms):
     flat = recjax.Signal(np.full((64, 64, 3), 90, np.uint8), "image", {"gray": True})
     assert (
@@ -96,6 +100,7 @@ def test_no_image_is_refused(transforms):
         encode_at_rate(np.zeros((8, 8, 3), np.uint8), 1.0, transforms.priors[0])
 
 
+@pytest.mark.slow
 def test_on_the_command_line(embedded, transforms, signal, tmp_path, capsys):
     recjax.save(signal, tmp_path / "photo.png")
     photo, out = str(tmp_path / "photo.png"), str(tmp_path / "photo.rec")

@@ -1,4 +1,4 @@
-"""Reading and writing images, patches, PSNR, bad image files."""
+"""Reading and writing images, PSNR, bad image files."""
 
 import contextlib
 import io
@@ -145,21 +145,6 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         recjax.save(recjax.Signal(picture(4, 4)), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (32, 32), (31, 33), (64, 96), (100, 7)])
-def test_patches_are_inverted_exactly(shape):
-    values = picture(*shape)
-    patches, mask = im.to_patches(values, (32, 32, 3))
-    assert (
-        patches.shape == (-(-shape[0] // 32) * -(-shape[1] // 32), 32, 32, 3)
-        and mask.shape == patches.shape[:3]
-    )
-    assert mask.sum() == shape[0] * shape[1] and set(np.unique(mask)) <= {0, 1}
-    np.testing.assert_array_equal(im.from_patches(patches, shape, (32, 32, 3)), values)
-    # the order is row by row, and the padding repeats the edge
-    np.testing.assert_array_equal(patches[0, : shape[0], : shape[1]], values[:32, :32])
-    np.testing.assert_array_equal(patches[-1, -1, -1], values[-1, -1])
 
 
 def test_psnr():
