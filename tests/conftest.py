@@ -23,7 +23,14 @@ import jax
 
 # Parts of the package whose annotations of shapes and types are checked at every call, under jit
 # at every trace. The hook acts on modules that are imported after it.
-CHECKED = ("bits", "blocks", "distributions", "limits", "randomness", "results", "words")
+CHECKED = ["bits", "blocks", "distributions", "limits", "randomness", "results", "words"]
+# Not their `__init__`, whose functions name types that they import only when they are called.
+CODEC = Path(__file__).parents[1] / "recjax" / "codec"
+CHECKED += [
+    f"codec.{wing}.{path.stem}"
+    for wing in ("siren", "training")
+    for path in sorted((CODEC / wing).glob("[a-z]*.py"))
+]
 jaxtyping.install_import_hook([f"recjax.{part}" for part in CHECKED], "annotations.check")
 
 # a shell's background jobs ignore Ctrl-C, and so would the processes that the tests start

@@ -49,3 +49,18 @@ def block_samples(
         # drop the padding of every group at once: of a large image it would be most of the memory
         latents.append(values[np.arange(columns) < group[-1][:, None]])
     return np.concatenate(latents)
+
+
+def previous_in_chain(index: Int[np.ndarray, "..."], axis: int) -> Int[np.ndarray, "..."]:
+    """The index of the block before each block of its chain, 0 at the chain's start.
+
+    Args:
+        index: indices of all blocks.
+        axis: the axis along which blocks form a chain.
+
+    >>> previous_in_chain(np.array([[3, 1, 2], [5, 4, 6]]), axis=1).tolist()
+    [[0, 3, 1], [0, 5, 4]]
+    """
+    before = np.roll(index, 1, axis)
+    before[(slice(None),) * (axis % index.ndim) + (0,)] = 0
+    return before
