@@ -56,7 +56,9 @@ def exact_samples(
         keys = jax.random.split(jax.random.key(0), len(signals))
         samples = []
         for signal, key in zip(signals, keys, strict=True):
-            fit = fit_transform([IMAGE.to_grid(signal)], prior, steps=effort.fit_steps, price=1.0, key=key)
+            fit = fit_transform(
+                [IMAGE.to_grid(signal)], prior, steps=effort.fit_steps, price=1.0, key=key
+            )
             samples.append(sample_fit(signal, prior, fit, key))
         images, bits = zip(*samples, strict=True)
         return list(images), sum(bits)
