@@ -48,8 +48,20 @@ def encode_paths(
     >>> decode_paths(data, 2, 64, lambda level, so_far: np.full(2, 2**23))
     (array([1, 3]), array([[False, False], [ True, False]]))
     """
-    depths, branches, left = _checked(depths, branches, left_frequencies)
     encoder = stream.queue.RangeEncoder()
+    put_paths(encoder, depths, branches, left_frequencies, a)
+    return stream.shortest(encoder)
+
+
+def put_paths(
+    encoder,
+    depths: Int[np.ndarray, " n"],
+    branches: Bool[np.ndarray, "n L"],
+    left_frequencies: Int[np.ndarray, "n L"],
+    a: int,
+) -> None:
+    """Encodes paths as a part of a longer stream; same arguments and errors as `encode_paths`."""
+    depths, branches, left = _checked(depths, branches, left_frequencies)
     put_indices(encoder, depths - 1, np.full(depths.shape, LOG2_DEPTHS), a)
     for level in range(branches.shape[1]):
         goes_on = depths - 1 > level  # the other paths have ended above this level
@@ -59,7 +71,6 @@ def encode_paths(
                 stream.PAIRS,
                 _weights(left[goes_on, level]),
             )
-    return stream.shortest(encoder)
 
 
 def decode_paths(
@@ -88,9 +99,33 @@ def decode_paths(
         ValueError: `next_frequencies` returns anything but `n` integers, or the exponent is
             outside its range.
     """
-    decoder = stream.reader(data)
     with stream.refusing("path stream"):
-        depths = 1 + take_indices(decoder, np.full(n, LOG2_DEPTHS), a)
+        depths, branches, left = _take(stream.reader(data), n, a, next_frequencies)
+    # one byte string per list of paths: any other form is damage
+    if encode_paths(depths, branches, left, a) != data:
+        raise FormatError("the path stream is damaged or has bytes left over")
+    return depths, branches
+
+
+def take_paths(
+    decoder,
+    n: int,
+    a: int,
+    next_frequencies: Callable[[int, Bool[np.ndarray, "n level"]], Int[np.ndarray, " n"]],
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, "n L"]]:
+    """Decodes the paths of `put_paths`; arguments and results are those of `decode_paths`.
+
+    Raises:
+        AssertionError: the decoder is at a point outside every symbol's interval.
+        ValueError: as for `decode_paths`.
+    """
+    depths, branches, _ = _take(decoder, n, a, next_frequencies)
+    return depths, branches
+
+
+def _take(decoder, n, a, next_frequencies):
+    """Depths, branches and the frequencies of the branches."""
+    depths = 1 + take_indices(decoder, np.full(n, LOG2_DEPTHS), a)
     levels = int(depths.max(initial=1)) - 1
     branches, left = np.zeros((n, levels), bool), np.zeros((n, levels), np.int64)
     for level in range(levels):
@@ -102,13 +137,8 @@ def decode_paths(
             )
         goes_on = depths - 1 > level  # the other paths have ended above this level
         left[:, level] = _codable(frequencies)
-        with stream.refusing("path stream"):
-            symbols = decoder.decode(stream.PAIRS, _weights(left[goes_on, level]))
-        branches[goes_on, level] = symbols
-    # one byte string per list of paths: any other form is damage
-    if encode_paths(depths, branches, left, a) != data:
-        raise FormatError("the path stream is damaged or has bytes left over")
-    return depths, branches
+        branches[goes_on, level] = decoder.decode(stream.PAIRS, _weights(left[goes_on, level]))
+    return depths, branches, left
 
 
 def path_lengths(

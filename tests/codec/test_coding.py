@@ -180,6 +180,7 @@ def test_gray_images_stay_gray(waves, prior, effort):
     assert psnr(values, image.values) == result.score
 
 
+@pytest.mark.slow
 def test_more_work_and_looking_ahead_are_better_on_average(waves, prior, effort):
     batch = [Signal(values, "image", {"gray": False}) for values in waves(5, 512)]
     quality = lambda effort: np.array(
