@@ -9,11 +9,15 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-# Read by jax when it is first imported, here and in the command-line tests' subprocesses.
+# Read by jax when it is first imported, here and in the command-line tests' subprocesses. An empty folder in
+# RECJAX_TEST_CACHE shows what the tests take with nothing compiled.
+if os.environ.get("RECJAX_TEST_CACHE"):
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["RECJAX_TEST_CACHE"]
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(Path(tempfile.gettempdir()) / f"recjax-test-cache-{os.getuid()}"),
 )
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 
@@ -36,6 +40,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # derandomised: a failure today is a failure tomorrow
 settings.register_profile("recjax", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("recjax")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Examples in the docstrings of coders compile a search each, those of other modules little."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and "samplers" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +78,10 @@ def free_programs():
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The shared image data: the folder RECJAX_DATA, or ../shared/data beside the repository."""
-    folder = Path(os.environ.get("RECJAX_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no data at {folder} (set RECJAX_DATA)")
-    return folder
+    """The image data of the tests: the folder RECJAX_DATA."""
+    folder = os.environ.get("RECJAX_DATA")
+    if not folder:
+        pytest.skip("RECJAX_DATA names no folder of image data")
+    if not Path(folder).is_dir():
+        pytest.skip(f"RECJAX_DATA: there is no folder {folder}")
+    return Path(folder)

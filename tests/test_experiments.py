@@ -71,6 +71,7 @@ def transforms(tmp_path_factory):
     return outs
 
 
+@pytest.mark.slow
 def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
     prior = load_prior(transforms[1])
     signals = [recjax.Signal(photo(i, 21, 30), "image", {"gray": False}) for i in range(2)]
@@ -99,6 +100,7 @@ def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
     assert bits == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
     pytest.importorskip("matplotlib")
     np.savez(tmp_path / "test_150.npz", images=np.stack([photo(i, 8, 8) for i in range(3)]))
@@ -129,6 +131,7 @@ def test_prices_without_a_step_since_the_last_look_have_no_point():
     assert cheap == ([120, 121], [20.0, 21.0], [0.5, 0.6]) and dear == ([120], [25.0], [1.0])
 
 
+@pytest.mark.slow
 def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkeypatch):
     for name, prior in zip(
         ("low", "medium", "high", "best"), (*transforms[:1] * 2, *transforms[1:] * 2)
@@ -171,6 +174,7 @@ def test_kodak_of_an_empty_folder(tmp_path):
         kodak.main(kodak.Args(data=tmp_path, priors=("photo-siren-low",), out=tmp_path))
 
 
+@pytest.mark.slow
 def test_the_gap_of_a_transform(transforms, tmp_path):
     """Coders are compared with exact samples: the best candidate is nearer to them than one drawn among all."""
     for i in range(2):
@@ -199,6 +203,7 @@ def test_rivals_spend_bytes_for_quality():
         assert curve.y[-1] > curve.y[0] + 2
 
 
+@pytest.mark.slow
 def test_a_prior_without_learning(tmp_path):
     """Blocks of equally many weights (the last one has the rest) share the rate."""
     network = SirenConfig(
@@ -217,6 +222,7 @@ def test_a_prior_without_learning(tmp_path):
     assert result.index_bits == pytest.approx(8 * prior.n_blocks, abs=1)
 
 
+@pytest.mark.slow
 def test_a_prior_in_as_many_blocks_as_the_rate_takes(tmp_path):
     """Files have the wanted rate, and their decoder needs the rewritten prior alone."""
     path = tmp_path / "waves.safetensors"
@@ -280,6 +286,7 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     assert load_results(tmp_path / "ablation.json").details["settings"] == rows
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it"
 )

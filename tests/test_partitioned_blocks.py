@@ -23,6 +23,7 @@ def blocks(count):
     return ids, np.tile(MU, (count, 1)), np.tile(SIGMA, (count, 1)), np.full(count, len(MU))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", [False, True])
 def test_the_receiver_has_the_candidate_with_the_best_score(best):
     """All candidates, regenerated from bin and rank and scored one by one: the encoder's choice wins."""
@@ -59,6 +60,7 @@ def moments(coder, count):
     ) ** 0.5
 
 
+@pytest.mark.slow
 def test_samples_have_the_mean_and_variance_of_the_target(monkeypatch):
     coder, count = PartitionedBlocks(partition_bits=5, search_bits=14, most_cut=3), 1500
     assert max(moments(coder, count)) < 5
@@ -71,6 +73,7 @@ def test_samples_have_the_mean_and_variance_of_the_target(monkeypatch):
     assert max(moments(coder, count)) > 5
 
 
+@pytest.mark.slow
 def test_places_of_equal_mass_in_the_prior():
     """A candidate lies in its bin, and over ranks it is distributed as the prior there."""
     coder, count = PartitionedBlocks(partition_bits=3, most_cut=2), 4096

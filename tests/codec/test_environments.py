@@ -26,12 +26,14 @@ def folder(tmp_path_factory, waves):
     return folder
 
 
+@pytest.mark.slow
 def test_settings_change_neither_integers_nor_pixels(folder):
     for made_by in ("with many", "golden"):
         assert compare(folder, made_by, "with many", "here")[1]
         assert compare(folder, made_by, "here", "with many")[1]
 
 
+@pytest.mark.slow
 def test_table(folder, capsys):
     assert table(folder, ["with many"])
     printed = capsys.readouterr().out.splitlines()
@@ -41,6 +43,7 @@ def test_table(folder, capsys):
     assert not table(folder, ["with many", "here"])  # which has encoded nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "step"), [("waves pyramid/values", 2), ("waves pyramid/integers", 1)]
 )

@@ -312,6 +312,7 @@ TINY_TRANSFORM = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.standard_promotion
 def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
     Path("photos").mkdir()

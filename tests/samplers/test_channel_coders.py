@@ -245,6 +245,7 @@ class Forgetful(recjax.RingToss):
         )
 
 
+@pytest.mark.slow
 def test_too_small_a_bound_is_caught():
     q, p = normals(np.float32), channel()
     code = Forgetful().encode_batch(keys(N, 500), q, p)
@@ -331,6 +332,7 @@ class Unshared(recjax.DitheredQuantizer):
         return dataclasses.replace(code, sample=jnp.round(code.sample / self.step) * self.step)
 
 
+@pytest.mark.slow
 def test_a_missing_dither_is_caught():
     q, p, _ = coded(SETTINGS[1])
     code = Unshared(step=STEP).encode_batch(keys(N, 500), q, p)
@@ -374,7 +376,9 @@ def test_cells_save_steps_and_cost_their_bits():
     assert len(np.unique(code.index.cell)) == 16
 
 
-@pytest.mark.parametrize("bits", [0, 1, 6])
+@pytest.mark.parametrize(
+    "bits", [6, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (0, 1))]
+)
 def test_hybrid_vectors(bits):
     p = recjax.Normal(np.zeros(2), np.ones(2))
     q = recjax.Normal(
@@ -401,6 +405,7 @@ class Misplaced(recjax.HybridCoder):
         return super().search_lanes(keys, shifted, proposals)
 
 
+@pytest.mark.slow
 def test_a_window_out_of_place_is_caught():
     q, p, _ = coded(SETTINGS[2])
     code = Misplaced(cell_bits=4).encode_batch(keys(N, 500), q, p)

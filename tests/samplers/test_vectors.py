@@ -59,6 +59,7 @@ class Misjudged(recjax.RejectionSampler):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", PAIRS)
 def test_too_small_a_maximum_is_caught(d):
     code, peak = encode(Misjudged(), d)

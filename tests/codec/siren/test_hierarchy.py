@@ -22,7 +22,8 @@ from recjax.modalities import Signal
 from recjax.modalities.image import IMAGE
 from recjax.modalities.image.pixels import psnr
 
-pytestmark = pytest.mark.standard_promotion
+# a prior of its own to train, and programs of its own
+pytestmark = [pytest.mark.standard_promotion, pytest.mark.slow]
 
 ENCODING = EncodingConfig(depth=3, cells=(2, 2), factors=(2, 2), hidden=(6,), encodings=4)
 SHAPES = [(8, 8), (29, 21), (1, 40), (16, 16)]

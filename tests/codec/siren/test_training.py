@@ -92,6 +92,7 @@ def test_objective_falls(images):
     assert int(state.done) == config.rounds
 
 
+@pytest.mark.slow
 def test_moments_follow_the_unit_of_their_latents(images, monkeypatch):
     targets, key = training_targets(grids(images), CONFIG), round_key(CONFIG, 0)
     rows = batch_rows(CONFIG, len(images), 0)
@@ -125,6 +126,7 @@ def test_file_and_log_say_what_was_done(undisturbed, images):
     assert prior.config.n_latents <= NETWORK.n_latents
 
 
+@pytest.mark.slow
 def test_the_price_moves_the_rate_to_its_goal(images, tmp_path):
     rates = {}
     for rate in (0.4, 0.8):
@@ -180,6 +182,7 @@ train_prior(CONFIG, images, "p.safetensors", checkpoint_dir="checkpoints", check
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_one_checkpoint_interval_at_most(undisturbed, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     folder = tmp_path / "checkpoints"

@@ -108,6 +108,7 @@ def script(name, path):
     assert done and lines[0] == {"prior": "on 4 devices", "transform": "on 3 devices"}[name], lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATES)
 def test_four_devices_learn_what_one_does(name, tmp_path):
     # more threads than reductions can wait at once, or that of the last device never begins; and patience
@@ -170,6 +171,7 @@ def test_chunks_are_about_as_long_whatever_the_batch(rows, chunks):
     assert chunks_of(rows) == chunks
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_fill_whole_chunks_are_trained_on(monkeypatch):
     """14 rows in chunks of about 5 are 2 chunks of 7, 13 are one; with the same result as all at once."""
     images = np.random.default_rng(0).integers(0, 256, (14, 8, 8, 3), np.uint8)

@@ -130,6 +130,7 @@ def test_prices_share_their_matrices(transforms):
     assert same == {name for name in names if dear[name].ndim == 2} and 0 < len(same) < len(names)
 
 
+@pytest.mark.slow
 @loose
 def test_interrupted_run_gives_the_same_files(transforms, transform_config, tmp_path):
     outs, lines = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"], []
@@ -190,6 +191,7 @@ def test_a_signal_alone_has_the_bytes_it_has_in_a_batch_and_each_time(transforms
         )
 
 
+@pytest.mark.slow
 def test_longer_registers_decode(transforms, signals):
     (result,) = encode_batch(signals[:1], transforms.priors[1], extra_bits=2)
     (decoded,) = decompress_batch([result.blob], priors=transforms.priors)

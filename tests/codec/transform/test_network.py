@@ -90,6 +90,7 @@ def test_every_latent_has_an_effect_and_none_beyond_the_next_cell(latents):
             assert own.sum() > side**2 / 2, (level, latent)
 
 
+@pytest.mark.slow
 def test_a_walk_decodes_to_what_its_samples_decode_to():
     """And the KL of its posteriors is that from N(0, 1)."""
     graph, params = shaken(CONFIG)
@@ -187,6 +188,7 @@ def test_learning_starts_from_transforms_that_lose_nothing():
     np.testing.assert_allclose(jnp.square(rest).mean((0, 1, 2)), 1, rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.standard_promotion
 def test_fewer_coefficients_keep_the_most():
     """The first are those with the most energy: 6 of 48 keep far more of a smooth image than chance would."""
@@ -196,6 +198,7 @@ def test_fewer_coefficients_keep_the_most():
     assert 0 < error < 0.15 * power
 
 
+@pytest.mark.slow
 @pytest.mark.standard_promotion
 def test_guess_is_the_posterior_of_a_linear_gaussian_model():
     """Without the network's corrections the guess is in closed form, at the top level from an orthonormal basis."""
@@ -236,6 +239,7 @@ def test_lapped_kernel_is_the_block_transform():
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_seed_makes_no_matrices():
     model = Transform(CONFIG)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(nnx.split(model)[1]))

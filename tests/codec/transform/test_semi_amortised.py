@@ -52,16 +52,16 @@ def lagrangian(prior, signals, fit, price=1.0):
 
 def test_steps_lower_the_objective(transforms, signals):
     """That of files at the price that was asked for, each step a little."""
-    for prior in transforms.priors:
-        for price in (1.0, 0.4):
-            fits = [
-                fit_transform(signals, prior, steps=n, price=price, key=jax.random.key(0))
-                for n in (0, 20, 100)
-            ]
-            guess, few, many = (lagrangian(prior, signals, fit, price) for fit in fits)
-            assert few < 0.997 * guess and many < 0.993 * guess, (guess, few, many)
+    for prior, price in zip(transforms.priors, (1.0, 0.4), strict=True):
+        fits = [
+            fit_transform(signals, prior, steps=n, price=price, key=jax.random.key(0))
+            for n in (0, 20, 100)
+        ]
+        guess, few, many = (lagrangian(prior, signals, fit, price) for fit in fits)
+        assert few < 0.997 * guess and many < 0.993 * guess, (guess, few, many)
 
 
+@pytest.mark.slow
 def test_tall_images_are_improved_in_strips(transforms, waves, monkeypatch):
     """As much as at once; strips overlap, for they do not know what is beyond a cut."""
     prior = transforms.priors[1]
@@ -122,6 +122,7 @@ def test_errors_beyond_the_edge_do_not_count(transforms, signals):
     assert not np.array_equal(everywhere[0], run(other, inside)[0])
 
 
+@pytest.mark.slow
 def test_a_lower_price_makes_a_larger_and_better_file(transforms, signals):
     """Which the same decoder reads."""
     prior, points = transforms.priors[0], []
@@ -136,6 +137,7 @@ def test_a_lower_price_makes_a_larger_and_better_file(transforms, signals):
     assert small < 0.9 * middle < 0.9**2 * large and poor + 0.3 < fair < good - 0.3, points
 
 
+@pytest.mark.slow
 def test_steps_make_better_files(transforms, signals):
     """At the prior's own price, in what that price weighs."""
     prior, totals = transforms.priors[1], []
