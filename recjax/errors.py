@@ -22,5 +22,5 @@ def check_range(name: str, value: Any, low: int, high: int) -> None:
     >>> check_range("effort", 5, 1, 9)
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
+    if not whole or not low <= int(value) <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
