@@ -75,6 +75,7 @@ def test_rates_out_of_range_are_refused(transforms, signal, bpp):
         encode_at_rate(signal, bpp, transforms.priors[0])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_so_small_is_refused(transforms, signal):
     with pytest.raises(
         ValueError, match=r"no file of at most 2 bytes \(0.001 bpp\): the smallest tried has \d+"
