@@ -2,7 +2,7 @@
 
 
 class FormatError(ValueError):
-    """A file that is not a ``.rec`` file, is damaged, or needs a newer release or another prior.
+    """A file is no `.rec` file, is damaged, or needs a newer release or another prior.
 
     >>> issubclass(FormatError, ValueError)
     True

@@ -5,6 +5,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -19,6 +20,18 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
+
+# Parts of the package whose annotations of shapes and types are checked at every call, under jit
+# at every trace. The hook acts on modules that are imported after it.
+CHECKED = ["bits", "blocks", "distributions", "limits", "randomness", "results", "words"]
+# Not their `__init__`, whose functions name types that they import only when they are called.
+CODEC = Path(__file__).parents[1] / "recjax" / "codec"
+CHECKED += [
+    f"codec.{wing}.{path.stem}"
+    for wing in ("siren", "training")
+    for path in sorted((CODEC / wing).glob("[a-z]*.py"))
+]
+jaxtyping.install_import_hook([f"recjax.{part}" for part in CHECKED], "annotations.check")
 
 # a shell's background jobs ignore Ctrl-C, and so would the processes that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,6 +58,15 @@ def strict_promotion(request):
         return
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def annotations_checked(request):
+    """`@pytest.mark.wrong_types` for tests of what annotations forbid and the package refuses."""
+    wrong = request.node.get_closest_marker("wrong_types") is not None
+    jaxtyping.config.update("jaxtyping_disable", wrong)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

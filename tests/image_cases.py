@@ -1,4 +1,4 @@
-"""Files of every kind of image, by the rows of the table in the README."""
+"""Files of every kind of image, by the rows of the table in docs/how_to/image_files.md."""
 
 import io
 import struct

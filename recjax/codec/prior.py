@@ -146,7 +146,8 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
 
 
 def _named_leaves(params):
-    leaves = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(params))[0]
+    pure = params if isinstance(params, dict) else nnx.to_pure_dict(params)
+    leaves = jax.tree_util.tree_flatten_with_path(pure)[0]
     return [("params" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 
 

@@ -48,7 +48,6 @@ def train_prior(
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")
     if patches < 2:
         raise ValueError(f"--patches must be at least 2, got {patches}")
-    height, width, _ = config.signal_shape
     signals = max(patches // math.prod(config.scene), 2)
     provenance = {
         "data": data or images.name,
@@ -58,7 +57,7 @@ def train_prior(
     with resumable():
         codec.train_prior(
             config,
-            codec.load_training_images(images, (height, width), patches=signals, seed=config.seed),
+            codec.load_training_images(images, config.sides, patches=signals, seed=config.seed),
             out,
             checkpoint_dir=checkpoints,
             max_minutes=max_minutes,

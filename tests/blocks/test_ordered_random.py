@@ -2,13 +2,14 @@
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recjax.blocks import ordered_random
+from recjax.blocks import candidates, ordered_random
 from recjax.blocks.ordered_random import BlockCoder
 
 KEY = jax.random.key(5)
@@ -32,7 +33,7 @@ def scores(coder, ids, mu, sigma, width, key=KEY):
     """The score of every candidate and the candidate as each block sees it, in float64."""
     d = mu.shape[1]
     table = np.asarray(coder.table(key, d), np.float64)
-    column, sign = map(np.asarray, ordered_random.signed_columns(key, ids, width, d))
+    column, sign = map(np.asarray, candidates.signed_columns(key, ids, width, d))
     for m, s, w, c, g in zip(
         np.asarray(mu, np.float64), np.asarray(sigma, np.float64), width, column, sign
     ):
@@ -218,6 +219,14 @@ def test_withoutsigned_columns_they_would_not(monkeypatch):
     assert len(set(index.tolist())) == 1
 
 
+@pytest.mark.parametrize("platform,lanes", [("cpu", 64), ("cuda", 1024), ("tpu", 1024)])
+def test_products_have_the_shape_of_the_platform_compiled_for(platform, lanes):
+    coder, batch = BlockCoder(budget=12), blocks(9, 3)
+    encode = jax.jit(lambda *blocks: coder.encode(coder.table(KEY, 3), KEY, *blocks))
+    program = jax.export.export(encode, platforms=[platform])(*batch).mlir_module()
+    assert re.findall(r"dot_general.*-> tensor<(\d+)x(\d+)xf32>", program) == [("2048", str(lanes))]
+
+
 GOLDEN_COLUMNS = [[4, 5, 1, 0, 3, 2, 6], [-1, -1, 1, 1, 1, 1, 1]]
 GOLDEN_SAMPLE = [2.064708948, -0.408275455, 0.159383878]
 
@@ -226,13 +235,13 @@ def test_the_order_of_columns_is_uniform_within_the_width_and_frozen():
     ids = jnp.stack(
         [jnp.arange(6000, dtype=jnp.uint32) % 8, jnp.arange(6000, dtype=jnp.uint32)], axis=1
     )
-    column, sign = map(np.asarray, ordered_random.signed_columns(KEY, ids, jnp.full(6000, 3), 5))
+    column, sign = map(np.asarray, candidates.signed_columns(KEY, ids, jnp.full(6000, 3), 5))
     assert (column[:, 3:] == [3, 4]).all() and (sign[:, 3:] == 1).all()
     states = column[:, :3] @ [9, 3, 1] * 8 + (sign[:, :3] > 0) @ [4, 2, 1]
     counts = np.unique(states, return_counts=True)[1]
     assert len(counts) == 48
     assert ((counts - 125) ** 2 / 125).sum() < 97  # chi-square, 47 degrees of freedom, p = 2e-5
-    golden = ordered_random.signed_columns(
+    golden = candidates.signed_columns(
         jnp.array([1, 2], jnp.uint32), jnp.array([[3, 4]], jnp.uint32), jnp.array([6]), 7
     )
     assert [x[0].tolist() for x in golden] == GOLDEN_COLUMNS
@@ -250,9 +259,9 @@ def test_wide_blocks_are_sorted_into_the_same_order(monkeypatch):
     rng = np.random.default_rng(3)
     width = jnp.array([0, 1, 65, 99, 100, *rng.integers(0, 101, 40)], jnp.int32)
     ids = jnp.asarray(rng.integers(0, 2**31, (len(width), 2)), jnp.uint32)
-    sorted_columns, signs = ordered_random.signed_columns(KEY, ids, width, 100)
-    monkeypatch.setattr(ordered_random, "_FEW", 100)
-    compared, others = ordered_random.signed_columns(KEY, ids, width, 100)
+    sorted_columns, signs = candidates.signed_columns(KEY, ids, width, 100)
+    monkeypatch.setattr(candidates, "_FEW", 100)
+    compared, others = candidates.signed_columns(KEY, ids, width, 100)
     np.testing.assert_array_equal(sorted_columns, compared)
     np.testing.assert_array_equal(signs, others)
 
@@ -271,6 +280,7 @@ def test_float64():
     np.testing.assert_array_equal(single, index)
 
 
+@pytest.mark.wrong_types
 def test_refuses_settings_and_shapes_that_do_not_fit():
     for settings in (
         {"budget": 3},

@@ -260,6 +260,7 @@ def test_candidates_are_frozen():
     np.testing.assert_allclose(sample[0], GOLDEN, rtol=4e-7)
 
 
+@pytest.mark.wrong_types
 def test_refuses_settings_and_shapes_that_do_not_fit():
     for settings in ({"budget": 3}, {"budget": 21}):
         with pytest.raises(ValueError, match="budget"):

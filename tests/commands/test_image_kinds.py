@@ -1,4 +1,4 @@
-"""What happens to every kind of image: each row of the table in the README, through the command line."""
+"""What happens to every kind of image: each row of the table of the documentation, through the command line."""
 
 import re
 from pathlib import Path
@@ -11,8 +11,8 @@ from PIL import Image
 
 pytestmark = pytest.mark.filterwarnings("error")  # it would be a line on stderr
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-TABLE = README.split("| image | what happens |\n|---|---|\n")[1].split("\n\n")[0]
+PAGE = (Path(__file__).parents[2] / "docs" / "how_to" / "image_files.md").read_text()
+TABLE = PAGE.split("| image | what happens |\n|---|---|\n")[1].split("\n\n")[0]
 ROWS = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", TABLE, re.MULTILINE))
 TOLERANCE = 12  # the miniature codec keeps 4 bits a channel, and JPEG has losses too
 

@@ -15,8 +15,8 @@ from laws import LEAST_P, SIGMAS, error, keys, mean_is
 from scipy import stats
 
 import recjax
-from recjax import Status
-from recjax.samplers import read_indices, ring_toss, write_indices
+from recjax import Status, read_indices, write_indices
+from recjax.samplers._streams import ring_toss
 
 N = 5000
 GRID = np.linspace(-1.5, 1.5, 8).astype(np.float32)
@@ -50,7 +50,7 @@ class Setting:
     """A coder, its targets and proposal for a dtype, and the law of (sample - target's location) / length."""
 
     name: str
-    coder: recjax.samplers.Coder
+    coder: recjax.Coder
     targets: object
     proposal: object
     law: object
@@ -246,9 +246,9 @@ def test_probabilities_of_all_indices_sum_to_one():
 class Forgetful(recjax.RingToss):
     """Ring toss whose bound is too small for the sender."""
 
-    def examine(self, pair, carry, chunk):
+    def examine(self, pair, state, chunk):
         return super().examine(
-            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 1)
+            pair, state, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 1)
         )
 
 

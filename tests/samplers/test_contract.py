@@ -21,8 +21,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import recjax
-from recjax import Status
-from recjax.samplers import Coder
+from recjax import Coder, Status
 
 ROOT = Path(__file__).parents[2]
 

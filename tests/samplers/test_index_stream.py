@@ -8,7 +8,7 @@ from laws import N, codes
 from laws import keys as keys_of
 
 import recjax
-from recjax.samplers import read_indices, write_indices
+from recjax import read_indices, write_indices
 
 P = recjax.Normal(0.0, 1.0)
 PAIR = recjax.Normal(1.0, 0.25), P

@@ -12,8 +12,7 @@ from laws import PAIRS, N, case_id, cases, error, follows, frozen, keys, law, ma
 from scipy import special, stats
 
 import recjax
-from recjax import Status
-from recjax.samplers import read_indices, write_indices
+from recjax import Status, read_indices, write_indices
 
 EPSILON, ALPHA = 1.5, 2.0
 # Two neighbours, the ends of [0, 1], under the Laplace mechanism: its worst case.

@@ -293,10 +293,9 @@ class NoRanks(A_STAR):
 class ForgetfulRanks(A_STAR):
     """Counts only within a chunk."""
 
-    def examine(self, pair, carry, chunk):
-        verdict = super().examine(pair, carry, chunk)
-        inner, _, chosen = verdict.carry
-        return dataclasses.replace(verdict, carry=(inner, carry[1], chosen))
+    def examine(self, pair, state, chunk):
+        verdict = super().examine(pair, state, chunk)
+        return dataclasses.replace(verdict, state=verdict.state._replace(counts=state.counts))
 
 
 @pytest.mark.slow
@@ -323,7 +322,7 @@ def test_bits_go_where_the_divergence_is():
     [
         ([1.0, 2.0], 4, "more than the divergence 3"),
         ([40.0], 31, "total_bits"),
-        ([40.0], 12, "more than 10 a component"),
+        ([40.0], 12, "more than 10 per component"),
         ([1.0], -1, "total_bits"),
         ([1.0], 0.5, "total_bits"),
         ([-1.0, 3.0], 1, "kl_bits"),

@@ -175,9 +175,9 @@ class MisjudgedMaximum(recjax.RejectionSampler):
 
     log_factor: float
 
-    def examine(self, pair, carry, chunk):
+    def examine(self, pair, state, chunk):
         return super().examine(
-            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio - self.log_factor)
+            pair, state, dataclasses.replace(chunk, log_ratio=chunk.log_ratio - self.log_factor)
         )
 
 
@@ -192,19 +192,19 @@ class FaultyGPRS(recjax.GPRS):
 class HastyAStar(recjax.AStar):
     """A* that takes the best of the first two candidates instead of waiting for a proof."""
 
-    def examine(self, pair, carry, chunk):
+    def examine(self, pair, state, chunk):
         score = chunk.log_ratio - jnp.log(
             jnp.cumsum(chunk.exponentials(recjax.randomness.Stream.ARRIVAL))
         )
         k = jnp.argmax(score[:2])
-        return Verdict(carry, jnp.int32(2), jnp.ones((), bool), chunk.index[k])
+        return Verdict(state, jnp.int32(2), jnp.ones((), bool), chunk.index[k])
 
 
 class FreshGPRS(recjax.GPRS):
     """GPRS whose first arrival after each record starts at time 0."""
 
-    def examine(self, pair, carry, chunk):
-        return super().examine(pair, (zero_time(), *carry[1:]), chunk)
+    def examine(self, pair, state, chunk):
+        return super().examine(pair, state._replace(time=zero_time()), chunk)
 
 
 def gaps_only(start, gaps):
@@ -401,8 +401,8 @@ def test_one_process_is_gprs():
 class FaultyGreedy(recjax.GreedyRejectionSampler):
     """Greedy rejection that forgets its levels between chunks, and with them the mass that is gone."""
 
-    def examine(self, pair, carry, chunk):
-        return dataclasses.replace(super().examine(pair, carry, chunk), carry=carry)
+    def examine(self, pair, state, chunk):
+        return dataclasses.replace(super().examine(pair, state, chunk), state=state)
 
 
 class FaultyParallelGPRS(recjax.ParallelGPRS):

@@ -227,17 +227,18 @@ def test_quantiles_at_thirty_bits():
 class LevelGreedy(recjax.GreedyRejectionCoder):
     """The level grows by the whole survival instead of that of the node."""
 
-    def decide(self, pair, carry, visit, exact):
-        decision = super().decide(pair, carry, visit, exact)
-        return dataclasses.replace(decision, carry=(carry[0] + carry[1], decision.carry[1]))
+    def decide(self, pair, state, visit):
+        decision = super().decide(pair, state, visit)
+        wrong = decision.state._replace(level=state.level + state.residual)
+        return dataclasses.replace(decision, state=wrong)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HastyAStar(recjax.AStarCoder):
     """Stops once anything is found."""
 
-    def keeps(self, carry, entry):
-        return carry == -jnp.inf
+    def keeps(self, state, entry):
+        return state == -jnp.inf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

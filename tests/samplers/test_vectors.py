@@ -53,9 +53,9 @@ def test_vectors_follow_the_target(coder, d):
 class Misjudged(recjax.RejectionSampler):
     """Rejection with the largest ratio too small."""
 
-    def examine(self, pair, carry, chunk):
+    def examine(self, pair, state, chunk):
         return super().examine(
-            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2)
+            pair, state, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2)
         )
 
 

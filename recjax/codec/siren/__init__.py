@@ -54,6 +54,6 @@ def decode(prior: "SirenPrior", files: "Sequence[tuple[Header, bytes]]") -> "lis
 
 def account(prior: "SirenPrior", header: "Header", stream: bytes) -> dict[str, dict[str, Any]]:
     """Blocks and bits by part of the stream; see `recjax.codec.kinds.Kind`."""
-    from recjax.codec.siren import decoding
+    from recjax.codec.siren import stream as streams
 
-    return decoding.account(prior, header, stream)
+    return streams.account(prior, header, stream)

@@ -18,6 +18,7 @@ from recjax.codec.transform.prior import save_transform_prior
 from recjax.codec.transform.rate_classes import activity_of, class_frequencies, contexts_of
 from recjax.codec.transform.sinh_prior import best_tails, kl_bits, posterior_of_u
 from recjax.codec.transform.symbols import number_frequencies, step_of
+from recjax.modalities.image import IMAGE
 
 CLASSES = 4
 """More say better where the bits are, and cost as much as they save."""
@@ -66,7 +67,8 @@ def save_transform(
     graph, params = nnx.split(model)
     keys = jax.random.split(jax.random.key(seed), _BATCHES)
     lots = [
-        random_crops(images, _BATCH, crop, [seed, 1, i], augment=False) for i in range(_BATCHES)
+        random_crops(images, _BATCH, (crop, crop), [seed, 1, i], modality=IMAGE, augment=False)
+        for i in range(_BATCHES)
     ]
     seen = [
         jax.tree.map(np.asarray, _posteriors(graph, params, *lot))

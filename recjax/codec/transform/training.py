@@ -5,7 +5,7 @@ one pass, and an encoder refines its guess.
 """
 
 import dataclasses
-import hashlib
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -14,12 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
 
 from recjax import parallel
-from recjax.atomic import check_output
-from recjax.codec.training.data import random_crops
-from recjax.codec.training.loop import Limits, Training, train
+from recjax.codec.training.data import Signals, as_signals, random_crops
+from recjax.codec.training.loop import Limits, Training
+from recjax.codec.training.run import run
 from recjax.codec.transform.family import graph_of, initial_state, make_step, model_at
 from recjax.codec.transform.settings import TransformTraining
 from recjax.codec.transform.statistics import save_transform
@@ -27,7 +26,7 @@ from recjax.codec.transform.statistics import save_transform
 
 def train_transform(
     config: TransformTraining,
-    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    images: Signals,
     outs: Sequence[str | os.PathLike[str]],
     *,
     checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -45,7 +44,7 @@ def train_transform(
       images: training images with sides of at least a crop.
       outs: the prior files, as many as prices.
       checkpoint_dir, checkpoint_minutes, max_minutes, metadata, force, log: as for
-        :func:`recjax.codec.siren.training.train_prior`.
+        `recjax.codec.siren.training.train_prior`.
 
     Returns:
       Whether all steps are done.
@@ -55,16 +54,15 @@ def train_transform(
     """
     if len(outs) != len(config.prices):
         raise ValueError(f"{len(config.prices)} prices need as many files, got {len(outs)}")
-    for out in outs:
-        check_output(out, force=force)
-    shown = [scaled for image in images for scaled in _scaled(image, config)]
+    modality, known = as_signals(images)
+    images = [signal.values for signal in known]
+    shown = [scaled for image in images for scaled in _scaled(image, config, modality)]
     if not shown:
         raise ValueError(f"images: no image has sides of {config.crop} pixels")
     if small := sum(min(image.shape[:2]) < config.crop for image in images):
         log(
             f"{small} of {len(images)} images are smaller than a crop of {config.crop} pixels and left out"
         )
-    data = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
     devices = parallel.devices_for(config.batch)
     step, key = make_step(config, devices), jax.random.key(config.seed)
 
@@ -72,7 +70,12 @@ def train_transform(
         reports = []
         for number in range(first, end):
             crops = random_crops(
-                shown, config.batch, config.crop, [config.seed, number], augment=config.recolour
+                shown,
+                config.batch,
+                (config.crop,) * modality.rank,
+                [config.seed, number],
+                modality=modality,
+                augment=config.recolour,
             )
             state, report = step(state, parallel.placed(crops, devices, parallel.divided()), key)
             reports.append(report)
@@ -84,7 +87,7 @@ def train_transform(
         stride=120,
         log_units=1200,
         gradient_steps=1,
-        identity={"config": dataclasses.asdict(config), "data": data},
+        config=config,
         advance=advance,
         summary=lambda reports, done: _means(reports, done, len(config.prices)),
         devices=devices,
@@ -93,29 +96,39 @@ def train_transform(
             for bpp, psnr in zip(point["bpp"], point["psnr"], strict=True)
         ),
     )
+
+    def write(state, curve, provenance):
+        params = parallel.placed(state.params, 1)
+        for i, (out, price) in enumerate(zip(outs, config.prices, strict=True)):
+            bits = save_transform(
+                out, model_at(graph_of(config), params, i), shown, crop=config.crop, beta=price,
+                budget=config.budget, seed=config.seed, metadata={**provenance,
+                "training": _account(config, int(state.done), curve, i, devices)}, force=force,
+            )  # fmt: skip
+            log(f"{out}: {bits:.3f} bpp of KL")
+
     limits = Limits(
         checkpoint_dir=checkpoint_dir,
         checkpoint_minutes=checkpoint_minutes,
         max_minutes=max_minutes,
         log=log,
     )
-    state, curve = train(training, parallel.placed(initial_state(config, shown), devices), limits)
-    params = parallel.placed(state.params, 1)
-    for i, (out, price) in enumerate(zip(outs, config.prices, strict=True)):
-        bits = save_transform(
-            out, model_at(graph_of(config), params, i), shown, crop=config.crop, beta=price, budget=config.budget,
-            seed=config.seed, metadata={"data_sha256": data, **(metadata or {}),
-            "training": _account(config, int(state.done), curve, i, devices)}, force=force,
-        )  # fmt: skip
-        log(f"{out}: {bits:.3f} bpp of KL")
-    return int(state.done) == config.steps
+    return run(
+        training,
+        functools.partial(initial_state, config, shown),
+        write,
+        outs=outs,
+        signals=known,
+        limits=limits,
+        metadata=metadata,
+        force=force,
+    )
 
 
-def _scaled(image, config):
+def _scaled(image, config, modality):
     """The image in all sizes that hold a crop."""
-    from recjax.modalities.image.pixels import resized
-
-    sizes = [image, *(resized(image, scale) for scale in config.scales)]
+    scales = config.scales if modality.rescale else ()
+    sizes = [image, *(modality.rescale(image, scale) for scale in scales)]
     return [size for size in sizes if min(size.shape[:2]) >= config.crop]
 
 
