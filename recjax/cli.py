@@ -4,6 +4,7 @@ import _thread
 import contextlib
 import functools
 import importlib
+import inspect
 import io
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args, get_type_hints
 
 from recjax import __version__
 from recjax.cache import set_environment
@@ -109,6 +110,11 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
     def deferred(*args, **kwargs):
         return functools.partial(run, *args, **kwargs)
 
+    hints = get_type_hints(run, include_extras=True)
+    deferred.__annotations__ = {name: _without_none(kind) for name, kind in hints.items()}
+    # tyro would follow __wrapped__ to the annotations of the function itself
+    del vars(deferred)["__wrapped__"]
+    vars(deferred)["__signature__"] = inspect.signature(run)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -117,6 +123,19 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
         if not end.code:
             return 0
         return _fail(f"{_reason(messages.getvalue())}; recjax {verb} --help says more", 2)
+
+
+def _without_none(annotation: Any) -> Any:
+    """The annotation of an option, whose help does not say that it may be None, which nobody types."""
+    import tyro
+
+    kinds = get_args(annotation)
+    if type(None) not in kinds:
+        return annotation
+    (kind,) = (kind for kind in kinds if kind is not type(None))
+    return Annotated[
+        annotation, tyro.conf.arg(metavar=kind.__name__.upper(), help_behavior_hint="")
+    ]
 
 
 def _reason(box: str) -> str:

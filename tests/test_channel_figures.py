@@ -16,6 +16,7 @@ def test_redundancy_of_blocks_is_that_of_the_channel_they_are():
         assert abs(float(gap) - asymptotics.symmetric_redundancy(n)) < 2e-4
 
 
+@pytest.mark.slow
 def test_redundancy_grows_with_half_the_logarithm_of_the_length():
     lengths = (1000, 3000, 10_000, 30_000, 100_000)
     values = [asymptotics.symmetric_redundancy(n) for n in lengths]

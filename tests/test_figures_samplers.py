@@ -146,7 +146,18 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("module", "full"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+    ("module", "full"),
+    [
+        # those without a stand-in compute
+        pytest.param(
+            *case,
+            marks=pytest.mark.slow
+            if case[0] in (gprs_illustration, channel_simulation_divergence)
+            else (),
+        )
+        for case in CASES
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_results_are_written_and_read(module, full, monkeypatch, tmp_path):
     """With numbers of the right shapes in the place of what takes long."""

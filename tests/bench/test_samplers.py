@@ -33,9 +33,7 @@ def our_steps(name):
         pytest.param(
             kind,
             name,
-            marks=()
-            if (kind, name) in (("numpy", "a_star"), ("numpy", "grcd"))
-            else pytest.mark.slow,
+            marks=() if (kind, name) == ("numpy", "a_star") else pytest.mark.slow,
         )
         for kind in ("numpy", "numba")
         for name in numpy_loops.LOOPS

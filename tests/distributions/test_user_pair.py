@@ -64,7 +64,8 @@ def triangular(length):
 )
 def test_exact_coders_sample_it(coder):
     length, keys = 0.3, jax.random.split(jax.random.key(5), N)
-    code = coder.encode_batch(keys, Triangular(jnp.full(N, length)), PROPOSAL)
+    encode = jax.jit(jax.vmap(coder.encode, (0, None, None)))
+    code = encode(keys, triangular(length), PROPOSAL)
     assert (code.status == recjax.Status.DONE).all()
     exact = stats.triang(0.5, 0.4 - length / 2, length)
     assert stats.kstest(np.asarray(code.sample, float), exact.cdf).pvalue > 1e-4

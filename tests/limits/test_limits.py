@@ -259,7 +259,8 @@ def test_gradients_are_finite_differences(family):
     np.testing.assert_allclose(jacobian, differences, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("d", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (8, 32))])
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 8, 32])
 def test_gradients_of_normal_vectors_are_finite_differences(d):
     def bits(shift, scale, proposal_scale):
         q = Normal(shift * jnp.linspace(-1, 1, d, dtype=shift.dtype), jnp.full(d, scale))

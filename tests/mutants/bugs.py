@@ -544,9 +544,9 @@ _ROWS = (
     (
         "samplers-lanes-left-out",
         "samplers/_search/lanes.py",
-        "following + count - 1, example)",
-        "following + count, example)",
-        TREES,
+        "share.following + count - 1, share.example)",
+        "share.following + count, share.example)",
+        CONTRACT,
     ),
     (
         "samplers-dither-unshared",
@@ -558,15 +558,15 @@ _ROWS = (
     (
         "samplers-ring-toss-threshold",
         "samplers/_streams/ring_toss.py",
-        "goes_on = index[lanes[here]] > start + i",
-        "goes_on = index[lanes[here]] >= start + i",
+        "goes_on = index[lanes[active]] > start + i",
+        "goes_on = index[lanes[active]] >= start + i",
         CHANNEL_CODERS,
     ),
     (
         "samplers-last-node-of-a-path",
-        "samplers/_streams/index_stream.py",
-        "places = 129 - depths[:, None]",
-        "places = 128 - depths[:, None]",
+        "samplers/_streams/heap.py",
+        "columns = _BITS + 1 - depths[:, None]",
+        "columns = _BITS - depths[:, None]",
         STREAMS,
     ),
     # blocks
@@ -644,8 +644,8 @@ _ROWS = (
     (
         "codec-regions-in-a-row",
         "codec/siren/layout.py",
-        "parent = [at // span for at",
-        "parent = [at % span for at",
+        "np.ravel_multi_index(parent, along)",
+        'np.ravel_multi_index(parent, along, order="F")',
         "tests/codec/siren/test_layout.py",
     ),
     (
@@ -728,8 +728,8 @@ _ROWS = (
     (
         "codec-patches-of-a-folder",
         "codec/training/data.py",
-        "rng.integers(n - side + 1)",
-        "rng.integers(n - side)",
+        "rng.integers(n - side + 1) for n, side",
+        "rng.integers(n - side) for n, side",
         "tests/codec/training/test_data.py",
     ),
     (

@@ -130,7 +130,14 @@ def test_batches_single_calls_and_decoding_give_the_same_bits(setting):
         assert_same(setting.coder.decode(every[i], lane(code.index, i), p), code.sample[i])
 
 
-@each
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(setting, marks=() if setting.name == "dither" else pytest.mark.slow)
+        for setting in SETTINGS
+    ],
+    ids=str,
+)
 def test_double_precision(setting):
     with jax.enable_x64(True):
         q, p = (
@@ -376,9 +383,8 @@ def test_cells_save_steps_and_cost_their_bits():
     assert len(np.unique(code.index.cell)) == 16
 
 
-@pytest.mark.parametrize(
-    "bits", [6, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (0, 1))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [0, 1, 6])
 def test_hybrid_vectors(bits):
     p = recjax.Normal(np.zeros(2), np.ones(2))
     q = recjax.Normal(

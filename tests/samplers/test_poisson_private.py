@@ -127,6 +127,7 @@ def test_the_index_has_the_law_of_the_weights(number):
     assert agrees(indices(MECHANISM[number]), tilted_law(number))
 
 
+@pytest.mark.slow
 def test_another_law_is_noticed():
     assert not agrees(indices(MECHANISM[0]), tilted_law(1))
     other = indices(MECHANISM[0], dataclasses.replace(CODER, alpha=1.1 * ALPHA))
