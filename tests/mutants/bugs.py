@@ -649,6 +649,27 @@ _ROWS = (
         "tests/codec/siren/test_layout.py",
     ),
     (
+        "codec-phases-by-columns",
+        "codec/siren/upsampler.py",
+        "parity = (phase >> (rank - 1 - axis)) & 1",
+        "parity = (phase >> axis) & 1",
+        "tests/codec/siren/test_upsampler.py",
+    ),
+    (
+        "codec-coded-latents-move",
+        "codec/siren/fit.py",
+        "p - rate * f * u",
+        "p - rate * u",
+        "tests/codec/siren/test_fit.py",
+    ),
+    (
+        "codec-index-after-in-the-chain",
+        "blocks/samples.py",
+        "np.roll(index, 1, axis)",
+        "np.roll(index, -1, axis)",
+        "tests/codec/test_coding.py",
+    ),
+    (
         "codec-kl-of-a-posterior",
         "codec/siren/posterior.py",
         "self.mean**2 - 1) - self.log_std",
