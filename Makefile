@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type bench figures matrix
+.PHONY: help setup demo test test-all mutants lint type bench figures matrix docs
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with recjax and its tools (done once)
 
@@ -19,8 +19,17 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## compress a real photograph and back; results under demo/
 	$(BIN)/python -m experiments.demo
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -q -n auto
+# worksteal: a worker keeps to its files, and with them to their fixtures and compiled programs
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+
+test: $(STAMP) ## run the quick tests
+	$(PYTEST)
+
+test-all: $(STAMP) ## run all tests, the slow ones too
+	$(PYTEST) -m 'not gpu'
+
+mutants: $(STAMP) ## plant bugs in a copy, one at a time, and see that the tests catch them
+	$(BIN)/python -m tests.mutants
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/ruff check .
@@ -47,3 +56,10 @@ bench: $(STAMP) ## measure the block coder against NumPy
 
 figures: $(STAMP) ## compute and draw the figures, a few minutes each; at full scale with FULL=1
 	$(BIN)/python -m experiments.figures $(if $(FULL),--full)
+
+docs: $(VENV)/.docs ## build the documentation, with every example run, into docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@

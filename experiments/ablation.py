@@ -34,13 +34,12 @@ from experiments.coding_gap import repartitioned
 from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, TrainConfig, decompress_batch, encode_batch, load_prior, train_prior
+from recjax.codec.siren import prior as siren_prior
 from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
-from recjax.codec.siren.network import SirenConfig
 from recjax.codec.siren.posterior import Posterior
-from recjax.codec.siren.prior import save_prior
 from recjax.codec.siren.round import initial_state
+from recjax.codec.siren.settings import EncodingConfig, SirenConfig
 from recjax.codec.siren.training import write_trained
-from recjax.codec.siren.upsampler import EncodingConfig
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
 from recjax.results.rate_curves import psnr_at
@@ -141,8 +140,11 @@ def unlearned(config: TrainConfig, out: Path) -> None:
     log_std = jnp.full((2, n), -config.rate * config.n_points * math.log(2) / n, jnp.float32)
     # two signals whose posteriors have the moments of the prior, so that their KL is -log_std nats
     mean = jnp.sqrt(1 - jnp.exp(2 * log_std)) * jnp.array([[1], [-1]], jnp.float32)
-    state = initial_state(config, 2).replace(posteriors=(Posterior(mean=mean, log_std=log_std),))
-    write_trained(config, state, out, curve=[], metadata={}, force=True)
+    state = initial_state(config, 2)
+    (group,) = state.groups
+    group = group._replace(posterior=Posterior(mean=mean, log_std=log_std))
+    state = state._replace(groups=(group,))
+    write_trained(config, state, out, modality="image", curve=[], metadata={}, force=True)
 
 
 def in_blocks(path: Path, rate: float) -> Prior:
@@ -154,10 +156,7 @@ def in_blocks(path: Path, rate: float) -> Prior:
         for share in np.linspace(0.95, 1.05, 101)
     ]
     best = min(tries, key=lambda own: abs(own.n_blocks - blocks))
-    save_prior(
-        path, config=best.config, params=best.network.params, groups=best.groups, region=best.region, beta=best.beta,
-        budget=best.budget, metadata=best.metadata, force=True,
-    )  # fmt: skip
+    siren_prior.save(best, path, force=True)
     return load_prior(path)
 
 

@@ -18,7 +18,7 @@ from matplotlib import cbook
 from PIL import Image
 
 import recjax
-from recjax.samplers import read_indices, write_indices
+from recjax import read_indices, write_indices
 
 CODER, PROPOSAL = recjax.BranchAndBoundGPRS(), recjax.Normal(0.0, 1.0)
 SIDE = 8

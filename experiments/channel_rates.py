@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recjax import Channel, RingToss
-from recjax.samplers import Coder, read_indices, write_indices
+from recjax import Channel, Coder, RingToss, read_indices, write_indices
 
 
 def measure(

@@ -26,8 +26,11 @@ from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import Prior, load_prior
 from recjax.codec.siren.batch import render
 from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
-from recjax.codec.siren.encoding import code_signals
+from recjax.codec.siren.efforts import SirenEffort
+from recjax.codec.siren.encoding import code_signals, flat_indices
 from recjax.codec.siren.partition import partition
+from recjax.modalities import Grid
+from recjax.modalities.image import IMAGE
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
 
@@ -80,21 +83,21 @@ def repartitioned(prior: Prior, bits: float) -> Prior:
     return dataclasses.replace(prior, groups=tuple(groups))
 
 
-def measure(signals: list[recjax.Signal], prior: Prior, effort: Effort, coder: Any) -> dict:
+def measure(signals: list[recjax.Signal], prior: Prior, effort: SirenEffort, coder: Any) -> dict:
     """Rate in bits a pixel (that of the index stream, or the KL if nothing is sent), PSNR of every image, time."""
     start = time.perf_counter()
-    batch, z, indices, kl_bits = code_signals(signals, prior, effort, jax.random.key(0), coder)
+    grids = [IMAGE.to_grid(signal) for signal in signals]
+    batch, z, indices, kl_bits = code_signals(grids, prior, effort, jax.random.key(0), coder)
     seconds = time.perf_counter() - start
-    decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
+    values = render(prior, batch, z, [grid.sides for grid in grids])
+    decoded = [IMAGE.from_grid(Grid(part)) for part in values]
     if isinstance(coder, ExactSampler):
         bits = sum(part.sum() for part in kl_bits)
     else:
         log2_size = (
             coder.budget if isinstance(coder, TrellisCoder) else coder.budget + coder.extra_bits
         )
-        streams = [
-            np.concatenate([part.reshape(-1) for part in image]) for image in batch.split(indices)
-        ]
+        streams = [flat_indices(image) for image in batch.split(indices)]
         sizes = np.full(len(streams[0]), log2_size)
         bits = sum(
             codelength_bits(stream, sizes, best_exponent(stream, sizes)).sum() for stream in streams

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from recjax.codec import Prior
 from recjax.codec.siren.batch import render
 from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.encoding import code_signals
 from recjax.codec.siren.prior import SirenPrior
-from recjax.codec.transform.amortised import descend
-from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.decoding import values_of
+from recjax.codec.transform.fit import Fit, fit_transform, level_posterior, top_of
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
-from recjax.modalities import Signal
+from recjax.modalities import Grid, Signal
+from recjax.modalities.image import IMAGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +54,19 @@ def exact_samples(
         keys = jax.random.split(jax.random.key(0), len(signals))
         samples = []
         for signal, key in zip(signals, keys, strict=True):
-            fit = fit_transform([signal], prior, steps=effort.fit_steps, price=1.0, key=key)
+            fit = fit_transform(
+                IMAGE.to_grid(signal), prior, steps=effort.fit_steps, lagrangian=1.0, key=key
+            )
             samples.append(sample_fit(signal, prior, fit, key))
         images, bits = zip(*samples, strict=True)
         return list(images), sum(bits)
     assert isinstance(prior, SirenPrior)
+    grids = [IMAGE.to_grid(signal) for signal in signals]
     batch, z, _, kl_bits = code_signals(
-        signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget)
+        grids, prior, effort, jax.random.key(0), ExactSampler(prior.budget)
     )
-    decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
+    values = render(prior, batch, z, [grid.sides for grid in grids])
+    decoded = [IMAGE.from_grid(Grid(own)) for own in values]
     return decoded, float(sum(part.sum() for part in kl_bits))
 
 
@@ -71,20 +74,14 @@ def sample_fit(
     signal: Signal, prior: TransformPrior, fit: Fit, key: jax.Array
 ) -> tuple[Signal, float]:
     """One image at a sample of its posterior, and the KL of all latents, also of those that files leave out."""
-    height, width, _ = signal.values.shape
-    values, bits = _sample(fit, prior.scales, prior.tails, key)
-    image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(
-        np.uint8
-    )
-    return Signal(image, "image", {"gray": False}), float(bits)
-
-
-@jax.jit
-def _sample(fit, scales, tails, key):
-    model = nnx.merge(fit.network.graph, fit.network.params)
-    posteriors, decoded = descend(model, len(scales) - 1, fit.seen, fit.top, key, fit.moves)
-    levels = zip(posteriors, scales, tails, strict=True)
-    return decoded, sum(
-        kl_bits(*posterior_of_u(mean, std, scale, tail)).sum()
-        for (mean, std), scale, tail in levels
-    )
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    above, latents, bits = top_of(prior), [], 0.0
+    for level in reversed(range(prior.config.levels)):
+        posterior, context = level_posterior(prior, fit, level, above)
+        noise = rng.standard_normal(posterior.mean.shape, np.float32)
+        latents.append(posterior.mean + posterior.std * noise)
+        bits += float(posterior.bits.sum(dtype=np.float64))
+        if context is not None:
+            above = context.above(latents[-1])
+    values = values_of(prior, latents[::-1], IMAGE.to_grid(signal).sides)
+    return IMAGE.from_grid(Grid(values)), bits

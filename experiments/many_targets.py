@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
+from recjax import Code, Coder, Status
 from recjax.distributions import Distribution
 from recjax.results.files import Curve
-from recjax.samplers import Code, Coder, Status
 
 Summary = dict[str, list[float]]
 """By case: mean, standard error of the mean, quartiles."""

@@ -34,7 +34,7 @@ from experiments.partitioned_candidates import (
     rows_of,
 )
 from recjax.bits.zipf import best_exponent, codelength_bits
-from recjax.blocks.ordered_random import candidate_rows
+from recjax.blocks.candidates import candidate_rows
 from recjax.samplers.base import check_range
 
 _LANES, _DECODED = 16, 256  # blocks at a time

@@ -6,6 +6,7 @@ Times the whole step inside its compiled loop, and loops over each of its parts 
 rate of a large matrix product on the same cores is the yardstick.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ import tyro
 from recjax.codec import load_prior
 from recjax.codec.siren.batch import make_batch
 from recjax.codec.siren.encoding import prior_start
-from recjax.codec.siren.fit import adam, advance, initial_fit
+from recjax.codec.siren.fit import Job, adam, advance, initial_fit
 from recjax.codec.siren.objective import in_chunks, posterior_gradient
 from recjax.codec.siren.sine import sine_turns
 from recjax.codec.siren.targets import make_targets, take_subset
@@ -50,30 +51,20 @@ def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
     """
     loaded = load_prior(prior)
     config, network = loaded.config, loaded.network
-    batch = make_batch(loaded, [(rows, 1)])
-    geometry = batch.arrangement.geometry
-    padded = len(batch.blocks[-1].slots)
-    patches = np.random.default_rng(0).integers(
-        0, 256, (padded, *loaded.patch_shape), dtype=np.uint8
-    )
+    batch = make_batch(loaded, [(rows, *(1,) * (len(loaded.patch) - 1))])
+    geometry, padded = batch.layout.geometry, batch.padded[-1]
+    shape = (padded, *loaded.patch, loaded.channels)
+    patches = np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
     targets = make_targets(patches, split=config.split)
-    state = initial_fit(batch.arrangement, prior_start(loaded), loaded.beta)
+    state = initial_fit(batch.layout, prior_start(loaded), jnp.float32(np.log(loaded.beta)))
     key, rates = jax.random.key(0), (jnp.float32(1e-3), jnp.float32(1e-3))
     subset = take_subset(targets, 0)
     beta = jax.tree.map(lambda free: jnp.full(free.shape, loaded.beta), state.free)
     own = state.free[-1][:, : config.n_weight_latents]
 
     def whole(state):
-        return advance(
-            network,
-            state,
-            batch.arrangement,
-            targets,
-            key,
-            rates,
-            steps=STEPS,
-            budget=float(loaded.budget),
-        )[0]
+        job = Job(network, jax.tree.map(jnp.asarray, batch.layout), targets, key)
+        return advance(job, state, rates, steps=STEPS, budget=float(loaded.budget))[0]
 
     def gradient(posterior):
         g, _ = posterior_gradient(
@@ -87,7 +78,7 @@ def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
         def one(part):
             start, out = 0, []
             for i, size in enumerate(config.layer_latents):
-                matrix = network.params["matrices"][i][...]
+                matrix = network.params["matrices"][i]
                 out.append(part[:, start : start + size] @ matrix @ matrix.T)
                 start += size
             return jnp.concatenate(out, axis=1)
@@ -120,13 +111,13 @@ def main(prior: str = "photo-siren-high", rows: int = 384) -> None:
         * sum(n_in * n_out for n_in, n_out in config.layer_dims)
     )
     if config.encoding.depth:  # corners of all layers, the last one at one phase
-        height, width = config.encoding.cells
+        sides, rank = list(config.encoding.cells), config.rank
         for n_in, n_out, factor in config.encoding.layer_dims:
-            last = (height * factor, width * factor) == config.grid
-            multiplications += (
-                (height + 1) * (width + 1) * 4 * n_in * n_out * factor**2 // (4 if last else 1)
-            )
-            height, width = height * factor, width * factor
+            corners = math.prod(side + 1 for side in sides)
+            sides = [side * factor for side in sides]
+            last = tuple(sides) == config.grid
+            outputs = (factor // 2 if last else factor) ** rank * n_out
+            multiplications += corners * 2**rank * n_in * outputs
     maps = sum(n * size for n, size in zip(config.layer_latents, config.layer_sizes, strict=True))
     flops = 2 * padded * (3 * multiplications + 2 * maps)
     print(

@@ -1,27 +1,30 @@
-"""Reading files that may have no end, and writing them so that they appear whole or not at all."""
+"""Bounded reading and atomic writing of files."""
 
 import os
 import tempfile
 from pathlib import Path
 
 MAX_BYTES = 1 << 28
-"""No file that is read is larger."""
+"""Size of the largest file that is read."""
 
 
 def read_bounded(path: str | os.PathLike[str], what: str) -> bytes:
-    """The bytes of a file, which may be a device or a pipe without end.
+    """Reads a file of at most `MAX_BYTES`, which may also be a device or a pipe without end.
 
     Args:
         path: the file.
-        what: it should be, for the message about a folder.
+        what: kind of the file, for the message about a folder, as in "a results file".
+
+    Returns:
+        All bytes of the file.
 
     Raises:
-        ValueError: if it cannot be read or is larger than ``MAX_BYTES``.
+        ValueError: the file cannot be read or is larger than `MAX_BYTES`.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)  # one byte more tells that the file is too large
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not {what}") from None
     except OSError as error:
@@ -32,18 +35,18 @@ def read_bounded(path: str | os.PathLike[str], what: str) -> bytes:
 
 
 def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Checks that ``path`` can be written, so that a long computation does not end in an error.
+    """Checks that a file can be written, before a long computation whose result it takes.
 
     Args:
         path: the file to be written.
-        force: whether an existing file may be replaced.
+        force: allow an existing file to be replaced.
 
     Returns:
-        ``path`` as a ``Path``.
+        `path` as a `Path`.
 
     Raises:
-        ValueError: if ``path`` is a folder or a device, its folder is missing or read-only, or it exists and
-            ``force`` is off.
+        ValueError: `path` is a folder or a device, its folder is missing or read-only, or the file
+            exists and `force` is off.
     """
     path = Path(path)
     if path.is_dir():
@@ -60,17 +63,18 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:
-    """Writes ``data`` to a temporary file beside ``path`` and renames it: no reader ever sees a part.
+    """Writes a file atomically: it appears with all of its bytes or not at all.
 
-    What is killed in between leaves a hidden file ``.NAME.*.part``, which may be removed.
+    The bytes go to a temporary file beside `path`, which is then renamed. A process that is killed
+    in between leaves a hidden file `.NAME.*.part`, which may be removed.
 
     Args:
         path: the file to be written.
-        data: its bytes.
-        force: whether an existing file may be replaced.
+        data: bytes of the file.
+        force: allow an existing file to be replaced.
 
     Raises:
-        ValueError: if ``path`` cannot be written, or exists and ``force`` is off.
+        ValueError: the file cannot be written, or exists and `force` is off.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -88,11 +92,11 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, force: bool = Fal
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp gives 0600, and a result should look like any other file; the umask can only be
+        # read by setting it
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(
-            temporary, 0o666 & ~umask
-        )  # mkstemp gives 0600; a result should look like any other file
+        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Several devices: each works on its part of a batch, and has all that is shared. The only file that says mesh.
+"""Data parallelism over the devices of this process. No other file builds a mesh.
 
-The devices are those of this process; without accelerators there is one, or as many as
-``XLA_FLAGS=--xla_force_host_platform_device_count`` says.
+A batch is divided among the devices; shared arrays are replicated. Without accelerators there is
+one device, or the number in `XLA_FLAGS=--xla_force_host_platform_device_count`.
 """
 
 import functools
@@ -16,19 +16,19 @@ Tree = TypeVar("Tree")
 
 AXIS = "batch"
 SHARED = PartitionSpec()
-"""The whole of an array is on every device."""
+"""Sharding of a replicated array: every device has all of it."""
 
 
 def divided(axis: int = 0) -> PartitionSpec:
-    """An array of whose ``axis`` every device has a part."""
+    """Sharding of an array that is divided along `axis` among the devices."""
     return PartitionSpec(*[None] * axis, AXIS)
 
 
 def devices_for(count: int) -> int:
-    """The largest number of devices among which ``count`` can be divided evenly.
+    """Returns the largest number of devices that divides `count` evenly.
 
     Raises:
-      ValueError: the program runs on several hosts, which would all write the same files.
+        ValueError: the program runs on several hosts, which would all write the same files.
 
     >>> devices_for(1)
     1
@@ -46,23 +46,30 @@ def _mesh(devices: int) -> Mesh:
 
 
 def placed(tree: Tree, devices: int, spec: PartitionSpec = SHARED) -> Tree:
-    """The arrays of a tree on the first so many devices, all laid out alike."""
+    """Puts the arrays of a tree on the first `devices` devices, all with the same sharding."""
     return jax.device_put(tree, NamedSharding(_mesh(devices), spec))
 
 
 def laid_out(tree: Tree, devices: int, spec: PartitionSpec = SHARED) -> Tree:
-    """Inside a compiled function, says how the arrays of a tree are to be laid out."""
+    """Constrains the sharding of the arrays of a tree inside a compiled function."""
     return jax.lax.with_sharding_constraint(tree, NamedSharding(_mesh(devices), spec))
 
 
 def on_parts(function: Callable, devices: int, in_specs: Any, out_specs: Any) -> Callable:
-    """The function as every device runs it on its part; `total` adds up what they found."""
-    # gradients of shared arrays are added up by hand, with what else is added up
+    """Maps a function over the shards of its arguments, one per device; `total` sums over devices.
+
+    Args:
+        function: function of shards.
+        devices: number of devices.
+        in_specs, out_specs: shardings of the arguments and results, as for `jax.shard_map`.
+    """
+    # check_vma would insert sums over devices into gradients of replicated arrays; callers sum
+    # gradients with `total`, together with the losses
     return jax.shard_map(
         function, mesh=_mesh(devices), in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
 
 
 def total(tree: Tree) -> Tree:
-    """Inside `on_parts`: the sum over all devices."""
+    """Sums over all devices, inside a function of `on_parts`."""
     return jax.lax.psum(tree, AXIS)

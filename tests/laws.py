@@ -99,13 +99,21 @@ def law(family, target, proposal):
     return ReferenceLaw(frozen(family, target), frozen(PROPOSALS.get(family, family), proposal))
 
 
-@functools.cache
 def codes(coder, family, target, proposal, batch=False):
-    """Codes of N examples, as NumPy arrays; with ``batch``, and for coders over trees, by ``encode_batch``."""
-    q, p = make(family, target), make(PROPOSALS.get(family, family), proposal)
+    """Codes of N examples, as NumPy arrays; with ``batch``, and for coders over trees, by ``encode_batch``.
+
+    Computed once for all tests of a process, so that files which look at equal pairs share them.
+    """
     # few searches are much longer than the others
     long = (target, proposal) in LONG.get(family, []) or family == "Laplace"
-    if batch or long or isinstance(coder, TreeCoder):
+    lanes = batch or long or isinstance(coder, TreeCoder)
+    return _codes(coder, family, target, proposal, lanes)
+
+
+@functools.cache
+def _codes(coder, family, target, proposal, lanes):
+    q, p = make(family, target), make(PROPOSALS.get(family, family), proposal)
+    if lanes:
         q = jax.tree.map(lambda x: jnp.broadcast_to(x, (N, *x.shape)), q)
         return jax.tree.map(np.asarray, coder.encode_batch(keys(N, 300), q, p))
     return jax.tree.map(np.asarray, _encoder(coder)(keys(N, 300), q, p))

@@ -1,6 +1,7 @@
 """The import arrows of the package, read from the source: they point down only. Its manners as a library."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -9,16 +10,23 @@ from pathlib import Path
 import pytest
 
 import recjax
+from recjax import Coder
 from recjax.distributions.base import Distribution
-from recjax.samplers.base import Coder
 
 ROOT = Path(recjax.__file__).parent
-BASE = {"errors", "atomic", "randomness", "words"}
+BASE = {"errors", "atomic", "cache", "randomness", "words"}
+
+HOME = recjax._modules()
+"""The module of every public name; "recjax" for a package."""
+
+PUBLIC = [name for name, module in HOME.items() if module != "recjax"]
+PACKAGES = sorted(HOME.keys() - set(PUBLIC))
 
 # part -> the parts it may import (and itself)
 ARROWS = {
     "errors": set(),
     "atomic": set(),
+    "cache": set(),
     "results": {"atomic"},
     "words": set(),
     "randomness": {"words"},
@@ -33,7 +41,8 @@ ARROWS = {
     "bench": BASE
     | {"distributions", "limits", "samplers", "blocks", "bits", "codec", "modalities", "results"},
     "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
-    "cli": {"commands"},
+    "cli": {"cache", "commands", "errors"},
+    "__main__": {"cli"},
 }
 
 # third-party package -> the only parts that may import it
@@ -78,7 +87,7 @@ def test_arrows_point_down(path):
         if root == "recjax" and rest:
             target = rest[0]
             # from recjax import GPRS: the public name stands for the part it lives in
-            target = recjax._HOME.get(target, target)
+            target = HOME[target].split(".")[1] if target in PUBLIC else target
             allowed = (
                 ARROWS[part] | {part} | ({"__version__"} if part in ("cli", "codec") else set())
             )
@@ -97,16 +106,22 @@ def test_the_arrows_have_no_cycle():
         done |= ready
 
 
-def test_public_names_are_written_alike_for_people_and_type_checkers():
-    tree = ast.parse((ROOT / "__init__.py").read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    typed = {(node.module, alias.asname) for node in block.body for alias in node.names}
-    assert typed == {(f"recjax.{module}", name) for name, module in recjax._HOME.items()}
+def test_the_stub_lists_public_names():
+    """Each as ``import name as name``, which type checkers take for public; in order, and once."""
+    tree = ast.parse((ROOT / "__init__.pyi").read_text())
+    names = [
+        alias for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    assert all(alias.asname == alias.name for alias in names)
+    assert len({alias.name for alias in names}) == len(names) == len(dir(recjax)) - 1
 
 
 def test_public_names_resolve():
-    for name in recjax._HOME:
+    for name in PUBLIC:
         assert getattr(recjax, name).__doc__, name
+        assert getattr(recjax, name) is getattr(importlib.import_module(HOME[name]), name)
+    for name in PACKAGES:
+        assert getattr(recjax, name) is importlib.import_module(f"recjax.{name}")
     with pytest.raises(AttributeError):
         _ = recjax.no_such_name
 
@@ -120,7 +135,7 @@ CONTRACT = {"__init__"} | {
 """Methods that users call; those beyond are hooks of the searches inside."""
 
 
-@pytest.mark.parametrize("name", recjax._HOME)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_what_users_call_is_typed(name):
     value = getattr(recjax, name)
     methods = {
@@ -136,6 +151,20 @@ def test_what_users_call_is_typed(name):
                 if a is inspect.Signature.empty
             ]
             assert len(untyped) == ("self" in signature.parameters), function
+
+
+def test_classes_that_users_make_are_not_subclassed():
+    """Coders are abstract or final."""
+
+    def below(cls):
+        return [sub for child in cls.__subclasses__() for sub in (child, *below(child))]
+
+    package = {getattr(recjax, name) for name in PUBLIC} | set(below(Coder))
+    coders = [cls for cls in package if isinstance(cls, type) and issubclass(cls, Coder)]
+    for cls in coders:
+        if cls.__module__.startswith("recjax."):
+            bases = [base for base in cls.__mro__[1:] if issubclass(base, Coder)]
+            assert all(inspect.isabstract(base) for base in bases), cls
 
 
 def test_importing_is_light_and_leaves_the_settings_alone():

@@ -8,6 +8,7 @@ from experiments.channel_rates import measure
 from experiments.figures import asymptotics, ring_toss
 
 
+@pytest.mark.slow
 def test_redundancy_of_blocks_is_that_of_the_channel_they_are():
     for n in (1, 2, 4):
         channel = asymptotics.blocks(asymptotics.symmetric(), n)
@@ -15,6 +16,7 @@ def test_redundancy_of_blocks_is_that_of_the_channel_they_are():
         assert abs(float(gap) - asymptotics.symmetric_redundancy(n)) < 2e-4
 
 
+@pytest.mark.slow
 def test_redundancy_grows_with_half_the_logarithm_of_the_length():
     lengths = (1000, 3000, 10_000, 30_000, 100_000)
     values = [asymptotics.symmetric_redundancy(n) for n in lengths]
@@ -23,6 +25,7 @@ def test_redundancy_grows_with_half_the_logarithm_of_the_length():
     assert abs(asymptotics.slope((16, 64), gaussian) - 0.5) < 0.03
 
 
+@pytest.mark.slow
 def test_rates_of_blocks_are_within_the_bounds():
     for single in (asymptotics.symmetric(), asymptotics.erasing()):
         channel = asymptotics.blocks(single, 2)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -12,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from PIL import Image
 
 import recjax
@@ -34,11 +34,10 @@ from recjax.codec import (
     decompress_batch,
     encode_batch,
     load_prior,
-    rate_control,
+    prior_files,
     train_transform,
 )
 from recjax.codec.siren.network import SirenConfig
-from recjax.codec.transform.amortised import walk
 from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 from recjax.codec.transform.network import TransformConfig
 from recjax.errors import FormatError
@@ -70,6 +69,7 @@ def transforms(tmp_path_factory):
     return outs
 
 
+@pytest.mark.slow
 def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
     prior = load_prior(transforms[1])
     signals = [recjax.Signal(photo(i, 21, 30), "image", {"gray": False}) for i in range(2)]
@@ -77,27 +77,27 @@ def test_exact_samples_of_a_transform_are_counted_against_its_prior(transforms):
     assert [image.values.shape for image in decoded] == [(21, 30, 3)] * 2
     assert not (decoded[0].values == decoded[1].values).all()
 
-    @jax.jit
-    def posteriors(values, key):
-        return walk(nnx.merge(prior.network.graph, prior.network.params), values / 255 - 0.5, key)[
-            0
-        ]
-
+    posteriors = jax.jit(encode_sample)
     expected = 0.0
     for signal, key in zip(signals, jax.random.split(jax.random.key(0), 2), strict=True):
         whole = np.pad(signal.values, ((0, 3), (0, 2), (0, 0)), mode="edge")[None].astype(
             np.float32
         )
         for (mean, log_std), scale, tail in zip(
-            posteriors(whole, key), prior.scales, prior.tails, strict=True
+            posteriors(prior.network, whole / 255 - 0.5, key)[0],
+            prior.scales,
+            prior.tails,
+            strict=True,
         ):
             centre = jnp.arcsinh(tail * mean / scale) / tail
             width = jnp.exp(log_std) / jnp.hypot(scale, tail * mean)
             reference = recjax.Normal(0 * centre, 0 * centre + 1)
             expected += float(recjax.kl_bits(recjax.Normal(centre, width), reference).sum())
-    assert bits == pytest.approx(expected, rel=1e-4)
+    # other samples of the upper levels, hence other posteriors below
+    assert bits == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 def test_cifar10_takes_both_kinds_of_priors(transforms, tmp_path):
     pytest.importorskip("matplotlib")
     np.savez(tmp_path / "test_150.npz", images=np.stack([photo(i, 8, 8) for i in range(3)]))
@@ -128,8 +128,13 @@ def test_prices_without_a_step_since_the_last_look_have_no_point():
     assert cheap == ([120, 121], [20.0, 21.0], [0.5, 0.6]) and dear == ([120], [25.0], [1.0])
 
 
+@pytest.mark.slow
 def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(rate_control, "QUALITIES", tuple(map(str, transforms)))
+    for name, prior in zip(
+        ("low", "medium", "high", "best"), (*transforms[:1] * 2, *transforms[1:] * 2)
+    ):
+        shutil.copy(prior, tmp_path / f"photo-{name}.safetensors")
+    monkeypatch.setattr(prior_files, "EMBEDDED", tmp_path)
     pytest.importorskip("matplotlib")
     images = {"a.png": photo(0, 16, 24), "b.png": photo(1, 24, 16)}
     for name, values in images.items():
@@ -166,6 +171,7 @@ def test_kodak_of_an_empty_folder(tmp_path):
         kodak.main(kodak.Args(data=tmp_path, priors=("photo-siren-low",), out=tmp_path))
 
 
+@pytest.mark.slow
 def test_the_gap_of_a_transform(transforms, tmp_path):
     """Coders are compared with exact samples: the best candidate is nearer to them than one drawn among all."""
     for i in range(2):
@@ -194,6 +200,7 @@ def test_rivals_spend_bytes_for_quality():
         assert curve.y[-1] > curve.y[0] + 2
 
 
+@pytest.mark.slow
 def test_a_prior_without_learning(tmp_path):
     """Blocks of equally many weights (the last one has the rest) share the rate."""
     network = SirenConfig(
@@ -212,6 +219,7 @@ def test_a_prior_without_learning(tmp_path):
     assert result.index_bits == pytest.approx(8 * prior.n_blocks, abs=1)
 
 
+@pytest.mark.slow
 def test_a_prior_in_as_many_blocks_as_the_rate_takes(tmp_path):
     """Files have the wanted rate, and their decoder needs the rewritten prior alone."""
     path = tmp_path / "waves.safetensors"
@@ -275,6 +283,7 @@ def test_ablation_goes_on_where_it_was_stopped(tmp_path):
     assert load_results(tmp_path / "ablation.json").details["settings"] == rows
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="memory is measured as Linux reports it"
 )

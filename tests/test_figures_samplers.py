@@ -28,6 +28,7 @@ def near(values, expected, relative=0.0, case=0):
     return gap <= SIGMAS * values["error"][case] + relative * expected
 
 
+@pytest.mark.slow
 def test_steps_of_greedy_rejection_do_not_grow_with_the_largest_ratio():
     published = load_panel("greedy_rejection_coding", "Steps at D_KL = 3 bits")["GRCS"]
     found = greedy_rejection_coding.steps("GRCS", 1000)
@@ -35,6 +36,7 @@ def test_steps_of_greedy_rejection_do_not_grow_with_the_largest_ratio():
     assert near(found, found["mean"][1], 0.02, case=5)
 
 
+@pytest.mark.slow
 def test_steps_over_channels_are_as_published():
     published = load_panel("gprs", "Steps against mutual information")[
         "GPRS, split on sample, mean"
@@ -47,12 +49,14 @@ def test_steps_over_channels_are_as_published():
     assert np.all(np.subtract(found["bits"]["mean"], [published.x[k] for k in points]) > 1)
 
 
+@pytest.mark.slow
 def test_parallel_steps_and_messages():
     found = parallel_gprs.code(8, 300)
     assert near(found["steps"], (75.4 + 7) / 8)
     assert near(found["place"], parallel_gprs.REFERENCE[8][1], 0.01)
 
 
+@pytest.mark.slow
 def test_bias_and_rate_of_a_fixed_budget():
     found = fixed_budgets.code("ordered random coding", 8, 0, 200)
     bias, ideal = fixed_budgets.REFERENCE[8]
@@ -60,6 +64,7 @@ def test_bias_and_rate_of_a_fixed_budget():
     assert abs(found["ideal"] - ideal[1]) < 0.5
 
 
+@pytest.mark.slow
 def test_intervals_have_the_divergence_that_they_stand_for():
     targets, p = a_star.uniform_cases()
     wanted = [*a_star.D_INF["uniform"], *a_star.KL, *[10] * len(a_star.MODES)]
@@ -71,6 +76,7 @@ def test_intervals_have_the_divergence_that_they_stand_for():
         assert float(recjax.renyi_inf_bits(q, p)) == pytest.approx(wanted[case], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_divergences():
     kl, d_cs = channel_simulation_divergence.laplace(np.array([0.0, -10.0]))
     assert np.subtract(d_cs, kl) == pytest.approx([0, 0.83275], abs=1e-3)
@@ -79,6 +85,7 @@ def test_divergences():
     assert survival == pytest.approx(np.subtract(w_q, np.multiply([0.0, 2.0], w_p)), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_search_drawn_is_that_of_the_coders():
     q, p, key = gprs_illustration.Q, gprs_illustration.P, gprs_illustration.KEY
     for processes, coder in ((1, recjax.GPRS()), (2, recjax.ParallelGPRS(n_processes=2))):
@@ -139,7 +146,18 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("module", "full"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+    ("module", "full"),
+    [
+        # those without a stand-in compute
+        pytest.param(
+            *case,
+            marks=pytest.mark.slow
+            if case[0] in (gprs_illustration, channel_simulation_divergence)
+            else (),
+        )
+        for case in CASES
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_results_are_written_and_read(module, full, monkeypatch, tmp_path):
     """With numbers of the right shapes in the place of what takes long."""

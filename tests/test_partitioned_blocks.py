@@ -10,7 +10,8 @@ import recjax
 from experiments import level_coders, partitioned_blocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from experiments.partitioned_candidates import draw_bins, log_times, ranks
-from recjax.codec.transform.allocation import Blocks
+from recjax.codec.transform.encoding import LevelTask
+from recjax.codec.transform.layout import Blocks
 
 pytestmark = pytest.mark.standard_promotion
 KEY = jax.random.key(5)
@@ -23,6 +24,7 @@ def blocks(count):
     return ids, np.tile(MU, (count, 1)), np.tile(SIGMA, (count, 1)), np.full(count, len(MU))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", [False, True])
 def test_the_receiver_has_the_candidate_with_the_best_score(best):
     """All candidates, regenerated from bin and rank and scored one by one: the encoder's choice wins."""
@@ -59,6 +61,7 @@ def moments(coder, count):
     ) ** 0.5
 
 
+@pytest.mark.slow
 def test_samples_have_the_mean_and_variance_of_the_target(monkeypatch):
     coder, count = PartitionedBlocks(partition_bits=5, search_bits=14, most_cut=3), 1500
     assert max(moments(coder, count)) < 5
@@ -71,6 +74,7 @@ def test_samples_have_the_mean_and_variance_of_the_target(monkeypatch):
     assert max(moments(coder, count)) > 5
 
 
+@pytest.mark.slow
 def test_places_of_equal_mass_in_the_prior():
     """A candidate lies in its bin, and over ranks it is distributed as the prior there."""
     coder, count = PartitionedBlocks(partition_bits=3, most_cut=2), 4096
@@ -130,4 +134,4 @@ def test_tables_too_large_for_memory_are_refused(monkeypatch):
     coder = level_coders.Partitioned(24, PartitionedBlocks(partition_bits=4, search_bits=20))
     blocks = Blocks(latents=np.arange(300), widths=np.array([300]))
     with pytest.raises(ValueError, match="300 latents needs a table of more than 2 GiB"):
-        coder._code_image(None, 0, None, None, blocks, (np.zeros(300), np.ones(300)))
+        coder._code_image(None, LevelTask(0, None, 1, blocks, np.zeros(300), np.ones(300)))

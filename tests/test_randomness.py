@@ -228,6 +228,7 @@ def test_raw_words_are_a_key():
     ],
     ids=lambda key: key if isinstance(key, str) else f"{key.dtype}{list(key.shape)}",
 )
+@pytest.mark.wrong_types
 def test_what_is_not_one_key_is_refused(key):
     if isinstance(key, str):
         key = jax.random.split(jax.random.key(0), 3)

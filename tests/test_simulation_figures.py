@@ -8,6 +8,7 @@ from experiments.figures import perception, private_mean
 pytestmark = pytest.mark.standard_promotion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "coder,shape", [(recjax.BranchAndBoundGPRS(), ()), (recjax.AStar(), (2,))], ids=["one", "two"]
 )
@@ -18,6 +19,7 @@ def test_perfect_realism_at_the_error_of_theory(coder, shape):
     assert row["kl"] < row["file"] < row["kl"] + 3 and not row["not_exact"]
 
 
+@pytest.mark.slow
 def test_private_mean_has_the_error_of_the_plain_mechanism():
     sigma = 0.8
     row = private_mean.private_mean(sigma, 40, 16, 4)

@@ -20,8 +20,8 @@ from scipy import stats
 
 import recjax
 from experiments.figures.points import Points
+from recjax import Coder, write_indices
 from recjax.results.files import Axis, Curve, Panel, Results
-from recjax.samplers import Coder, write_indices
 
 SCALARS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Information in bits of a number, for codes of single numbers."""

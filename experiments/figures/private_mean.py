@@ -24,8 +24,8 @@ from scipy import optimize, special, stats
 
 import recjax
 from experiments.figures.points import Points
+from recjax import write_indices
 from recjax.results.files import Axis, Curve, Panel, Results
-from recjax.samplers import write_indices
 
 DELTA = 1e-5
 EPSILONS = (0.5, 1.0, 2.0, 4.0)

@@ -20,9 +20,8 @@ from flax import nnx
 import recjax
 from experiments.autoencoder import SIDE, Autoencoder, photo_patches
 from experiments.figures.points import Points
+from recjax import Coder, read_indices, write_indices
 from recjax.results.files import Axis, Curve, Panel, Results
-from recjax.samplers import read_indices, write_indices
-from recjax.samplers.base import Coder
 
 PIXELS = SIDE * SIDE
 BUDGET = 14

@@ -1,1 +1,1 @@
-"""Speed of the library, measured beside alternatives in one run."""
+"""Benchmarks: the speed of the library and of alternatives, measured in one run."""

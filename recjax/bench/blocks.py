@@ -1,8 +1,10 @@
-"""Time to code a block of 25 weights at 16 bits: the block coder, the best NumPy, fresh candidates, bare products.
+"""Benchmark of the block coder: time to code a block of 25 weights at 16 bits.
 
-Every contestant searches 2^16 candidates of 25 coordinates for each of a batch of blocks: a product of 2^16 x 51
-features with 51 coefficients a block, and an argmax. Bare products of several shapes, in JAX and in NumPy, say how
-fast the machine multiplies matrices. All run in turn, several times over; medians over the turns are reported.
+Contestants are the block coder, the best NumPy code with a shared table, and NumPy code that draws
+new candidates for every block. Each searches 2^16 candidates of 25 coordinates for each block of a
+batch: a product of 2^16 x 51 features with 51 coefficients per block, and an argmax. Bare products
+of several shapes, in JAX and in NumPy, show how fast the machine multiplies matrices. All run in
+turn, several times; medians over the turns are reported.
 """
 
 import concurrent.futures
@@ -19,7 +21,7 @@ from recjax.results.files import Axis, Curve, Panel, Results
 
 BUDGET, WIDTH, BLOCKS = 16, 25, 1024
 CANDIDATES, COLUMNS = 2**BUDGET, 2 * WIDTH + 1
-_FLOP = 2 * CANDIDATES * COLUMNS  # of one block's product
+_FLOP = 2 * CANDIDATES * COLUMNS  # floating-point operations of the product per block
 
 
 def main(
@@ -28,12 +30,12 @@ def main(
     """Measures, prints a table and returns the results.
 
     Args:
-        json_path: also write the results to this file.
-        seconds: time for the repeats; setting up takes about 10 more.
-        force: replace ``json_path`` if it exists.
+        json_path: file that the results are written to, if any.
+        seconds: duration of the measurements; setting up takes about 10 seconds more.
+        force: replace `json_path` if it exists.
 
     Raises:
-        ValueError: if the file cannot be written, or ``seconds`` is not positive.
+        ValueError: the file cannot be written, or `seconds` is not positive.
     """
     check_arguments(json_path, seconds, force)
     cores = core_count()
@@ -42,6 +44,7 @@ def main(
     shared = {
         f"NumPy, shared table, {name}": run for name, run in _numpy_shared(*problem, cores).items()
     }
+    # a short trial: only the two fastest NumPy variants take part in the turns
     pace = {name: min(timed(run) for _ in range(2)) / work for name, (run, work) in shared.items()}
     best = sorted(pace, key=pace.__getitem__)[:2]
     blocks = {
@@ -54,8 +57,12 @@ def main(
     fastest = max(rate, key=rate.__getitem__)
     rows = []
     for name, (_, work) in blocks.items():
-        each = times[name] / work
-        row = {"contestant": name, "microseconds_a_block": 1e6 * each, "gflops": _FLOP / each / 1e9}
+        per_block = times[name] / work
+        row = {
+            "contestant": name,
+            "microseconds_a_block": 1e6 * per_block,
+            "gflops": _FLOP / per_block / 1e9,
+        }
         row["of_the_fastest_product"] = row["gflops"] * 1e9 / rate[fastest]
         row["of_the_largest_square_product"] = row["gflops"] * 1e9 / rate["JAX 2048 x 2048 x 2048"]
         rows.append(row)
@@ -98,12 +105,13 @@ def _print(report: Results, fastest: str) -> None:
     for name, value in results["products_gflops"].items():
         print(f"{name:<62}{value:>9.1f}{'  (fastest)' if name == fastest else ''}")
     print(
-        f"\ncompiled in {results['compile_seconds']:.1f} s; recjax counts everything from the posteriors to the samples"
+        f"\ncompiled in {results['compile_seconds']:.1f} s; "
+        f"the time of recjax is that from posteriors to samples"
     )
 
 
 def _problem():
-    """mu, sigma of `BLOCKS` blocks of about 16 bits, and NumPy's table: features of the candidates."""
+    """mu and sigma of `BLOCKS` blocks of about 16 bits, and the features of NumPy's candidates."""
     rng = np.random.Generator(np.random.SFC64(0))
     mu = 0.68 * rng.standard_normal((BLOCKS, WIDTH), np.float32)
     sigma = (0.5 + 0.5 * rng.random((BLOCKS, WIDTH))).astype(np.float32)
@@ -115,7 +123,7 @@ def _problem():
 
 
 def _coefficients(mu, sigma):
-    """What NumPy multiplies the features with, [blocks, columns]."""
+    """Coefficients of the features for NumPy, [blocks, columns]."""
     precision = 1 / (sigma * sigma)
     return np.concatenate([0.5 - 0.5 * precision, mu * precision, np.ones_like(mu[:, :1])], axis=1)
 
@@ -129,24 +137,28 @@ def _recjax(mu, sigma, _) -> tuple[Contestant, float]:
     def run():
         return jax.block_until_ready(coder.encode(*args))
 
+    # the first run compiles, the second does not
     return (run, BLOCKS), timed(run) - timed(run)
 
 
 def _numpy_shared(mu, sigma, features, cores: int) -> dict[str, Contestant]:
-    """The ways that are fast somewhere: batch sizes, tiles of candidates in cache, Python threads over blocks."""
+    """Variants that are fast on some machine: sizes of batches and of tiles in cache, threads."""
     coefficients = _coefficients(mu, sigma)
-    wide = np.ascontiguousarray(features.T)
+    columns = np.ascontiguousarray(features.T)
 
     def contestant(batch, tile, threads):
-        tiles = [np.ascontiguousarray(wide[:, i : i + tile]) for i in range(0, CANDIDATES, tile)]
-        parts = np.array_split(coefficients[:batch], threads)
-        outs = [np.empty((len(part), tile), np.float32) for part in parts]
+        tiles = [
+            np.ascontiguousarray(columns[:, start : start + tile])
+            for start in range(0, CANDIDATES, tile)
+        ]
+        shares = np.array_split(coefficients[:batch], threads)
+        outs = [np.empty((len(share), tile), np.float32) for share in shares]
 
-        def search(part, out):
-            best, index = np.full(len(part), -np.inf, np.float32), np.zeros(len(part), np.int64)
-            rows = np.arange(len(part))
-            for t, block in enumerate(tiles):
-                np.matmul(part, block, out=out)
+        def search(share, out):
+            best, index = np.full(len(share), -np.inf, np.float32), np.zeros(len(share), np.int64)
+            rows = np.arange(len(share))
+            for t, candidates in enumerate(tiles):
+                np.matmul(share, candidates, out=out)
                 where = out.argmax(axis=1)
                 score = out[rows, where]
                 better = score > best
@@ -154,9 +166,9 @@ def _numpy_shared(mu, sigma, features, cores: int) -> dict[str, Contestant]:
             return index
 
         if threads == 1:
-            return lambda: search(parts[0], outs[0]), batch
+            return lambda: search(shares[0], outs[0]), batch
         pool = concurrent.futures.ThreadPoolExecutor(threads)
-        return lambda: list(pool.map(search, parts, outs)), batch
+        return lambda: list(pool.map(search, shares, outs)), batch
 
     shapes = [
         (32, CANDIDATES),
@@ -176,7 +188,7 @@ def _numpy_shared(mu, sigma, features, cores: int) -> dict[str, Contestant]:
 
 
 def _numpy_fresh(mu, sigma, _) -> Contestant:
-    """What codecs do that draw candidates for every block."""
+    """The method of codecs that draw new candidates for every block."""
     rng = np.random.Generator(np.random.SFC64(0))
     coefficients = _coefficients(mu, sigma)[0]
 
@@ -194,18 +206,21 @@ def _numpy_fresh(mu, sigma, _) -> Contestant:
 
 
 def _products() -> dict[str, Contestant]:
-    """Bare products in JAX and in NumPy: squares, and shapes that the block coder could use, which write more."""
+    """Bare products in JAX and in NumPy: of square matrices, and of shapes for the block coder.
+
+    The latter have a larger result for the same number of operations.
+    """
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST))
     rng = np.random.Generator(np.random.SFC64(1))
     found = {}
     shapes = [(size,) * 3 for size in (512, 1024, 2048)]
     shapes += [(2048, COLUMNS, 1024), (4096, COLUMNS, 512), (8192, COLUMNS, 128)]
     for rows, inner, columns in shapes:
-        a, b = (
-            rng.standard_normal((rows, inner), np.float32),
-            rng.standard_normal((inner, columns), np.float32),
-        )
-        x, y, repeats = jnp.asarray(a), jnp.asarray(b), max(1, 2**28 // (rows * inner * columns))
+        a = rng.standard_normal((rows, inner), np.float32)
+        b = rng.standard_normal((inner, columns), np.float32)
+        x, y = jnp.asarray(a), jnp.asarray(b)
+        # small products are repeated: a run should take longer than the clock's resolution
+        repeats = max(1, 2**28 // (rows * inner * columns))
         work, name = 2.0 * rows * inner * columns * repeats, f"{rows} x {inner} x {columns}"
         out = np.empty((rows, columns), np.float32)
         found[f"JAX {name}"] = (

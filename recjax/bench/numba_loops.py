@@ -1,87 +1,90 @@
-"""The coders of `scalar_loops` compiled by Numba, samples shared out over threads; Numba is optional."""
+"""The coders of `scalar_loops` compiled by Numba, on threads that divide the samples.
+
+Numba is optional.
+"""
 
 import concurrent.futures
 import functools
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable
+import types
 from typing import Any
 
 import numpy as np
 
 from recjax.bench import scalar_loops
-from recjax.bench.numpy_loops import REACH, TABLE, Loop
+from recjax.bench.numpy_loops import Loop
+from recjax.bench.scalar_loops import REACH, TABLE, mass, shape
 
 
 def available() -> bool:
-    """Whether Numba is installed."""
+    """Returns whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None
 
 
 def loops(threads: int) -> dict[str, Loop]:
-    """The loops by name, on so many threads."""
+    """Returns the loops by name, each on `threads` threads."""
     pool = concurrent.futures.ThreadPoolExecutor(threads)
 
-    def shared(kernel):
+    def threaded(kernel):
         def run(rng, m, s):
             samples, steps = np.empty(len(m)), np.empty(len(m), np.int64)
-            parts = [np.array_split(x, threads) for x in (m, s, samples, steps)]
-            list(pool.map(kernel, rng.spawn(threads), *parts))
+            slices = [np.array_split(x, threads) for x in (m, s, samples, steps)]
+            list(pool.map(kernel, rng.spawn(threads), *slices))
             return samples, steps
 
         return run
 
-    return {name: shared(kernel) for name, kernel in _kernels().items()}
+    return {name: threaded(kernel) for name, kernel in _kernels().items()}
 
 
 @functools.cache
 def _kernels() -> dict[str, Any]:
     jit = importlib.import_module("numba").njit(nogil=True, error_model="numpy")
+    # Copies of the functions with globals of their own, in which they find each other compiled.
+    # Numba looks globals up when it compiles, at the first call: the order does not matter.
+    compiled = dict(vars(scalar_loops))
+    functions = {
+        **{name: f for name, f in compiled.items() if isinstance(f, types.FunctionType)},
+        "stretch_table": _stretch_table,
+        "quantile": _quantile,
+    }
+    for name, function in functions.items():
+        compiled[name] = jit(types.FunctionType(function.__code__, compiled, name))
 
-    def over_samples(one):
+    def over_samples(coder):
         @jit
         def run(rng, m, s, samples, steps):
             for i in range(len(m)):
-                samples[i], steps[i] = one(rng, m[i], s[i])
+                samples[i], steps[i] = coder(rng, m[i], s[i])
 
         return run
 
-    return {
-        name: over_samples(one)
-        for name, one in scalar_loops.loops(jit, _stretch_table(jit), jit(_quantile)).items()
-    }
+    return {name: over_samples(compiled[name]) for name in scalar_loops.LOOPS}
 
 
-def _stretch_table(jit: Callable[[Any], Any]) -> Callable[[float, float], scalar_loops.Table]:
-    """See `numpy_loops.stretch_table`."""
-    shape, mass = jit(scalar_loops.shape), jit(scalar_loops.mass)
-
-    @jit
-    def table(m, s):
-        a, c, top = shape(m, s)
-        first = math.log(REACH[0])
-        step = (math.log(REACH[1]) + top - first) / (TABLE - 1)
-        total = before = log_before = 0.0
-        log_sigma = np.empty(TABLE)
-        for i in range(TABLE):
-            log_g = first + i * step
-            half = 0.5 * math.exp(log_g - top)
-            ratio = 1 / (half + math.sqrt(1 + half * half))
-            gap, h = ratio * ratio, ratio * math.exp(log_g)
-            radius = math.sqrt((top - math.log(h)) / a)
-            low, high = c - radius, c + radius
-            survival = mass((low - m) / s, (high - m) / s) - h * mass(low, high)
-            area = 2 * gap / (1 + gap) / survival * h  # slope times g
-            log_area = math.log(area)
-            total = (
-                total + (area - before) * step / (log_area - log_before) if i else math.exp(log_g)
-            )
-            before, log_before = area, log_area
-            log_sigma[i] = math.log(total)
-        return first, step, log_sigma
-
-    return table
+def _stretch_table(m, s):
+    """See `recjax.bench.scalar_loops.stretch_table`."""
+    a, c, top = shape(m, s)
+    first = math.log(REACH[0])
+    step = (math.log(REACH[1]) + top - first) / (TABLE - 1)
+    total = before = log_before = 0.0
+    log_sigma = np.empty(TABLE)
+    for i in range(TABLE):
+        log_g = first + i * step
+        half = 0.5 * math.exp(log_g - top)
+        ratio = 1 / (half + math.sqrt(1 + half * half))
+        gap, h = ratio * ratio, ratio * math.exp(log_g)
+        radius = math.sqrt((top - math.log(h)) / a)
+        low, high = c - radius, c + radius
+        survival = mass((low - m) / s, (high - m) / s) - h * mass(low, high)
+        area = 2 * gap / (1 + gap) / survival * h  # slope times g
+        log_area = math.log(area)
+        total = total + (area - before) * step / (log_area - log_before) if i else math.exp(log_g)
+        before, log_before = area, log_area
+        log_sigma[i] = math.log(total)
+    return first, step, log_sigma
 
 
 def _quantile(u):

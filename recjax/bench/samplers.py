@@ -1,6 +1,7 @@
-"""Samples a second of the exact coders on scalar Gaussians, beside loops of the same algorithm in NumPy and Numba.
+"""Benchmark of the exact coders on scalar Gaussians, beside loops in NumPy and Numba.
 
-Every lane has its own target over N(0, 1): scale 2^-K within 2 %, and the mean that makes the divergence K bits.
+It measures samples per second. Each lane has another target over N(0, 1): its scale is 2^-K within
+2 %, and its mean makes the divergence K bits.
 """
 
 import math
@@ -29,11 +30,14 @@ CODERS = (
     ("AStarCoder", {"split": "sample"}, "as_star", 12),
     ("AStarCoder", {"split": "dyadic"}, "ad_star", 12),
 )
-"""Name, arguments, the rivals' algorithm, and the largest divergence: global coders take 2^D_inf steps."""
+"""Name, arguments, algorithm of the loops, and largest divergence in bits.
+
+Global coders take 2^D_inf steps.
+"""
 BITS = (1, 2, 4, 8, 12)
 SECONDS_A_RUN = 0.3
 LARGEST = 1 << 17
-"""The most samples a run."""
+"""Most samples per run."""
 
 
 def main(
@@ -42,12 +46,12 @@ def main(
     """Measures, prints a table and returns the results.
 
     Args:
-        json_path: also write the results to this file.
-        seconds: time for the repeats; setting up and three turns at least may take longer.
-        force: replace ``json_path`` if it exists.
+        json_path: file that the results are written to, if any.
+        seconds: duration of the measurements; setting up and three turns may take longer.
+        force: replace `json_path` if it exists.
 
     Raises:
-        ValueError: if the file cannot be written, or ``seconds`` is not positive.
+        ValueError: the file cannot be written, or `seconds` is not positive.
     """
     check_arguments(json_path, seconds, force)
     cores = core_count()
@@ -67,16 +71,15 @@ def main(
     for coder, bits in cells:
         rows.append(_measure(coder, bits, rivals, seconds / len(cells)))
         _print(rows[-1])
-    print(
-        f"\nglobal coders need 2^D_inf steps: above {min(c[3] for c in CODERS)} bits they are left out"
-    )
+    largest = min(coder[3] for coder in CODERS)
+    print(f"\nglobal coders need 2^D_inf steps: above {largest} bits they are left out")
     report = to_results(rows, description)
     write_report(report, json_path, force)
     return report
 
 
 def to_results(rows: list[dict[str, Any]], description: str) -> Results:
-    """A panel for recjax and for each rival, a curve for each coder."""
+    """Returns results with a panel for recjax and each rival, and a curve for each coder."""
     panels = []
     for rival, title in (
         ("recjax", "recjax"),
@@ -88,8 +91,8 @@ def to_results(rows: list[dict[str, Any]], description: str) -> Results:
             if rival in row:
                 points.setdefault(row["coder"], []).append((row["bits"], row[rival]))
         curves = [
-            Curve(coder, tuple(kl for kl, _ in own), tuple(y for _, y in own))
-            for coder, own in points.items()
+            Curve(coder, tuple(kl for kl, _ in measured), tuple(rate for _, rate in measured))
+            for coder, measured in points.items()
         ]
         panels.append(
             Panel(title, Axis("KL (bits)", "log2"), Axis("samples a second", "log"), tuple(curves))
@@ -128,7 +131,7 @@ def _measure(coder, bits, rivals, seconds) -> dict[str, Any]:
 
 
 def targets(size: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means and scales of targets at that many bits from N(0, 1)."""
+    """Returns means and scales of targets with a divergence of `bits` bits from N(0, 1)."""
     rng = np.random.Generator(np.random.SFC64(0))
     jitter = rng.uniform(0.98, 1.02, size)
     s = 2.0**-bits * jitter
@@ -136,12 +139,12 @@ def targets(size: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grown(size: int, seconds: float) -> int:
-    """The power of two nearest to what fills a run."""
+    """Scales a batch to a power of two that takes about `SECONDS_A_RUN`."""
     return min(max(2 ** round(math.log2(size * SECONDS_A_RUN / seconds)), 1), LARGEST)
 
 
 def _recjax(coder, bits):
-    """A run, its samples, mean steps and seconds of compilation."""
+    """Returns a run, its number of samples, the mean steps, and the seconds of compilation."""
 
     def setting(size):
         m, s = targets(size, bits)
@@ -160,7 +163,7 @@ def _recjax(coder, bits):
 def _rival(loop, bits) -> Contestant:
     rng = np.random.Generator(np.random.SFC64(0))
     size = min(256, LARGEST)
-    loop(rng, *targets(size, bits))  # compiles
+    loop(rng, *targets(size, bits))  # the first call compiles
     size = _grown(size, timed(lambda: loop(rng, *targets(size, bits))))
     m, s = targets(size, bits)
     return lambda: loop(rng, m, s), size

@@ -1,4 +1,4 @@
-"""How the benchmarks take time: contestants in turn, the best of some runs a turn, medians over the turns."""
+"""Timing of benchmarks: contestants run in turn, and medians over the turns count."""
 
 import os
 import statistics
@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Contestant = tuple[Callable[[], Any], float]
-"""What to run once, and how much work that makes."""
+"""A function for one run, and the amount of work of this run."""
 
 RUNS_A_TURN = 5
-"""The first runs of a turn find another library's data in the caches and its threads still busy: the best counts."""
+"""Runs per turn, of which the fastest counts.
+
+The first runs of a turn find the data of another library in the caches and its threads still busy.
+"""
 
 
 def core_count() -> int:
-    """How many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Seconds of one run."""
+    """Returns the seconds of one run."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
@@ -32,7 +35,18 @@ def interleaved(
     runs: int = RUNS_A_TURN,
     turns: int = 3,
 ) -> dict[str, float]:
-    """Median over turns of the seconds of each, all in turn until the time is over, at least ``turns`` times."""
+    """Times contestants in turn until the time is over.
+
+    Args:
+        contestants: functions to time, by name.
+        seconds: duration of the measurement.
+        runs: runs per turn, of which the fastest counts.
+        turns: smallest number of turns, even if they take longer than `seconds`.
+
+    Returns:
+        Seconds per run of each contestant, the median over turns.
+    """
+    # the first run may compile
     for run, _ in contestants.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in contestants}

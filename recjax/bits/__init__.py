@@ -1,1 +1,1 @@
-"""Integers to bits: the Zipf code of indices, range coding, and the ``.rec`` container."""
+"""Integers to bits: the range coder, the Zipf code of indices, Elias codes, and paths in trees."""

@@ -1,9 +1,9 @@
-"""Paths from the root of binary trees, as a heap numbers their nodes, in one range-coded byte string.
+"""Paths in binary trees as one range-coded byte string. Frozen: index streams, in no .rec file.
 
-A path has a depth ``D``, 1 at the root, and ``D - 1`` branches. ``D - 1`` is written as an index of the Zipf code of
-support 2^7 (`recjax.bits.zipf`), then level by level the branches of all paths that go on there. The probability that
-a branch goes left is an integer frequency out of 2^24, its own for every branch; the decoder computes it from the path
-so far.
+A path leads from the root to a node of depth `D`, 1 at the root, by `D - 1` branches. `D - 1` is
+written as an index of the Zipf code of support 2^7 (`recjax.bits.zipf`). Then come, level by level,
+the branches of all paths that reach beyond this level. The probability that a branch goes left is
+an integer frequency out of 2^24; the decoder computes it from the path so far.
 """
 
 from collections.abc import Callable
@@ -26,36 +26,51 @@ def encode_paths(
     left_frequencies: Int[np.ndarray, "n L"],
     a: int,
 ) -> bytes:
-    """Range-codes paths; they cost `path_lengths` and less than 8 bits more in all.
+    """Range-codes paths.
+
+    The bytes cost the sum of `path_lengths` and less than 8 bits more.
 
     Args:
-        depths: nodes on each path, the root included, 1 .. 128; at most ``L + 1``.
-        branches: whether each path goes right, level by level; ignored beyond a path's end.
-        left_frequencies: probability of going left there, in units of 2^-24; moved into 1 .. 2^24 - 1, so that every
-            branch can be written; ignored beyond a path's end.
-        a: exponent of the depths' code in units of 1/64, 0 .. 255.
+        depths: number of nodes on each path, the root included, 1 .. 128 and at most `L + 1`.
+        branches: True where a path goes right at a level; ignored beyond the path's end.
+        left_frequencies: probability that the path goes left at the level, in units of 2^-24;
+            clipped to 1 .. 2^24 - 1, so that both branches can be coded; ignored beyond the path's
+            end.
+        a: exponent of the Zipf code of the depths, in units of 1/64, 0 .. 255.
 
     Raises:
-        ValueError: if shapes or types differ from these, or a depth or the exponent is outside its range.
+        ValueError: a shape or dtype is wrong, or a depth or the exponent outside its range.
 
-    >>> data = encode_paths(np.array([1, 3]), np.array([[0, 0], [1, 0]], bool), np.full((2, 2), 2**23), 64)
+    >>> branches = np.array([[0, 0], [1, 0]], bool)
+    >>> data = encode_paths(np.array([1, 3]), branches, np.full((2, 2), 2**23), 64)
     >>> data.hex()
     '0f'
     >>> decode_paths(data, 2, 64, lambda level, so_far: np.full(2, 2**23))
     (array([1, 3]), array([[False, False], [ True, False]]))
     """
-    depths, branches, left = _checked(depths, branches, left_frequencies)
     encoder = stream.queue.RangeEncoder()
+    put_paths(encoder, depths, branches, left_frequencies, a)
+    return stream.shortest(encoder)
+
+
+def put_paths(
+    encoder,
+    depths: Int[np.ndarray, " n"],
+    branches: Bool[np.ndarray, "n L"],
+    left_frequencies: Int[np.ndarray, "n L"],
+    a: int,
+) -> None:
+    """Encodes paths as a part of a longer stream; same arguments and errors as `encode_paths`."""
+    depths, branches, left = _checked(depths, branches, left_frequencies)
     put_indices(encoder, depths - 1, np.full(depths.shape, LOG2_DEPTHS), a)
     for level in range(branches.shape[1]):
-        goes_on = depths - 1 > level
+        goes_on = depths - 1 > level  # the other paths have ended above this level
         if goes_on.any():
             encoder.encode(
                 branches[goes_on, level].astype(np.int32),
                 stream.PAIRS,
                 _weights(left[goes_on, level]),
             )
-    return stream.shortest(encoder)
 
 
 def decode_paths(
@@ -64,41 +79,66 @@ def decode_paths(
     a: int,
     next_frequencies: Callable[[int, Bool[np.ndarray, "n level"]], Int[np.ndarray, " n"]],
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, "n L"]]:
-    """The paths that `encode_paths` wrote.
+    """Decodes the byte string of `encode_paths`.
 
     Args:
         data: the byte string, exactly.
         n: number of paths.
-        a: as given to the encoder.
-        next_frequencies: called with each ``level`` from 0 to the deepest, at most 126, and the branches at the levels
-            before it (False beyond a path's end); gives the encoder's ``left_frequencies`` at that level, anything
-            for paths that have ended.
+        a: exponent of the Zipf code of the depths, as given to the encoder.
+        next_frequencies: function of a level and of the branches at the levels before it (False
+            beyond a path's end) that returns the encoder's `left_frequencies` at the level, and any
+            integer for a path that has ended. It is called with each level from 0 to that of the
+            deepest path, at most 126.
 
     Returns:
-        Depths, int64, and branches up to the deepest path's end, False beyond a path's own.
+        int64 depths, and branches up to the end of the deepest path: `L` is the largest depth
+        minus 1, and branches beyond a path's end are False.
 
     Raises:
-        FormatError: if no list of ``n`` paths has the code ``data``.
-        ValueError: if ``next_frequencies`` gives anything but ``n`` integers, or the exponent is outside its range.
+        FormatError: no list of `n` paths has the code `data`.
+        ValueError: `next_frequencies` returns anything but `n` integers, or the exponent is
+            outside its range.
     """
-    decoder = stream.reader(data)
-    depths = 1 + _take(take_indices, decoder, np.full(n, LOG2_DEPTHS), a)
+    with stream.refusing("path stream"):
+        depths, branches, left = _take(stream.reader(data), n, a, next_frequencies)
+    # one byte string per list of paths: any other form is damage
+    if encode_paths(depths, branches, left, a) != data:
+        raise FormatError("the path stream is damaged or has bytes left over")
+    return depths, branches
+
+
+def take_paths(
+    decoder,
+    n: int,
+    a: int,
+    next_frequencies: Callable[[int, Bool[np.ndarray, "n level"]], Int[np.ndarray, " n"]],
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, "n L"]]:
+    """Decodes the paths of `put_paths`; arguments and results are those of `decode_paths`.
+
+    Raises:
+        AssertionError: the decoder is at a point outside every symbol's interval.
+        ValueError: as for `decode_paths`.
+    """
+    depths, branches, _ = _take(decoder, n, a, next_frequencies)
+    return depths, branches
+
+
+def _take(decoder, n, a, next_frequencies):
+    """Depths, branches and the frequencies of the branches."""
+    depths = 1 + take_indices(decoder, np.full(n, LOG2_DEPTHS), a)
     levels = int(depths.max(initial=1)) - 1
     branches, left = np.zeros((n, levels), bool), np.zeros((n, levels), np.int64)
     for level in range(levels):
         frequencies = np.asarray(next_frequencies(level, branches[:, :level]))
         if frequencies.shape != (n,) or not np.issubdtype(frequencies.dtype, np.integer):
             raise ValueError(
-                f"next_frequencies must give {n} integers, got {frequencies.dtype}{frequencies.shape}"
+                f"next_frequencies must return {n} integers, "
+                f"got {frequencies.dtype}{list(frequencies.shape)}"
             )
-        goes_on = depths - 1 > level
-        left[:, level] = _possible(frequencies)
-        branches[goes_on, level] = _take(
-            decoder.decode, stream.PAIRS, _weights(left[goes_on, level])
-        )
-    if encode_paths(depths, branches, left, a) != data:
-        raise FormatError("the path stream is damaged or has bytes left over")
-    return depths, branches
+        goes_on = depths - 1 > level  # the other paths have ended above this level
+        left[:, level] = _codable(frequencies)
+        branches[goes_on, level] = decoder.decode(stream.PAIRS, _weights(left[goes_on, level]))
+    return depths, branches, left
 
 
 def path_lengths(
@@ -107,9 +147,12 @@ def path_lengths(
     left_frequencies: Int[np.ndarray, "n L"],
     a: int,
 ) -> Float[np.ndarray, " n"]:
-    """Bits that each path costs in the stream of `encode_paths`, which has the same arguments and errors.
+    """Code length of each path in the stream of `encode_paths`, in bits.
 
-    >>> path_lengths(np.array([3]), np.array([[True, False]]), np.array([[2**22, 2**22]]), 0).round(3)  # 7 for D
+    Arguments and errors are those of `encode_paths`.
+
+    >>> branches, left_frequencies = np.array([[True, False]]), np.array([[2**22, 2**22]])
+    >>> path_lengths(np.array([3]), branches, left_frequencies, 0).round(3)  # 7 bits for D
     array([9.415])
     """
     depths, branches, left = _checked(depths, branches, left_frequencies)
@@ -139,22 +182,13 @@ def _checked(depths, branches, left_frequencies):
     deepest = min(MAX_DEPTH, branches.shape[1] + 1)
     if np.any((depths < 1) | (depths > deepest)):
         raise ValueError(f"depths must be in 1..{deepest}")
-    return depths.astype(np.int64), branches, _possible(left)
+    return depths.astype(np.int64), branches, _codable(left)
 
 
-def _possible(left):
-    """Frequencies with which both branches can be written."""
+def _codable(left):
+    """Clips frequencies so that both branches can be coded."""
     return np.clip(left, 1, 2**PRECISION - 1).astype(np.int64)
 
 
 def _weights(left):
     return stream.weights(np.stack([left, 2**PRECISION - left], -1))
-
-
-def _take(decode, *arguments):
-    try:
-        return decode(*arguments)
-    except (
-        AssertionError
-    ) as error:  # what the decoder raises for a point outside every symbol's interval
-        raise FormatError("the path stream is damaged") from error

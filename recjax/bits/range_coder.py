@@ -1,11 +1,14 @@
-"""All indices of a file as one range-coded byte string.
+"""All indices of a file as one range-coded byte string. Frozen: FORMAT.md, section Indices.
 
-The stream, that of the range coder of `recjax.bits.stream`, holds first the bin of every index, support by support
-from the smallest (file order within one), then, in file order, the place inside the bin of every index whose bin has
-more than one member. In a support above 2^24 some bins have more members than a uniform model of 24 bits can tell
-apart: of a place in a bin of more than 2^16 only the part above its low 16 bits is written there, and the low bits
-follow after all places, again in file order. The last words are cut to the fewest bytes which, followed by zeros,
-still decode: each list of indices has exactly one byte string.
+The stream (of the range coder of `recjax.bits.stream`) holds first the bin of every index, support
+by support from the smallest and in file order within a support. Then comes, in file order, the
+place inside its bin of every index whose bin has more than one member. The last words are cut as
+`recjax.bits.stream.shortest` says: each list of indices has exactly one byte string.
+
+Supports above 2^24 occur in the index streams of samplers but in no `.rec` file. They have bins
+with more members than a uniform model of 24 bits can tell apart: of a place in a bin of more than
+2^16 members, only the part above its low 16 bits is written in file order, and the low bits follow
+after all places, again in file order.
 """
 
 import numpy as np
@@ -30,15 +33,17 @@ _LOW_PART = stream.model.Uniform(2**_LOW_BITS)
 def encode_indices(
     indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int
 ) -> bytes:
-    """Range-codes ``indices``; they cost `recjax.bits.zipf.codelength_bits` and less than 8 bits more in all.
+    """Range-codes indices.
+
+    The bytes cost the sum of `recjax.bits.zipf.codelength_bits` and less than 8 bits more.
 
     Args:
         indices: 0-based candidate numbers.
-        log2_sizes: log2 of the number of candidates of each, 1 .. 31.
-        a: the Zipf exponent in units of 1/64.
+        log2_sizes: log2 of the number of candidates of each index, 1 .. 31.
+        a: exponent of the Zipf code in units of 1/64.
 
     Raises:
-        ValueError: if an index is outside its support or a size or exponent outside its range.
+        ValueError: an index is outside its support, or a size or the exponent outside its range.
 
     >>> data = encode_indices(np.array([0, 3, 70]), np.array([4, 4, 8]), 64)
     >>> len(data), decode_indices(data, np.array([4, 4, 8]), 64)
@@ -50,39 +55,39 @@ def encode_indices(
 
 
 def decode_indices(data: bytes, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.ndarray, " n"]:
-    """The indices that `encode_indices` wrote.
+    """Decodes the byte string of `encode_indices`.
 
     Args:
         data: the byte string, exactly.
-        log2_sizes: as given to the encoder.
-        a: as given to the encoder.
+        log2_sizes: log2 of the numbers of candidates, as given to the encoder.
+        a: exponent of the Zipf code, as given to the encoder.
 
     Returns:
-        int64 indices, each in ``0 .. 2**log2_size - 1`` whatever ``data`` is.
+        int64 indices, each in `0 .. 2**log2_size - 1` whatever `data` is.
 
     Raises:
-        FormatError: if no list of indices has the code ``data``.
+        FormatError: no list of indices has the code `data`.
     """
-    try:
+    with stream.refusing("index stream"):
         indices = take_indices(stream.reader(data), log2_sizes, a)
-    except (
-        AssertionError
-    ) as error:  # what the decoder raises for a point outside every symbol's interval
-        raise FormatError("the index stream is damaged") from error
+    # one byte string per list of indices: any other form is damage
     if encode_indices(indices, log2_sizes, a) != data:
         raise FormatError("the index stream is damaged or has bytes left over")
     return indices
 
 
 def encode_zeta(indices: Int[np.ndarray, " n"], rate_bits: float) -> bytes:
-    """Range-codes the global indices of coders at ``rate_bits``, at the cost that their ``codelength`` reports.
+    """Range-codes the global indices of a coder with the zeta code of a rate.
+
+    The bytes cost what the coder's `codelength` reports at this rate.
 
     Args:
         indices: 0-based candidate numbers, less than 2^31.
-        rate_bits: the expected divergence of targets from the proposal, in bits; the decoder must know it too.
+        rate_bits: expected divergence of the targets from the proposal, in bits, which the decoder
+            must know too.
 
     Raises:
-        ValueError: if an index is negative or too large, or the rate negative or not finite.
+        ValueError: an index is negative or too large, or the rate is negative or not finite.
 
     >>> data = encode_zeta(np.array([0, 5, 2**30]), 8.0)
     >>> len(data), decode_zeta(data, 3, 8.0)
@@ -93,11 +98,19 @@ def encode_zeta(indices: Int[np.ndarray, " n"], rate_bits: float) -> bytes:
 
 
 def decode_zeta(data: bytes, n: int, rate_bits: float) -> Int[np.ndarray, " n"]:
-    """The ``n`` int64 indices that `encode_zeta` wrote at the same ``rate_bits``.
+    """Decodes the byte string that `encode_zeta` wrote at the same rate.
+
+    Args:
+        data: the byte string, exactly.
+        n: number of indices.
+        rate_bits: the rate given to the encoder, in bits.
+
+    Returns:
+        int64 indices.
 
     Raises:
-        FormatError: if no list of ``n`` indices has the code ``data``.
-        ValueError: if the rate is negative or not finite.
+        FormatError: no list of `n` indices has the code `data`.
+        ValueError: the rate is negative or not finite.
 
     >>> decode_zeta(b"", 2, 8.0)
     array([0, 0])
@@ -108,7 +121,11 @@ def decode_zeta(data: bytes, n: int, rate_bits: float) -> Int[np.ndarray, " n"]:
 def put_indices(
     encoder, indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"], a: int
 ) -> None:
-    """Encodes what `encode_indices` does, as a part of a longer stream; same arguments and errors.
+    """Encodes indices as a part of a longer stream.
+
+    Args:
+        encoder: the range encoder of the stream.
+        indices, log2_sizes, a: see `encode_indices`, which raises the same errors.
 
     >>> encoder = stream.queue.RangeEncoder()
     >>> put_indices(encoder, np.array([0, 3]), np.array([4, 4]), 64)
@@ -120,6 +137,7 @@ def put_indices(
     indices, log2_sizes = np.asarray(indices), np.asarray(log2_sizes)
     check_indices(indices, log2_sizes)
     counts, places = np.ones(indices.shape, np.int64), np.zeros(indices.shape, np.int64)
+    # all indices of one support share a model: one call of the coder encodes their bins
     for size in np.unique(log2_sizes):
         where = log2_sizes == size
         edges = np.array(bin_edges(int(size)))
@@ -128,22 +146,28 @@ def put_indices(
         counts[where], places[where] = np.diff(edges)[bins], indices[where] - edges[bins]
     split = _split(counts, log2_sizes)
     radices = _radices(counts, split)
+    # a bin of one member leaves nothing to say, and the coder refuses models of one symbol
     wide = radices > 1
     if wide.any():
-        encoder.encode(
-            np.where(split, places >> _LOW_BITS, places)[wide].astype(np.int32),
-            _UNIFORM,
-            radices[wide],
-        )
+        high = np.where(split, places >> _LOW_BITS, places)[wide]
+        encoder.encode(high.astype(np.int32), _UNIFORM, radices[wide])
     if split.any():
         encoder.encode((places[split] % 2**_LOW_BITS).astype(np.int32), _LOW_PART)
 
 
 def take_indices(decoder, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.ndarray, " n"]:
-    """Decodes what `put_indices` encoded.
+    """Decodes the indices that `put_indices` encoded.
+
+    Args:
+        decoder: the range decoder of the stream.
+        log2_sizes, a: as given to the encoder.
+
+    Returns:
+        int64 indices.
 
     Raises:
-        AssertionError: if the stream is at a point outside every symbol's interval.
+        AssertionError: the stream is at a point outside every symbol's interval; see
+            `recjax.bits.stream.refusing`.
     """
     log2_sizes = np.asarray(log2_sizes)
     check_indices(np.zeros_like(log2_sizes), log2_sizes)
@@ -164,16 +188,15 @@ def take_indices(decoder, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.n
 
 
 def _split(counts, log2_sizes):
-    """Whether each place is written in two parts; never in supports which files had before there were parts."""
+    """Mask of the places that are written in two parts: none in a support of at most 2^24."""
     return (log2_sizes > PRECISION) & (counts > 2**_LOW_BITS)
 
 
 def _radices(counts, split):
-    """Number of values of each place, of its high part if it is split; bins have a power of two members."""
+    """Number of values of each place, or of its high part; every bin has 2^n members."""
     return np.where(split, counts >> _LOW_BITS, counts).astype(np.int32)
 
 
 def _bin_model(log2_size, a):
-    return stream.model.Categorical(
-        stream.weights(np.array(bin_frequencies(log2_size, a))), perfect=False
-    )
+    frequencies = np.array(bin_frequencies(log2_size, a))
+    return stream.model.Categorical(stream.weights(frequencies), perfect=False)

@@ -1,12 +1,13 @@
-"""Truncated Zipf code for candidate indices, from integer arithmetic alone.
+"""Truncated Zipf code of candidate indices. Frozen: FORMAT.md, section Indices.
 
-Index ``i`` in ``0 .. N-1`` has rank ``i + 1`` and about the probability ``rank^(-a/64)``; the support ends at ``N``, so
-unlike a zeta code it wastes nothing beyond. The ranks are cut into bins: every octave ``[2^j, 2^(j+1))`` with at
-least four ranks into four equal parts, every rank below 4, and ``N`` itself, alone. A bin is coded with an integer
-frequency out of ``2^24``, the place in it uniformly. Encoder and decoder on any machine build equal tables,
-because only Python integers enter them.
+Index `i` in `0 .. N - 1` has rank `i + 1` and a probability of about `rank^(-a/64)`. The support
+ends at `N`: unlike a zeta code, this code wastes nothing on larger indices. The ranks are cut into
+bins: each of 1, 2, 3 alone, every octave `[2^j, 2^(j+1))` from 4 to `N` in four equal parts, and
+`N` alone. A bin is coded with an integer frequency out of 2^24, the place in the bin uniformly.
+Encoder and decoder build equal tables on any machine, because only Python integers enter them.
 
-With the largest support and an exponent above 1 it stands for the zeta code, whose support has no end.
+With the largest support and an exponent above 1, it stands for the zeta code, whose support has no
+end.
 """
 
 import bisect
@@ -17,48 +18,49 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
-PRECISION = 24
-"""The frequencies of a table sum to ``2**PRECISION``."""
+from recjax.bits.frequencies import PRECISION, integer_shares
 
 MAX_LOG2_SIZE = 31
-"""The largest log2 of a support."""
+"""Largest log2 of a support."""
 
 MAX_EXPONENT = 255
-"""Exponents are ``a / 64`` with ``0 <= a <= MAX_EXPONENT``, one byte in a file."""
+"""Exponents are `a / 64` with `0 <= a <= MAX_EXPONENT`, one byte in a file."""
 
 _ROOT_BITS = 128  # bits after the point of a bin's weight; the smallest weight is about 2^-127
 
 _LEAST_ZETA, _LAST_ZETA = 65, 128  # exponents of the zeta code: those above 1 and at most 2
 
-# 64 (1 + 1 / (rate + 1)) is at least a - 1/2 up to the rate 64 / (a - 64.5) - 1, here for a = 128, 127, ..., 66. Rates
-# are compared with this table, in float32, and not divided, because compiled code may round a quotient in another way.
+# 64 (1 + 1 / (rate + 1)) is at least a - 1/2 up to the rate 64 / (a - 64.5) - 1, here for
+# a = 128, 127, ..., 66. Rates are compared with this table, in float32, and not divided, because
+# compiled code may round a quotient in another way.
 RATE_BOUNDS = tuple(
     float(np.float32(64 / (a - 64.5) - 1)) for a in range(_LAST_ZETA, _LEAST_ZETA, -1)
 )
-"""``RATE_BOUNDS[i]`` is the largest rate, in bits, whose zeta code has the exponent ``(128 - i) / 64``."""
+"""Entry `i` is the largest rate, in bits, whose zeta code has the exponent `(128 - i) / 64`."""
 
 
 @functools.cache
 def bin_edges(log2_size: int) -> tuple[int, ...]:
-    """First index of each bin of the support ``0 .. 2**log2_size - 1``, then the end of the support.
+    """First index of each bin of the support `0 .. 2**log2_size - 1`, then the end of the support.
 
     Raises:
-        ValueError: if ``log2_size`` is not in 1 .. 31.
+        ValueError: `log2_size` is not in 1 .. 31.
 
     >>> bin_edges(4)
     (0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 16)
     """
     if not 1 <= log2_size <= MAX_LOG2_SIZE:
         raise ValueError(f"log2_size must be in 1..{MAX_LOG2_SIZE}, got {log2_size}")
+    # ranks 1, 2, 3 are bins of their own; a support of two indices has the ranks 1 and N = 2 only
     edges = [0] if log2_size == 1 else [0, 1, 2]
     for octave in range(2, log2_size):
-        edges += [2**octave - 1 + part * 2 ** (octave - 2) for part in range(4)]
+        edges += [2**octave - 1 + quarter * 2 ** (octave - 2) for quarter in range(4)]
     return (*edges, 2**log2_size - 1, 2**log2_size)
 
 
 @functools.cache
 def _weight(double_mid: int, count: int, a: int) -> int:
-    """``floor(2^128 double_mid^(-a/64)) * count``, by six exact integer square roots."""
+    """`floor(2^128 double_mid^(-a/64)) count`, by six exact integer square roots."""
     root = 2 ** (64 * _ROOT_BITS) // double_mid**a
     for _ in range(6):
         root = math.isqrt(root)
@@ -67,14 +69,14 @@ def _weight(double_mid: int, count: int, a: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def bin_frequencies(log2_size: int, a: int) -> tuple[int, ...]:
-    """Integer frequency of each bin: positive, with sum ``2**24``.
+    """Integer frequency of each bin: positive, with sum 2^24.
 
     Args:
         log2_size: log2 of the support, 1 .. 31.
         a: exponent in units of 1/64, 0 .. 255.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: an argument is outside its range.
 
     >>> sum(bin_frequencies(16, 64)) == 2**24
     True
@@ -84,24 +86,24 @@ def bin_frequencies(log2_size: int, a: int) -> tuple[int, ...]:
     edges = bin_edges(log2_size)
     # ranks low+1 .. high have the mean (low + 1 + high) / 2; the common factor 2^(a/64) cancels
     weights = [_weight(low + 1 + high, high - low, a) for low, high in itertools.pairwise(edges)]
-    total, free = sum(weights), 2**PRECISION - len(weights)
-    frequencies = [1 + weight * free // total for weight in weights]
-    frequencies[weights.index(max(weights))] += 2**PRECISION - sum(frequencies)
-    return tuple(frequencies)
+    return tuple(integer_shares(weights).tolist())
 
 
 def codelength_bits(
-    indices: Int[np.ndarray, "..."], log2_sizes: Int[np.ndarray, "..."] | int, a: int
-) -> Int[np.ndarray, "..."]:
-    """Bits that each index costs in the range-coded stream, without the rounding at the end of the file.
+    indices: Int[np.ndarray, "*#n"], log2_sizes: Int[np.ndarray, "*#n"] | int, a: int
+) -> Float[np.ndarray, "*#n"]:
+    """Bits that each index costs in the range-coded stream, without the rounding at its end.
 
     Args:
         indices: 0-based candidate numbers.
-        log2_sizes: log2 of the support of each, broadcast against ``indices``.
+        log2_sizes: log2 of the support of each index, broadcast against `indices`.
         a: exponent in units of 1/64.
 
+    Returns:
+        Code lengths in bits, float64.
+
     Raises:
-        ValueError: if an index is outside its support or a size or exponent outside its range.
+        ValueError: an index is outside its support, or a size or the exponent outside its range.
 
     >>> float(codelength_bits(np.array(0), 4, 0).round(3))
     4.0
@@ -117,55 +119,60 @@ def codelength_bits(
 
 
 def bin_bits(log2_size: int, a: int) -> Float[np.ndarray, " bins"]:
-    """Bits that any index of each bin costs, its place in the bin included.
+    """Bits that an index in each bin costs, its place in the bin included.
 
     Args:
         log2_size: log2 of the support, 1 .. 31.
         a: exponent in units of 1/64, 0 .. 255.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: an argument is outside its range.
 
     >>> bin_bits(1, 64).round(3).tolist()  # ranks 1 and 2 with probabilities 2/3 and 1/3
     [0.585, 1.585]
     """
-    return (
-        PRECISION - np.log2(bin_frequencies(log2_size, a)) + np.log2(np.diff(bin_edges(log2_size)))
-    )
+    bits_of_bin = PRECISION - np.log2(bin_frequencies(log2_size, a))
+    return bits_of_bin + np.log2(np.diff(bin_edges(log2_size)))
 
 
 def zeta_exponent(rate_bits: float) -> int:
-    """The exponent ``a`` of the zeta code for indices of coders at ``rate_bits``, in units of 1/64.
+    """Exponent `a` of the zeta code of a coder's indices, in units of 1/64.
 
-    It is ``64 (1 + 1 / (rate_bits + 1))`` rounded, halves up, and at least 65: the exponent of theorem 4.2.7 (greedy
-    Poisson rejection sampling) of G. Flamich, *Data Compression with Relative Entropy Coding*.
+    It is `64 (1 + 1 / (rate_bits + 1))` rounded, halves up, and at least 65: the exponent of
+    theorem 4.2.7 (greedy Poisson rejection sampling) of G. Flamich, *Data Compression with
+    Relative Entropy Coding*.
 
     Args:
-        rate_bits: the expected divergence of targets from the proposal, in bits.
+        rate_bits: expected divergence of the targets from the proposal, in bits.
 
     Returns:
-        ``a`` in 65 .. 128.
+        `a` in 65 .. 128.
 
     Raises:
-        ValueError: if the rate is negative or not finite.
+        ValueError: the rate is negative or not finite.
 
     >>> zeta_exponent(0.0), zeta_exponent(1.0), zeta_exponent(1000.0)
     (128, 96, 65)
     """
     if not 0 <= rate_bits < math.inf:
         raise ValueError(f"rate_bits must be one non-negative number, got {rate_bits!r}")
-    return _LAST_ZETA - bisect.bisect_left(
-        RATE_BOUNDS, float(np.float32(min(rate_bits, RATE_BOUNDS[-1] + 1)))
-    )
+    # beyond the last bound every rate has the least exponent; float32 could not hold all of them
+    rate = float(np.float32(min(rate_bits, RATE_BOUNDS[-1] + 1)))
+    return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, rate)
 
 
 def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"]) -> int:
-    """The exponent ``a`` in 0 .. 255 with the shortest total code for ``indices`` (0 if there are none).
+    """Exponent `a` in 0 .. 255 with the shortest total code of `indices` (0 if there are none).
 
-    The search runs in float64, on the encoder's side only: the file carries ``a``.
+    The search runs in float64 and on the encoder's side only: the file carries `a`. Its result is
+    not frozen.
+
+    Args:
+        indices: 0-based candidate numbers.
+        log2_sizes: log2 of the support of each index.
 
     Raises:
-        ValueError: if an index is outside its support.
+        ValueError: an index is outside its support.
 
     >>> best_exponent(np.arange(16), np.full(16, 4))
     0
@@ -178,13 +185,18 @@ def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " 
         edges = np.array(bin_edges(int(size)))
         counts = np.histogram(indices[log2_sizes == size], edges)[0]
         log_mid = np.log2(edges[:-1] + edges[1:] + 1.0)
+        # the code length of a bin is log2 of the sum of weights minus log2 of the bin's weight
         weights = np.diff(edges) * 2.0 ** (-exponents[:, None] * log_mid)
         total += counts.sum() * np.log2(weights.sum(1)) + exponents * (counts @ log_mid)
     return int(np.argmin(total))
 
 
 def check_indices(indices: Int[np.ndarray, "..."], log2_sizes: Int[np.ndarray, "..."]) -> None:
-    """Raises ValueError unless every size is in 1 .. 31 and every index in ``0 .. 2**log2_size - 1``."""
+    """Checks indices against their supports.
+
+    Raises:
+        ValueError: a size is not in 1 .. 31, or an index not in `0 .. 2**log2_size - 1`.
+    """
     if not (
         np.issubdtype(indices.dtype, np.integer) and np.issubdtype(log2_sizes.dtype, np.integer)
     ):

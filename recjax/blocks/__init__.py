@@ -1,1 +1,1 @@
-"""Coders of blocks of many Gaussian dimensions at once."""
+"""Coders of Gaussian blocks: independent blocks, chains of blocks, and their decoded samples."""

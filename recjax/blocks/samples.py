@@ -1,39 +1,66 @@
-"""The samples of any number of blocks, by one program."""
+"""Samples of any number of blocks, by one program. Free to change: the coders decide the values."""
 
 import numpy as np
-from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt32
 
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.trellis import TrellisCoder
+from recjax.randomness import SharedKey
 
-_GROUP = 256  # blocks that are decoded at a time
-_COLUMNS = 64  # at least
+_GROUP = 256  # blocks per call of the decoder
+_COLUMNS = 64  # fewest columns of a call
 
 
 def block_samples(
-    coder: BlockCoder | TrellisCoder, key: Array, *parts: np.ndarray
+    coder: BlockCoder | TrellisCoder,
+    key: SharedKey,
+    ids: UInt32[np.ndarray, "B 2"],
+    *arrays: Int[np.ndarray, "B"],
 ) -> Float[np.ndarray, "coded"]:
-    """What the coder decodes: the latents of the first block, then of the second, and so on.
+    """Decodes blocks: the latents of the first block, then of the second, and so on.
+
+    A Python loop calls one compiled program for every 256 blocks. One program for all blocks would
+    be compiled again for every number of blocks, and hold the padded samples of all of them.
 
     Args:
-      coder: of the blocks.
-      key: of its candidates.
-      parts: what ``coder.decode`` takes after the key, ids to widths, an array each with a row a block.
+        coder: the coder of the blocks.
+        key: key of the candidates.
+        ids: ids of the blocks.
+        arrays: further arguments of `coder.decode`, one entry per block: the indices, for a
+            `TrellisCoder` also the indices of the blocks before, and the widths.
+
+    Returns:
+        float32 latents, `sum(widths)` of them.
     """
-    widths = parts[-1]
+    widths = arrays[-1]
     count, columns = len(widths), _COLUMNS
-    while columns < widths.max(
-        initial=1
-    ):  # in large steps: another program takes longer than the columns
+    # in large steps: compiling another program takes longer than unused columns
+    while columns < widths.max(initial=1):
         columns *= 4
+    # whole groups: added blocks have width 0 and leave nothing behind
     padding = -count % _GROUP
-    parts = tuple(np.pad(part, [(0, padding)] + [(0, 0)] * (part.ndim - 1)) for part in parts)
-    out = [np.zeros(0, np.float32)]
+    padded = [
+        np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1)) for array in (ids, *arrays)
+    ]
+    latents = [np.zeros(0, np.float32)]
     for start in range(0, count, _GROUP):
-        group = tuple(part[start : start + _GROUP] for part in parts)
-        # what is beyond a block's width goes at once: of a large image it would be most of the memory
-        out.append(
-            np.asarray(coder.decode(key, *group, columns))[np.arange(columns) < group[-1][:, None]]
-        )
-    return np.concatenate(out)
+        group = [array[start : start + _GROUP] for array in padded]
+        values = np.asarray(coder.decode(key, *group, columns))
+        # drop the padding of every group at once: of a large image it would be most of the memory
+        latents.append(values[np.arange(columns) < group[-1][:, None]])
+    return np.concatenate(latents)
+
+
+def previous_in_chain(index: Int[np.ndarray, "..."], axis: int) -> Int[np.ndarray, "..."]:
+    """The index of the block before each block of its chain, 0 at the chain's start.
+
+    Args:
+        index: indices of all blocks.
+        axis: the axis along which blocks form a chain.
+
+    >>> previous_in_chain(np.array([[3, 1, 2], [5, 4, 6]]), axis=1).tolist()
+    [[0, 3, 1], [0, 5, 4]]
+    """
+    before = np.roll(index, 1, axis)
+    before[(slice(None),) * (axis % index.ndim) + (0,)] = 0
+    return before

@@ -1,19 +1,25 @@
-"""A trellis of Gaussian candidates: blocks whose candidates also depend on the block before.
+"""Trellis coding of chains of Gaussian blocks: candidates also depend on the block before.
 
-The bits of a chain of blocks pass through a shift register of L bits. A block sends ``budget`` of them in two steps,
-and after each step the register is the number of the candidate, one of 2^L, that half of the block's coordinates is
-read from. So the sample of a block hangs on its own index and the one before; every index costs ``budget`` bits.
+The bits of a chain of blocks pass through a shift register of L bits. A block sends `budget` bits
+in two steps. After each step, the register is the number of the candidate, one of 2^L, from which
+half of the block's coordinates are read. The sample of a block therefore depends on its index and
+on the index before it, and every index costs `budget` bits.
 
-The encoder wants the path with the largest sum of log q(z) / p(z). To the refined posterior of a signal that ratio is
-minus its distortion, in units of the price of a nat, so this is the best signal and not a sample of the posterior. The
-Viterbi algorithm compares all paths; it is the cost of a bare search of 2^L candidates for every block, since two paths
-that agree in the last L bits have the same future. `encode_chains` finds the best path of whole chains. `encode` looks
-``lookahead`` blocks ahead and decides the first one, so that posteriors can adapt to it before the next block is coded.
+The encoder finds the path with the largest sum of log q(z) / p(z). For the refined posterior of a
+signal this ratio is minus the distortion, in units of the Lagrange multiplier: the path is the best
+signal and not a sample of the posterior. The Viterbi algorithm compares all paths at the cost of an
+exhaustive search of 2^L candidates per block, since two paths that agree in their last L bits have
+the same future. `encode_chains` finds the best path of whole chains. `encode` looks `lookahead`
+blocks ahead and decides the first one, so that posteriors can adapt before the next block is coded.
 
-A single block of b bits is coded about half a log2(b) bits worse than a long sequence (the rate is limited by the
-block's length). In the trellis every choice still has 2^L alternatives, but no boundary. Random trellis codes reach
-the rate-distortion function: A. J. Viterbi and J. K. Omura, *Trellis encoding of memoryless discrete-time sources
-with a fidelity criterion*, IEEE Transactions on Information Theory 20 (3), 1974.
+A single block of b bits is coded about log2(b) / 2 bits worse than a long sequence, since its
+length limits the rate. In the trellis every choice still has 2^L alternatives, but blocks have no
+boundary. Random trellis codes reach the rate-distortion function: A. J. Viterbi and J. K. Omura,
+*Trellis encoding of memoryless discrete-time sources with a fidelity criterion*, IEEE Transactions
+on Information Theory 20 (3), 1974.
+
+`TrellisCoder.decode` is frozen (FORMAT.md, section Shared randomness, version 2). The search of the
+encoder is free to change.
 """
 
 import dataclasses
@@ -23,35 +29,81 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.blocks.ordered_random import candidate_rows, lane_groups, signed_columns
+from recjax.blocks.candidates import (
+    block_values,
+    candidate_rows,
+    coordinate_of_column,
+    signed_columns,
+)
+from recjax.blocks.tiles import TILE, for_platform, lane_groups
+from recjax.randomness import SharedKey
 
-_TILE = 2048  # candidates a product
-_LANES = 128  # most chains a product
-_COLUMNS = 32, 48  # of a product, and these times powers of two: each is a program of its own
-_MOST_BITS = 20  # of the register: the features of all candidates are kept
+_LANES = 128  # most chains per product
+_COLUMNS = 32, 48  # columns of products, times powers of two: each is compiled as a branch
+_MOST_BITS = 20  # largest register: the features of all candidates are stored
+
+
+class _Blocks(NamedTuple):
+    """Blocks with their posteriors; padding has mu = 0 and sigma = 1, those of the prior."""
+
+    ids: UInt32[Array, "*blocks 2"]
+    mu: Float[Array, "*blocks d"]
+    sigma: Float[Array, "*blocks d"]
+    width: Int[Array, "*blocks"]
+
+
+class _Steps(NamedTuple):
+    """The two steps of blocks: all first steps, then all second steps."""
+
+    ids: UInt32[Array, "2B 2"]
+    start: Int[Array, "2B"]  # first coordinate that the step codes
+    count: Int[Array, "2B"]  # number of coordinates that it codes
+
+
+class _Futures(NamedTuple):
+    """Best scores of the rest of a path, for every value of the register's low bits."""
+
+    middle: Float[Array, "states lanes"]  # after the first step of a block
+    end: Float[Array, "states lanes"]  # after its second step
+
+
+class _Backward(NamedTuple):
+    """State of the pass from the last block of chains to the first."""
+
+    future: Float[Array, "states lanes"]  # best score of the rest of a path
+    futures: _Futures  # of every block, stacked
+
+
+class _Forward(NamedTuple):
+    """State of the pass from the first block of chains to the last."""
+
+    register: Int[Array, "lanes"]
+    index: Int[Array, "T lanes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrellisCoder:
-    """Codes chains of Gaussian blocks, each with ``budget`` bits.
+    """Coder of chains of Gaussian blocks, with `budget` bits per block.
 
     Attributes:
-        budget: bits a block, 4 to 20.
-        extra_bits: ``t``, at most half of the budget; the register has L = ``budget + t`` bits, at most 20. Encoding
-            takes time proportional to 2^L.
-        lookahead: blocks that the encoder looks ahead; it takes time proportional to ``lookahead + 1``. The decoder
-            does not need it.
+        budget: bits per block, 4 to 20.
+        extra_bits: `t`, at most half of the budget; the register has L = `budget + t` bits, at most
+            20. Encoding takes time proportional to 2^L.
+        lookahead: number of blocks that `encode` looks ahead; it takes time proportional to
+            `lookahead + 1`. The decoder does not need it.
 
     Raises:
-        ValueError: if a setting is out of range.
+        ValueError: a setting is out of range.
 
     >>> import jax, jax.numpy as jnp
     >>> coder, key = TrellisCoder(budget=8, lookahead=1), jax.random.key(0)
     >>> ids, width = jnp.array([[[0, 0], [0, 1]]], jnp.uint32), jnp.array([[3, 2]])
-    >>> mu, sigma, before = jnp.full((1, 2, 3), 1.5), jnp.full((1, 2, 3), 0.4), jnp.zeros(1, jnp.int32)
+    >>> mu, sigma = jnp.full((1, 2, 3), 1.5), jnp.full((1, 2, 3), 0.4)
+    >>> before = jnp.zeros(1, jnp.int32)
     >>> index, sample = coder.encode(coder.table(key, 3), key, ids, mu, sigma, width, before)
     >>> bool((sample == coder.decode(key, ids[:, 0], index, before, width[:, 0], 3)).all())
     True
@@ -67,31 +119,34 @@ class TrellisCoder:
         most = min(self.budget // 2, _MOST_BITS - self.budget)
         if not 0 <= self.extra_bits <= most:
             raise ValueError(
-                f"extra_bits must be 0 to {most} at a budget of {self.budget} bits, got {self.extra_bits}"
+                f"extra_bits must be 0 to {most} at a budget of {self.budget} bits, "
+                f"got {self.extra_bits}"
             )
         if self.lookahead < 0:
             raise ValueError(f"lookahead must not be negative, got {self.lookahead}")
 
     @property
     def register_bits(self) -> int:
-        """L: there are 2^L candidates."""
+        """L, the length of the register; there are 2^L candidates."""
         return self.budget + self.extra_bits
 
     @property
     def step_bits(self) -> tuple[int, int]:
-        """Bits sent in the two steps of a block."""
+        """Bits that the two steps of a block send."""
         return self.budget // 2, self.budget - self.budget // 2
 
     @functools.partial(jax.jit, static_argnums=(0, 2, 3))
-    def table(self, key: Array, d: int, dtype=jnp.float32) -> Float[Array, "groups N columns"]:
-        """The features z^2 and z of all candidates, for any number of calls of `encode`.
-
-        Up to 16 columns lie together, so that a product that needs fewer columns reads whole lines.
+    def table(self, key: SharedKey, d: int, dtype=jnp.float32) -> Float[Array, "groups N columns"]:
+        """Computes the features of all candidates, for any number of calls of `encode`.
 
         Args:
-            key: a typed JAX key or uint32[2], known to the decoder.
-            d: the largest width of a block.
+            key: typed JAX key or uint32[2], known to the decoder.
+            d: largest width of a block.
             dtype: float32 or float64.
+
+        Returns:
+            z^2 and z of each of the ceil(d / 2) coordinates of a step, side by side. Up to 16 columns
+            form a group, so that a product that needs few columns reads contiguous memory.
         """
         count = 1 << self.register_bits
         chunk = min(count, 1 << 14)
@@ -108,35 +163,38 @@ class TrellisCoder:
     def encode(
         self,
         table: Float[Array, "groups N columns"],
-        key: Array,
+        key: SharedKey,
         ids: UInt32[Array, "B W 2"],
         mu: Float[Array, "B W d"],
         sigma: Float[Array, "B W d"],
         width: Int[Array, "B W"],
         previous: Int[Array, "B"],
     ) -> tuple[Int[Array, "B"], Float[Array, "B d"]]:
-        """The next block of each of B chains, chosen with the W - 1 blocks after it in view.
+        """Chooses the next block of each of B chains, looking W - 1 blocks ahead.
 
         Args:
-            table: what `table` returned for ``key`` and ``d``.
+            table: the result of `table` for `key` and `d`.
             key: the key of the table.
-            ids: what tells the blocks sharing a table apart, known to the decoder; the second word below 2^31.
+            ids: 63 bits that tell the blocks sharing a table apart, known to the decoder; the
+                second word must be below 2^31.
             mu: posterior means, relative to the prior N(0, 1).
             sigma: posterior standard deviations, in units of the prior's.
-            width: coordinates a block has; those from ``width`` on are padding and ignored. 0 beyond a chain's end.
-            previous: the index of the block before, 0 at a chain's start.
+            width: number of coordinates of each block, 0 beyond a chain's end; columns from `width`
+                on are padding and ignored.
+            previous: index of the block before, 0 at a chain's start.
 
         Returns:
-            The index of each chain's first block, and the block as `decode` returns it. A chain without a meaningful
-            choice (NaN or infinite mu or sigma, or sigma not positive) has index -1 and a sample of NaN.
+            The index of each chain's first block, and the block as `decode` returns it. A chain
+            without a meaningful choice (NaN or infinite mu or sigma, or sigma not positive) has
+            index -1 and a sample of NaN.
 
         Raises:
-            ValueError: if the shapes do not fit.
+            ValueError: the shapes do not fit.
         """
         batch, window, d = mu.shape
         groups, together = _grouped(2 * -(-d // 2))
         if table.shape != (groups, 1 << self.register_bits, together):
-            raise ValueError(f"table must be that of table(key, {d}), got {table.shape}")
+            raise ValueError(f"table must be the result of table(key, {d}), got {table.shape}")
         if (
             sigma.shape != mu.shape
             or ids.shape != (batch, window, 2)
@@ -156,24 +214,18 @@ class TrellisCoder:
             & jnp.isfinite(mu / (sigma * sigma))
         )
         valid = jnp.all(~inside | sound, axis=(1, 2))
-        mu, sigma = (
-            jnp.where(inside & valid[:, None, None], x, y) for x, y in ((mu, 0), (sigma, 1))
+        # padding and invalid chains get posterior = prior: no NaN can reach another chain
+        used = inside & valid[:, None, None]
+        mu, sigma = jnp.where(used, mu, 0), jnp.where(used, sigma, 1)
+        blocks = _Blocks(
+            *(x.reshape(batch * window, *x.shape[2:]) for x in (ids, mu, sigma, width))
         )
-        flat = tuple(x.reshape(batch * window, *x.shape[2:]) for x in (ids, mu, sigma, width))
-        coefficients = self._coefficients(key, flat, table.dtype)
+        coefficients = self._coefficients(key, blocks, table.dtype)
         coefficients = coefficients.reshape(2, batch, window, -1)
-        groups, lanes = lane_groups(batch, _LANES)
-        pad = ((0, 0), (0, groups * lanes - batch), (0, 0), (0, 0))
-        coefficients = (
-            jnp.pad(coefficients, pad)
-            .reshape(2, groups, lanes, window, -1)
-            .transpose(1, 3, 0, 4, 2)
-        )
-        before = jnp.pad(jnp.maximum(previous, 0), pad[1]).reshape(groups, lanes)
-        index = lax.map(
-            lambda group: self._best_path(table, *group), (coefficients, before)
-        ).reshape(-1)
-        index = jnp.where(valid, index[:batch], -1)
+        search = functools.partial(self._best_paths, table)
+        index = for_platform(search, _LANES, coefficients, previous)
+        index = jnp.where(valid, index, -1)
+        # -1 is no index: decode index 0 and overwrite the sample below
         sample = self.decode(
             key, ids[:, 0], jnp.maximum(index, 0), previous, width[:, 0], d, table.dtype
         )
@@ -182,157 +234,203 @@ class TrellisCoder:
     def encode_chains(
         self,
         table: Float[Array, "groups N columns"],
-        key: Array,
-        ids: UInt32[Array, "T B 2"],
-        mu: Float[Array, "T B d"],
-        sigma: Float[Array, "T B d"],
-        width: Int[Array, "T B"],
-        length: Int[Array, ""] | int | None = None,
+        key: SharedKey,
+        ids: UInt32[Array | np.ndarray, "T B 2"],
+        mu: Float[Array | np.ndarray, "T B d"],
+        sigma: Float[Array | np.ndarray, "T B d"],
+        width: Int[Array | np.ndarray, "T B"],
+        length: int | None = None,
     ) -> Int[Array, "T B"]:
-        """The best path through whole chains of T blocks, whatever ``lookahead`` is.
+        """Finds the best path through whole chains of T blocks; `lookahead` plays no part.
 
         Args:
-            table: what `table` returned for ``key`` and ``d`` or more columns.
+            table: the result of `table` for `key` and `d` or more.
             key: the key of the table.
-            ids: what tells the blocks sharing a table apart; the second word below 2^31.
+            ids: 63 bits that tell the blocks sharing a table apart; the second word must be below
+                2^31.
             mu: finite posterior means, relative to the prior N(0, 1).
             sigma: positive posterior standard deviations, in units of the prior's.
-            width: coordinates a block has; 0 beyond a chain's end.
-            length: blocks of the chains, at most T; those from there on are padding, whose index is 0.
-                One program serves all lengths.
+            width: number of coordinates of each block, 0 beyond a chain's end.
+            length: number of blocks of the chains, T by default. Blocks from there on are padding,
+                of index 0: one program serves all lengths.
 
         Returns:
             The index of every block.
         """
         if width.size == 0:
             return jnp.zeros(width.shape, jnp.int32)
-        # two programs: the first depends on d, the second, which takes long to compile, does not
-        coefficients = self._chain_coefficients(table, key, ids, mu, sigma, width)
-        return self._best_chains(
-            table, coefficients, width, len(width) if length is None else length
-        )
+        # two programs: only the first, which compiles quickly, depends on d
+        coefficients = self._chain_coefficients(table, key, _Blocks(ids, mu, sigma, width))
+        length = len(width) if length is None else length
+        return self._best_chains(table, coefficients, width, np.int32(length))
 
     @functools.partial(jax.jit, static_argnums=0)
-    def _chain_coefficients(self, table, key, ids, mu, sigma, width):
-        """`_coefficients` of all blocks, [T, 2, columns of the table, B]."""
-        width = width.astype(jnp.int32)
-        inside = jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None] < width[:, :, None]
-        blocks = ids, jnp.where(inside, mu, 0), jnp.where(inside, sigma, 1), width
+    def _chain_coefficients(self, table, key, blocks):
+        """Coefficients of all columns of the table in both steps of blocks, [T, 2, columns, B]."""
+        place = jnp.arange(blocks.mu.shape[2], dtype=jnp.int32)
+        inside = place[None, None] < blocks.width.astype(jnp.int32)[:, :, None]
+        # padding gets posterior = prior, whose coefficients are zero
+        blocks = blocks._replace(
+            mu=jnp.where(inside, blocks.mu, 0), sigma=jnp.where(inside, blocks.sigma, 1)
+        )
         out = lax.map(lambda block: self._coefficients(key, block, table.dtype), blocks)
-        padding = _columns(table) - out.shape[3]
-        return jnp.pad(out, ((0, 0), (0, 0), (0, 0), (0, padding))).swapaxes(2, 3)
+        # the table may have more columns than any block
+        missing = _n_columns(table) - out.shape[3]
+        return jnp.pad(out, ((0, 0), (0, 0), (0, 0), (0, missing))).swapaxes(2, 3)
 
     @functools.partial(jax.jit, static_argnums=0)
     def _best_chains(self, table, coefficients, width, length):
+        """Indices on the best paths, int32[T, B]; see `encode_chains`."""
         first, second = self.step_bits
         most_blocks, lanes = width.shape
-        length = jnp.asarray(length, jnp.int32)
-        # most blocks are narrower than the widest: a product has the columns that some chain needs in this step
-        sizes = [size << n for n in range(_columns(table).bit_length()) for size in _COLUMNS]
-        sizes = [size for size in sizes if size < _columns(table)] + [_columns(table)]
-        most = (jnp.max(width.astype(jnp.int32), axis=1, initial=0) + 1) // 2 * 2
-        which = jnp.searchsorted(jnp.array(sizes), most)
+        # most blocks are narrower than the widest: the product of a step has only as many columns,
+        # of a few sizes, as the widest block of this step needs
+        columns = _n_columns(table)
+        sizes = [size << n for n in range(columns.bit_length()) for size in _COLUMNS]
+        sizes = [size for size in sizes if size < columns] + [columns]
+        needed = (jnp.max(width.astype(jnp.int32), axis=1, initial=0) + 1) // 2 * 2
+        size_numbers = jnp.searchsorted(jnp.array(sizes), needed)
 
-        def before(i, state):
+        def backward(i, state):
             step, future = length - 1 - i, state.future
 
-            def values(size, halves):
-                middle = _value(table, future, halves[1, :size], second)
-                return middle, _value(table, middle, halves[0, :size], first)
+            def scores(size, coefficients):
+                middle = _value(table, future, coefficients[1, :size], second)
+                return middle, _value(table, middle, coefficients[0, :size], first)
 
-            branches = [functools.partial(values, size) for size in sizes]
-            middle, earlier = lax.switch(which[step], branches, coefficients[step])
-            return _Futures(
-                earlier, state.middles.at[step].set(middle), state.ends.at[step].set(future)
+            branches = [functools.partial(scores, size) for size in sizes]
+            middle, start = lax.switch(size_numbers[step], branches, coefficients[step])
+            return _Backward(
+                start,
+                _Futures(
+                    state.futures.middle.at[step].set(middle),
+                    state.futures.end.at[step].set(future),
+                ),
             )
 
-        def chosen(step, path):
-            middle, end = futures.middles[step], futures.ends[step]
-
-            def after(size, halves):
-                register = _choose(table, middle, halves[0, :size], path.register, first)
-                return _choose(table, end, halves[1, :size], register, second)
+        def forward(step, state):
+            def after(size, coefficients):
+                register = state.register
+                register = _choose(
+                    table, futures.middle[step], coefficients[0, :size], register, first
+                )
+                return _choose(table, futures.end[step], coefficients[1, :size], register, second)
 
             branches = [functools.partial(after, size) for size in sizes]
-            register = lax.switch(which[step], branches, coefficients[step])
-            sent = register & ((1 << self.budget) - 1)
-            return _Path(register, path.index.at[step].set(sent))
+            register = lax.switch(size_numbers[step], branches, coefficients[step])
+            index = register & ((1 << self.budget) - 1)
+            return _Forward(register, state.index.at[step].set(index))
 
-        kept = [1 << (self.register_bits - bits) for bits in (second, first)]
-        middles, ends = (jnp.zeros((most_blocks, n, lanes), table.dtype) for n in kept)
-        end = _Futures(jnp.zeros_like(ends[0]), middles, ends)
-        futures = lax.fori_loop(0, length, before, end)
-        start = _Path(jnp.zeros(lanes, jnp.int32), jnp.zeros((most_blocks, lanes), jnp.int32))
-        return lax.fori_loop(0, length, chosen, start).index
+        middles, ends = (
+            jnp.zeros((most_blocks, 1 << (self.register_bits - bits), lanes), table.dtype)
+            for bits in (second, first)
+        )
+        # behind a chain's end all registers are equally good
+        start = _Backward(jnp.zeros_like(ends[0]), _Futures(middles, ends))
+        futures = lax.fori_loop(0, length, backward, start).futures
+        none = jnp.zeros((most_blocks, lanes), jnp.int32)
+        return lax.fori_loop(0, length, forward, _Forward(none[0], none)).index
 
     @functools.partial(jax.jit, static_argnums=(0, 6, 7))
     def decode(
         self,
-        key: Array,
-        ids: UInt32[Array, "B 2"],
-        index: Int[Array, "B"],
-        previous: Int[Array, "B"],
-        width: Int[Array, "B"],
+        key: SharedKey,
+        ids: UInt32[Array | np.ndarray, "B 2"],
+        index: Int[Array | np.ndarray, "B"],
+        previous: Int[Array | np.ndarray, "B"],
+        width: Int[Array | np.ndarray, "B"],
         d: int,
         dtype=jnp.float32,
     ) -> Float[Array, "B d"]:
-        """One block of each chain, regenerated in O(d) from two indices; zero from column ``width`` on.
+        """Regenerates one block of each chain from two indices, in O(d).
 
         Args:
             key: the key of the encoder's table.
             ids: the encoder's ids of these blocks.
-            index: the encoder's indices.
-            previous: those of the blocks before, 0 at a chain's start.
-            width: coordinates a block has.
-            d: columns to return, at least the largest width.
-            dtype: that of the encoder's table.
+            index: the encoder's indices of these blocks.
+            previous: indices of the blocks before, 0 at a chain's start.
+            width: number of coordinates of each block.
+            d: number of columns to return, at least the largest width.
+            dtype: dtype of the encoder's table.
+
+        Returns:
+            The samples; zero from column `width` on.
         """
         index, previous = (x.astype(jnp.uint32) for x in (index, previous))
         first, second = self.step_bits
         half = -(-d // 2)
-        own, start, count = _halves(ids, width)
+        steps = _steps(ids, width)
+        # the register after the first step of every block, then after the second
         registers = jnp.concatenate(
             [(previous << first) | (index >> second), (previous << self.budget) | index]
         )
-        rows = candidate_rows(key, registers & ((1 << self.register_bits) - 1), half, dtype)
-        column, sign = signed_columns(key, own, count, half)
-        values = sign.astype(dtype) * jnp.take_along_axis(rows, column, axis=1)
+        registers = registers & ((1 << self.register_bits) - 1)
+        values = block_values(key, steps.ids, registers, steps.count, half, dtype)
+        # columns: ceil(d / 2) values of the first step, then those of the second, each padded
         values = jnp.concatenate(jnp.split(values, 2), axis=1)
-        place, middle = jnp.arange(d, dtype=jnp.int32)[None], start[len(index) :, None]
-        there = jnp.where(place < middle, place, jnp.minimum(place - middle, half - 1) + half)
-        return jnp.where(place < width[:, None], jnp.take_along_axis(values, there, axis=1), 0)
+        place, middle = jnp.arange(d, dtype=jnp.int32)[None], steps.start[len(index) :, None]
+        # the minimum keeps places beyond the block inside the array; they are masked below
+        source = jnp.where(place < middle, place, jnp.minimum(place - middle, half - 1) + half)
+        return jnp.where(place < width[:, None], jnp.take_along_axis(values, source, axis=1), 0)
 
     def _coefficients(self, key, blocks, dtype):
-        """What the features of the table are multiplied with in either step of every block, [2, B, 2 d']."""
-        ids, mu, sigma, width = blocks
-        half = -(-mu.shape[1] // 2)
-        place = jnp.arange(half, dtype=jnp.int32)
-        mu, precision = (
-            jnp.tile(mu.astype(dtype), (2, 1)),
-            jnp.tile(1 / jnp.square(sigma.astype(dtype)), (2, 1)),
-        )
-        own, start, count = _halves(ids, width)
-        column, sign = signed_columns(key, own, count, half)
-        # the coordinate of the half that each column stands for
-        local = jnp.sum(
-            jnp.where(column[:, :, None] == place[None, None], place[None, :, None], 0), axis=1
-        )
-        there = jnp.clip(start[:, None] + local, 0, mu.shape[1] - 1)
-        m, p, s = (
-            jnp.take_along_axis(x, i, axis=1)
-            for x, i in ((mu, there), (precision, there), (sign, local))
-        )
-        used = local < count[:, None]
-        square, linear = (
-            jnp.where(used, 0.5 - 0.5 * p, 0),
-            jnp.where(used, s.astype(dtype) * m * p, 0),
-        )
-        return jnp.stack([square, linear], axis=2).reshape(2, len(ids), 2 * half)
+        """Coefficients of the table's features in both steps of every block, [2, B, columns].
+
+        Args:
+            key: the key of the table.
+            blocks: `_Blocks` of B blocks.
+            dtype: dtype of the table.
+        """
+        half = -(-blocks.mu.shape[1] // 2)
+        # both steps of a block read its posterior
+        mu = jnp.tile(blocks.mu.astype(dtype), (2, 1))
+        precision = jnp.tile(1 / jnp.square(blocks.sigma.astype(dtype)), (2, 1))
+        steps = _steps(blocks.ids, blocks.width)
+        column, sign = signed_columns(key, steps.ids, steps.count, half)
+        # the coordinate that reads each column of the table, counted within the step
+        local = coordinate_of_column(column)
+        # columns beyond the step's coordinates are masked below: any place in the block does
+        place = jnp.clip(steps.start[:, None] + local, 0, mu.shape[1] - 1)
+        m = jnp.take_along_axis(mu, place, axis=1)
+        p = jnp.take_along_axis(precision, place, axis=1)
+        s = jnp.take_along_axis(sign, local, axis=1)
+        used = local < steps.count[:, None]
+        square = jnp.where(used, 0.5 - 0.5 * p, 0)
+        linear = jnp.where(used, s.astype(dtype) * m * p, 0)
+        return jnp.stack([square, linear], axis=2).reshape(2, len(blocks.ids), 2 * half)
+
+    def _best_paths(self, table, coefficients, previous, *, granule):
+        """Index of the first block on the best path of every chain, int32[B].
+
+        Args:
+            table: features of the candidates.
+            coefficients: `[2, B, W, columns]`.
+            previous: index of the block before, `[B]`.
+            granule: see `recjax.blocks.tiles.lane_groups`.
+        """
+        _, batch, window, _ = coefficients.shape
+        groups, lanes = lane_groups(batch, _LANES, granule)
+        # lanes beyond the batch have zero coefficients and are cut off at the end
+        pad = ((0, 0), (0, groups * lanes - batch), (0, 0), (0, 0))
+        coefficients = jnp.pad(coefficients, pad).reshape(2, groups, lanes, window, -1)
+        coefficients = coefficients.transpose(1, 3, 0, 4, 2)
+        # -1, of a chain without a choice, is no state of the register
+        before = jnp.pad(jnp.maximum(previous, 0), pad[1]).reshape(groups, lanes)
+        # one group at a time: only the scores of one group are in memory
+        index = lax.map(lambda group: self._best_path(table, *group), (coefficients, before))
+        return index.reshape(-1)[:batch]
 
     def _best_path(self, table, coefficients, previous):
-        """Index of the first block on the best path through coefficients [W, 2, columns, lanes], int32[lanes]."""
+        """Index of the first block on the best path of every lane, int32[lanes].
+
+        Args:
+            table: features of the candidates.
+            coefficients: `[W, 2, columns, lanes]`.
+            previous: index of the block before, `[lanes]`.
+        """
         first, second = self.step_bits
         lanes = coefficients.shape[-1]
+        # behind the blocks in view all registers are equally good
         future = jnp.zeros((1 << (self.register_bits - first), lanes), table.dtype)
 
         def block(future, coefficients):
@@ -346,88 +444,78 @@ class TrellisCoder:
         return register & ((1 << self.budget) - 1)
 
 
-class _Futures(NamedTuple):
-    """Best scores of the rest of the paths: before the block at hand, between and after the steps of all."""
-
-    future: Array
-    middles: Array
-    ends: Array
-
-
-class _Path(NamedTuple):
-    """Register after the block at hand, and the indices of the blocks."""
-
-    register: Array
-    index: Array
-
-
 def _value(table, future, coefficients, bits):
-    """The best score of the rest of a path before a step of ``bits`` bits, from the one after it.
+    """Best score of the rest of a path before a step, one stage of the Viterbi algorithm.
 
     Args:
-        future: the score after the step for every value of the low bits of the register that the steps after it
-            keep, ``[2^kept, lanes]``.
-        coefficients: ``[columns, lanes]``, of as many columns of the table as matter.
+        table: features of the 2^L candidates.
+        future: score after the step, for every value of the n low bits of the register that the
+            following steps keep, `[2^n, lanes]`.
+        coefficients: coefficients of the leading columns of the table, `[columns, lanes]`.
+        bits: number of bits that the step sends.
 
     Returns:
-        The score before the step for every value of the low ``L - bits`` bits, ``[2^(L - bits), lanes]``.
+        Score before the step, for every value of the low `L - bits` bits of the register,
+        `[2^(L - bits), lanes]`.
     """
-    lanes = future.shape[1]
-    count = table.shape[1]
-    tile = min(count, _TILE)
+    lanes, count = future.shape[1], table.shape[1]
+    tile = min(count, TILE)
     part = min(tile, len(future))
 
     def best(start):
         rows = _rows(table, start, tile, len(coefficients))
         gain = jnp.matmul(rows, coefficients, precision=lax.Precision.HIGHEST)
+        # registers that agree in their low bits share a future: it repeats along the table
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), part)
-        return (
-            (gain.reshape(-1, part, lanes) + after[None]).reshape(-1, 1 << bits, lanes).max(axis=1)
-        )
+        total = gain.reshape(-1, part, lanes) + after[None]
+        # the step shifts its bits in at the low end: its choices are neighbours in the table
+        return total.reshape(-1, 1 << bits, lanes).max(axis=1)
 
     return lax.map(best, jnp.arange(0, count, tile, dtype=jnp.int32)).reshape(-1, lanes)
 
 
 def _choose(table, future, coefficients, register, bits):
-    """The register of every lane after the best step of ``bits`` bits, ``[lanes]``."""
+    """Register of every lane after its best step of `bits` bits, `[lanes]`."""
 
-    def one(future, coefficients, register):
+    def lane(future, coefficients, register):
         start = (register << bits) & (table.shape[1] - 1)
         rows = _rows(table, start, 1 << bits, len(coefficients))
         gain = jnp.sum(rows * coefficients[None], axis=1)
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), 1 << bits)
         return start + jnp.argmax(gain + after).astype(jnp.int32)
 
-    return jax.vmap(one, in_axes=(1, 1, 0))(future, coefficients, register)
+    return jax.vmap(lane, in_axes=(1, 1, 0))(future, coefficients, register)
 
 
 def _grouped(columns):
-    """Groups of columns of a table, and columns per group."""
+    """Number of groups of columns of a table, and columns per group."""
     together = math.gcd(columns, 16)
     return columns // together, together
 
 
-def _columns(table):
+def _n_columns(table):
     return table.shape[0] * table.shape[2]
 
 
 def _rows(table, start, count, columns):
-    """The first columns of consecutive candidates, ``[count, columns]``."""
+    """The leading columns of `count` consecutive candidates, `[count, columns]`."""
     together = table.shape[2]
     part = lax.dynamic_slice(table, (0, start, 0), (columns // together, count, together))
     return part.swapaxes(0, 1).reshape(count, columns)
 
 
-def _halves(ids, width):
-    """Ids, first coordinate and number of coordinates of the two steps of every block: all first ones, then the second.
+def _steps(ids, width):
+    """Returns the `_Steps` of blocks.
 
-    One array of both, since the cipher on each of two would take twice the time to compile.
+    All steps are in one array: the cipher on two arrays would take twice the time to compile.
     """
     width = width.astype(jnp.int32)
+    # floor(w / 2) coordinates belong to the first step; the steps of block n draw their orders as
+    # blocks 2 n and 2 n + 1
     first, number = width // 2, 2 * ids[:, 1]
-    own = jnp.stack([jnp.tile(ids[:, 0], 2), jnp.concatenate([number, number + 1])], axis=1)
-    return (
-        own,
+    step_ids = jnp.stack([jnp.tile(ids[:, 0], 2), jnp.concatenate([number, number + 1])], axis=1)
+    return _Steps(
+        step_ids,
         jnp.concatenate([jnp.zeros_like(first), first]),
         jnp.concatenate([first, width - first]),
     )

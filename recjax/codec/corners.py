@@ -11,7 +11,6 @@ However many layers follow one another, an output depends only on its cell and t
 
 import itertools
 import math
-import string
 from collections.abc import Sequence
 
 import jax
@@ -56,24 +55,26 @@ def corner_product(
     return out.reshape(len(x), *(n * f for n, f in zip(sides, factors)), out.shape[-1])
 
 
-def folded(kernel: np.ndarray, factor: int) -> np.ndarray:
-    """The matrix of nearest upsampling by ``factor`` and then a convolution.
+def folded(kernel: np.ndarray, factors: int | Sequence[int]) -> np.ndarray:
+    """The matrix of nearest upsampling by ``factors`` and then a convolution.
 
     Args:
-        kernel: ``[factor + 1, ..., inputs, outputs]``, with one axis of taps per axis of the cells.
-        factor: an even number.
+        kernel: ``[*(factor + 1 along every axis), inputs, outputs]``.
+        factors: an even factor for every axis, or one for all of them.
 
     Returns:
-        ``[2^r inputs, factor^r outputs]``, see `corner_product`.
+        ``[2^r inputs, prod(factors) outputs]``, see `corner_product`.
     """
     rank = kernel.ndim - 2
-    place = np.arange(factor)[:, None] + np.arange(factor + 1)[None]
-    behind = place >= factor
-    sees = np.stack([~behind, behind]).astype(kernel.dtype)  # [cell, output, tap]
-    letters = string.ascii_lowercase
-    cells, outputs, taps = (letters[8 * i : 8 * i + rank] for i in range(3))
-    pairs = ",".join(map("".join, zip(cells, outputs, taps)))
-    out = np.einsum(f"{pairs},{taps}YZ->{cells}Y{outputs}Z", *[sees] * rank, kernel)
+    factors = (factors,) * rank if isinstance(factors, int) else factors
+    sees = []
+    for factor in factors:
+        place = np.arange(factor)[:, None] + np.arange(factor + 1)[None]
+        behind = place >= factor
+        sees.append(np.stack([~behind, behind]).astype(kernel.dtype))  # [cell, output, tap]
+    cells, outputs, taps = "def"[:rank], "abc"[:rank], "stu"[:rank]
+    each = ",".join("".join(axes) for axes in zip(cells, outputs, taps, strict=True))
+    out = np.einsum(f"{each},{taps}io->{cells}i{outputs}o", *sees, kernel)
     return out.reshape(2**rank * kernel.shape[-2], -1)
 
 

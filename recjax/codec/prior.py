@@ -1,38 +1,25 @@
 """Priors: everything that encoder and decoder share, in one file without pickle.
 
-A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``. Its name in
-``.rec`` files is the SHA-256 of its bytes. What is in it depends on the network: :mod:`recjax.codec.siren.prior`,
-:mod:`recjax.codec.transform.prior`.
+A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``.
+Its name in ``.rec`` files is the SHA-256 of its bytes. What is in it depends on the kind, see
+`recjax.codec.siren.prior` and `recjax.codec.transform.prior`.
 """
 
 import abc
 import dataclasses
 import json
 import os
-from importlib import resources
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-import jax
 import numpy as np
 import safetensors.numpy
 from jaxtyping import UInt32
 
+# functions that need JAX import it: `recjax info` and `recjax priors` do without
+
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
-
-
-class Network(NamedTuple):
-    """A network split by ``nnx.split``."""
-
-    graph: Any
-    params: Any
-
-    def module(self) -> Any:
-        """The network put together again."""
-        from flax import nnx
-
-        return nnx.merge(self.graph, self.params)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,7 +29,8 @@ class Prior(abc.ABC):
     Attributes:
       name: for people; files name a prior by its digest.
       digest: SHA-256 of the file, 32 bytes.
-      beta: price of a nat of KL at which the prior was trained; mean squared error of values in [0, 1].
+      beta: price of a nat of KL at which the prior was trained, in units of the mean squared error
+          of values in [0, 1].
       budget: bits of KL a block is meant to have.
       modality: name of the modality of the signals that it is for.
       metadata: provenance (training data and licence, command, seed, versions, results).
@@ -58,7 +46,7 @@ class Prior(abc.ABC):
     kind: ClassVar[str]
     """Name of the kind in `recjax.codec.kinds.KINDS` and in prior files."""
     rate_is_free: ClassVar[bool]
-    """Whether an encoder can choose the rate by its Lagrange multiplier; else the prior has one rate."""
+    """Whether an encoder chooses the rate by its Lagrange multiplier; else the prior has one."""
 
     @property
     @abc.abstractmethod
@@ -77,7 +65,7 @@ class Prior(abc.ABC):
 
 
 def stream_key(prior: Prior) -> UInt32[np.ndarray, "2"]:
-    """Key of the random numbers that all files of a prior share: the first 64 bits of its digest."""
+    """Key of the random numbers of all files of a prior: the first 64 bits of its digest."""
     return np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32)
 
 
@@ -93,46 +81,45 @@ def write_prior(
     """Writes a prior file atomically.
 
     Args:
-      header: what the file says besides its format and modality.
-      tensors: besides those of the network.
-      modality: name of the modality.
-      params: of the network: nested dicts and lists of arrays.
+        path: the file.
+        header: description of the prior, without its format and modality.
+        tensors: arrays by name, without those of the network.
+        modality: name of the modality.
+        params: parameters of the network: nested dictionaries and lists of arrays.
+        force: whether an existing file may be replaced.
 
     Raises:
-      ValueError: the file exists and ``force`` is off, or cannot be written.
+        ValueError: the file exists and ``force`` is off, or cannot be written.
     """
     from recjax.atomic import write_atomic
 
-    network = {
-        name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)
-    }
+    network: dict[str, np.ndarray] = {}
+    map_named(
+        lambda name, leaf: network.update({name: np.asarray(leaf).astype(_dtype(leaf.shape))}),
+        params,
+    )
     text = json.dumps(header | {"format": FORMAT, "modality": modality}, sort_keys=True)
     write_atomic(
         path, safetensors.numpy.save(network | tensors, metadata={"recjax": text}), force=force
     )
 
 
-def embedded_priors() -> dict[str, Path]:
-    """Names and files of the priors inside the package."""
-    folder = resources.files("recjax") / "priors"
-    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
-
-
 def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The parameters of a network in a file's tensors.
+    """The parameters of a network in a file's tensors, as NumPy arrays.
 
     Args:
-      like: parameters of the same shapes.
+        like: nested dictionaries and lists with anything that has a shape, such as an array.
+        tensors: the tensors of the file by name.
 
     Raises:
-      KeyError, ValueError: one is missing, or of another shape, or not finite.
+        KeyError, ValueError: one is missing, or of another shape, or not finite.
     """
-    leaves = []
-    for name, leaf in _named_leaves(like):
-        check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
-        leaves.append(tensors[name].astype(np.float32))
-    # not jnp.asarray, which compiles a program for every shape
-    return jax.device_put(jax.tree.unflatten(jax.tree.structure(like), leaves))
+
+    def load(name: str, leaf: Any) -> np.ndarray:
+        check_tensor(tensors[name], name, _dtype(leaf.shape), leaf.shape)
+        return tensors[name].astype(np.float32)
+
+    return map_named(load, like)
 
 
 def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -145,14 +132,15 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
         raise ValueError(f"{name} is not finite")
 
 
-def _named_leaves(params):
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    # a variable of Flax has its array as an attribute, which is no part of the name
-    places = [[key for key in path if not hasattr(key, "name")] for path, _ in leaves]
-    names = ["params" + jax.tree_util.keystr(tuple(place)) for place in places]
-    return list(zip(names, (leaf for _, leaf in leaves), strict=True))
+def map_named(function: Callable[[str, Any], Any], tree: Any, name: str = "params") -> Any:
+    """A function of name and value of every leaf; a leaf's name is its path, as JAX prints it."""
+    if isinstance(tree, dict):
+        return {key: map_named(function, tree[key], f"{name}[{key!r}]") for key in sorted(tree)}
+    if isinstance(tree, list):
+        return [map_named(function, x, f"{name}[{i}]") for i, x in enumerate(tree)]
+    return function(name, tree)
 
 
-def _leaf_dtype(leaf):
+def _dtype(shape: tuple[int, ...]) -> Any:
     """Matrices and features in half precision, offsets (a thousandth of the file) not."""
-    return np.float16 if leaf.ndim == 2 else np.float32
+    return np.float16 if len(shape) == 2 else np.float32

@@ -1,4 +1,4 @@
-"""Coding distributions, targets, and what samplers and limits ask of a pair of them."""
+"""Coding distributions, targets, and pairs (Q, P) as samplers and limits use them."""
 
 from recjax.distributions.base import Distribution as Distribution
 from recjax.distributions.categorical import Categorical as Categorical

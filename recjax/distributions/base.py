@@ -1,4 +1,4 @@
-"""What every coding distribution is: a pytree of parameters, decodable from the shared random bits."""
+"""Base of coding distributions: pytrees of parameters that decode shared random bits."""
 
 import abc
 import dataclasses
@@ -8,21 +8,25 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, ArrayLike, Bool, Float, Num, Shaped, UInt32
 
 Violations = list[tuple[str, Any]]
-"""Messages and, for each, where the parameters break it (True = bad)."""
+"""Pairs of a message and a mask of the parameters to which it applies (True is an error)."""
 
 
 class Distribution(abc.ABC):
-    """A product of independent scalar distributions, one for each entry of its parameters.
+    """Product of independent scalar distributions, one for each entry of the parameters.
 
-    Every axis of the parameters is an event axis, so that ``log_prob`` of one event is a scalar; batch with
-    ``jax.vmap``. Subclasses are frozen dataclasses made by ``family``; their parameters are floating-point
-    arrays of one shape and dtype (float32, or float64 where a parameter has it).
+    Every axis of the parameters is an event axis, so that `log_prob` of one event is a scalar;
+    batch with `jax.vmap`. Subclasses are frozen dataclasses made by `family`. Their parameters are
+    floating-point arrays of one shape and dtype: float32, or float64 if a parameter has it.
+
+    In annotations, `*event` is the shape of one event, and `*samples_event` that of events with any
+    leading axes; arguments are broadcast against the parameters.
     """
 
     parameters: ClassVar[tuple[str, ...]]
+    """Names of the parameters, in the order of the fields."""
 
     def _set(self, **values: Any) -> None:
         """Converts the parameters to arrays of one shape and dtype, and checks concrete values."""
@@ -41,62 +45,79 @@ class Distribution(abc.ABC):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
         return np.shape(getattr(self, self.parameters[0]))
 
     @property
     def event_size(self) -> int:
+        """Number of components of one event."""
         return math.prod(self.event_shape)
 
     @property
     def dtype(self) -> np.dtype:
+        """Floating-point dtype of the parameters and of all computations."""
         return getattr(self, self.parameters[0]).dtype
 
     @abc.abstractmethod
     def violations(self) -> Violations:
-        """What is wrong with the parameters, written with operators only: it runs on NumPy and on JAX arrays."""
+        """Lists what can be wrong with the parameters.
+
+        Implementations use operators and methods of arrays only: they run on NumPy arrays (concrete
+        parameters) and on JAX arrays (traced ones).
+        """
 
     @abc.abstractmethod
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         """Log density in nats, summed over the event axes."""
 
     @abc.abstractmethod
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
-        """Distribution function of each component."""
+    def cdf(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
+        """Cumulative distribution function of each component."""
 
     def mass(
         self, low: Float[Array, "*event"], high: Float[Array, "*event"]
     ) -> Float[Array, "*event"]:
-        """The probability of [low, high], low <= high, in each component."""
+        """Probability of the interval [low, high], low <= high, in each component."""
         return self.cdf(high) - self.cdf(low)
 
     @abc.abstractmethod
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
-        """Inverse distribution function of each component."""
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Num[Array, "*#samples_event"]:
+        """Inverse of `cdf` in each component, for `u` in (0, 1)."""
 
     @abc.abstractmethod
-    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
-        """The event that 32 uniform bits per component stand for, in row-major order of the event."""
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Num[Array, "*samples_event"]:
+        """Maps 32 uniform bits per component to an event; `d` components in row-major order."""
 
     def sample_from_quantile(
-        self, high: UInt32[Array, "..."], low: UInt32[Array, "..."]
-    ) -> Float[Array, "..."]:
-        """The value of a scalar event at the 64-bit quantile (high 2^32 + low) / 2^64; grows with it."""
+        self, high: UInt32[ArrayLike, "*n"], low: UInt32[ArrayLike, "*n"]
+    ) -> Float[Array, "*samples_event"]:
+        """Value of a scalar event at the quantile (high 2^32 + low) / 2^64, monotone in it.
+
+        Raises:
+            ValueError: the family has no such function.
+        """
         raise ValueError(
             f"proposal: a {type(self).__name__} has no quantile function that tree coders need"
         )
 
-    def _event(self, flat: Float[Array, "... d"]) -> Float[Array, "*samples_event"]:
+    def _event(self, flat: Shaped[Array, "... d"]) -> Shaped[Array, "*samples_event"]:
         return flat.reshape(*flat.shape[:-1], *self.event_shape)
 
     def _affine(
-        self, loc: Float[Array, "*event"], scale: Float[Array, "*event"], z: Float[Array, "d"]
-    ):
-        """loc + scale z, in a form without a product to add: fused multiply-adds would change bits."""
+        self, loc: Float[Array, "*event"], scale: Float[Array, "*event"], z: Float[Array, "... d"]
+    ) -> Float[Array, "*samples_event"]:
+        """Returns loc + scale z as (loc / scale + z) scale.
+
+        The usual form adds a product, which compilers may or may not fuse into one rounding.
+        """
         return (loc / scale + self._event(z)) * scale
 
     def _sum(self, terms: Float[Array, "*samples_event"]) -> Float[Array, "*samples"]:
-        """Sum over the event axes in a fixed order and without fused products, so that batching changes no bits."""
+        """Sums over the event axes, with equal bits for one event and for a batch of events."""
         samples = terms.shape[: terms.ndim - len(self.event_shape)]
+        # The barrier keeps compilers from fusing a product before the sum into one rounding, which
+        # they do in some batch sizes only. The order of summation is fixed by halving: a reduction
+        # would leave it to the backend.
         terms = jax.lax.optimization_barrier(terms).reshape(*samples, self.event_size)
         while (n := terms.shape[-1]) > 1:
             terms, rest = terms[..., : (n + 1) // 2], terms[..., (n + 1) // 2 :]
@@ -105,7 +126,7 @@ class Distribution(abc.ABC):
 
 
 def family(cls):
-    """Makes a ``Distribution`` subclass a frozen dataclass and a pytree whose leaves are its parameters."""
+    """Makes a subclass of `Distribution` a frozen dataclass and a pytree of its parameters."""
     cls = dataclasses.dataclass(frozen=True, init=False, eq=False)(cls)
     cls.parameters = tuple(field.name for field in dataclasses.fields(cls))
 
@@ -126,7 +147,7 @@ def family(cls):
 
 
 def concrete(tree: Any) -> Any | None:
-    """The tree with NumPy leaves, or None inside a transformation (``jit``, ``vmap``), where values are unknown."""
+    """Returns the tree with NumPy leaves, or None if a leaf is traced (under `jit` or `vmap`)."""
     try:
         return jax.tree.map(np.asarray, tree)
     except jax.errors.TracerArrayConversionError:
@@ -134,27 +155,30 @@ def concrete(tree: Any) -> Any | None:
 
 
 def raise_first(violations: Violations) -> None:
-    """Raises a ValueError for the first of some concrete violations."""
+    """Raises a ValueError with the first message that applies to concrete parameters."""
     for message, bad in violations:
         if np.any(bad):
             raise ValueError(message)
 
 
 def any_violation(violations: Violations) -> Bool[Array, ""]:
-    """Whether anything is wrong, as a traced scalar."""
+    """Returns whether any message applies, as a traced scalar."""
     return jnp.stack([jnp.any(bad) for _, bad in violations]).any()
 
 
 def finite(name: str, value: Any) -> tuple[str, Any]:
+    """Violation of a finite parameter."""
+    # negated comparisons: NaN is a violation, too
     return f"{name} must be finite", ~(abs(value) < math.inf)
 
 
 def positive(name: str, value: Any) -> tuple[str, Any]:
+    """Violation of a positive and finite parameter."""
     return f"{name} must be positive and finite", ~((value > 0) & (value < math.inf))
 
 
 def interval(low: Any, high: Any) -> Violations:
-    """What is wrong with the ends of intervals."""
+    """Violations of the ends of intervals."""
     half = float(jnp.finfo(low.dtype).max) / 2
     far = ~(abs(low) <= half) | ~(abs(high) <= half)
     return [

@@ -1,41 +1,44 @@
-"""Channels as proposals: what a receiver knows who knows the law of the inputs, and of the outputs of each."""
+"""Channels as proposals: finitely many inputs, each with a distribution of its outputs."""
 
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, Int, Num
 
 from recjax.distributions.base import Distribution, Violations, concrete, family, raise_first
 from recjax.distributions.pair import Pair, pair_of, register_pair, violations
 from recjax.distributions.stand_in import StandIn
 
-_SLACK = 1e-4  # nats by which rounding may lift a ratio over the bound
+_SLACK = 1e-4  # nats by which rounding may raise a ratio above the bound
 
 
 @family
 class Channel(StandIn):
-    """A proposal P with finitely many inputs x, the law of each one's outputs, and one bound M on their ratios.
+    """Proposal P with finitely many inputs x, the distribution P_{y|x} of each, and one bound M.
 
-    As a proposal for coders it is P, except that the largest density ratio of every target counts as M, which bounds
-    r_x = dP_{y|x} / dP for all inputs. Each input has a whole number of equal shares of the probability.
+    As a proposal of coders it is P, except that the largest density ratio of every target counts as
+    M, which bounds r_x = dP_{y|x} / dP for all inputs. The receiver knows all of these, and the
+    probabilities of the inputs.
 
     Args:
-        shares: the probabilities of the inputs, as positive integers [n] up to a common factor.
-        targets: the laws of the outputs, a distribution whose parameters have a leading axis of n inputs.
-        proposal: P, that of the outputs or any other that dominates them.
+        shares: probabilities of the inputs, as positive integers [n] up to a common factor.
+        targets: distributions P_{y|x} of the outputs: one distribution whose parameters have a
+            leading axis of n inputs.
+        proposal: P, the marginal of the outputs or any other distribution that dominates them.
         max_ratio_bits: log2 M; the least possible by default.
 
     Raises:
-        ValueError: shares are not positive integers with a sum of at most 2^24, shapes do not fit, a ratio is
-            unbounded, or ``max_ratio_bits`` is less than log2 of the largest of them.
+        ValueError: shares are not positive integers with a sum of at most 2^24, shapes do not fit,
+            a ratio is unbounded, or `max_ratio_bits` is less than log2 of the largest ratio.
 
     >>> import recjax
     >>> inputs = recjax.Normal(jnp.array([-1.0, 0.0, 1.0]), jnp.full(3, 0.5))
     >>> channel = Channel([1, 2, 1], inputs, recjax.Normal(0.0, 1.0))
-    >>> int(channel.acceptance(jnp.float32(0.9), jnp.float32(0.5))), channel.total  # only the input 1
+    >>> # of the three inputs only the last, 1.0, has a ratio that large
+    >>> int(channel.acceptance(jnp.float32(0.9), jnp.float32(0.5))), channel.total
     (4194304, 16777216)
     """
 
@@ -45,14 +48,14 @@ class Channel(StandIn):
     log_max: Float[Array, ""]
 
     total: ClassVar[int] = 1 << 24
-    """The sum of all shares, once they are scaled."""
+    """Sum of the shares of all inputs, scaled."""
 
     def __init__(
         self,
-        shares: ArrayLike,
+        shares: npt.ArrayLike,
         targets: Any,
         proposal: Distribution,
-        max_ratio_bits: ArrayLike | None = None,
+        max_ratio_bits: npt.ArrayLike | None = None,
     ) -> None:
         known = np.asarray(shares)
         if (
@@ -61,7 +64,7 @@ class Channel(StandIn):
             or np.any(known < 1)
             or not known.size
         ):
-            raise ValueError("shares must be positive whole numbers, one an input")
+            raise ValueError("shares must be positive integers, one per input")
         if known.sum() > self.total:
             raise ValueError(f"shares must not sum to more than 2^24, got {known.sum()}")
         if isinstance(proposal, Channel):
@@ -94,30 +97,30 @@ class Channel(StandIn):
         for name, value in zip(self.parameters, values, strict=True):
             object.__setattr__(self, name, value)
 
-    def log_ratios(self, y: Float[Array, "*event"]) -> Float[Array, "n"]:
-        """ln r_x(y) of every input."""
+    def log_ratios(self, y: Num[ArrayLike, "*event"]) -> Float[Array, "n"]:
+        """ln r_x(y) for every input x."""
         return jax.vmap(lambda target: pair_of(target, self.proposal).log_ratio(y))(self.targets)
 
-    def acceptance(self, y: Float[Array, "*event"], gap: Float[Array, ""]) -> Int[Array, ""]:
-        """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap] as a whole number out of ``total``."""
+    def acceptance(self, y: Num[ArrayLike, "*event"], gap: Float[ArrayLike, ""]) -> Int[Array, ""]:
+        """w_y(M e^-gap) = P_x[r_x(y) >= M e^-gap], in units of 1 / `total`."""
         return jnp.sum(jnp.where(gap > self.log_max - self.log_ratios(y), self.shares, 0))
 
 
 @register_pair(object, Channel)
 class ChannelPair(Pair):
-    """A target, one of the channel's or any other whose density ratio M bounds."""
+    """Target over a channel: a P_{y|x}, or any other target whose density ratio M bounds."""
 
     def __init__(self, target: Any, proposal: Channel) -> None:
         super().__init__(target, proposal)
         self.inner = pair_of(target, proposal.proposal)
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Num[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.inner.log_ratio(x)
 
     def log_ratio_max(self) -> Float[Array, ""]:
         return self.proposal.log_max
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return self.inner.widths(log_h)
 
     def kl(self) -> Float[Array, ""] | None:
@@ -130,6 +133,6 @@ class ChannelPair(Pair):
         return self.inner.bound_violations()
 
     def width_violations(self) -> Violations:
-        # among these because, unlike the others, they are looked at one example at a time
+        # a width violation because, unlike the others, these are evaluated example by example
         over = ~(self.inner.log_ratio_max() <= self.proposal.log_max + _SLACK)
         return [("target: its largest density ratio exceeds the channel's", over)]

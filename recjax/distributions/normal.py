@@ -1,11 +1,11 @@
-"""Normal distributions, and normal targets over normal proposals."""
+"""Normal distributions and pairs of them."""
 
 import math
 
 import jax.numpy as jnp
+import numpy.typing as npt
 from jax.scipy import special
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, finite, positive
@@ -34,20 +34,20 @@ class Normal(Distribution):
     loc: Float[Array, "*event"]
     scale: Float[Array, "*event"]
 
-    def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:
+    def __init__(self, loc: npt.ArrayLike, scale: npt.ArrayLike) -> None:
         self._set(loc=loc, scale=scale)
 
     def violations(self) -> Violations:
         return [finite("loc", self.loc), positive("scale", self.scale)]
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
-        z = (x - self.loc) / self.scale
+    def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
+        z = self._standardise(jnp.asarray(x))
         return self._sum(-0.5 * z * z - jnp.log(self.scale) - _LOG_SQRT_2PI)
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return special.ndtr((x - self.loc) / self.scale)
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return self.loc + self.scale * special.ndtri(u)
 
     def _standardise(self, x):
@@ -78,7 +78,7 @@ class NormalPair(Pair):
         # 1 - s^2, exactly zero when the scales are equal
         self.shrink = (proposal.scale - target.scale) / proposal.scale * (1 + self.scale)
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         z, y = self.proposal._standardise(x), self.target._standardise(x)
         return self.proposal._sum(0.5 * (z - y) * (z + y)) - self.proposal._sum(jnp.log(self.scale))
 
@@ -104,7 +104,7 @@ class NormalPair(Pair):
     def width_violations(self) -> Violations:
         return isotropy_violations(self.scale) if self.proposal.event_size > 1 else []
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         if self.proposal.event_size > 1:
             return isotropic_widths(
                 self.shift, self.scale, self.shrink, log_h, self.log_ratio_max()
@@ -116,7 +116,7 @@ class NormalPair(Pair):
         w_q = _mass((near - m) / s, (end - m) / s, (centre - m) / s, rho / s)
         return jnp.where(empty, 0, w_p), jnp.where(empty, 0, w_q)
 
-    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
+    def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
         if self.proposal.event_size > 1:
             return super().survival(log_h)
         depth = jnp.maximum(self.log_ratio_max() - log_h, 0)
@@ -130,6 +130,7 @@ class NormalPair(Pair):
 
         near = 2 * rho * jnp.exp(log_h - _LOG_SQRT_2PI) * integral(excess, 12, depth.dtype)
         w_p, w_q = self.widths(log_h)
+        # quadrature where the integrand is smooth; elsewhere the difference does not cancel
         smooth = (depth < 1.5) & (rho * (rho + centre) < 20)
         return jnp.where(smooth, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
@@ -140,7 +141,7 @@ class NormalPair(Pair):
         )
 
     def level_set(
-        self, log_h: Float[Array, ""]
+        self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         _, rho, _ = self._level_set(log_h)
         centre, rho = self.mode(), self.proposal.scale * rho.reshape(self.proposal.event_shape)
@@ -160,14 +161,15 @@ class NormalPair(Pair):
         return self.proposal._sum(0.5 * (m * m - self.shrink) - jnp.log(s))
 
     def _level_set(self, log_h):
-        """{r >= h} = [centre - rho, centre + rho] for a shift made positive; its lower end without cancellation."""
-        m, s, shrink = (
-            jnp.abs(self._scalar(self.shift)),
-            self._scalar(self.scale),
-            self._scalar(self.shrink),
-        )
+        """Centre, rho and centre - rho of {r >= h} = [centre - rho, centre + rho], for m >= 0.
+
+        The lower end is computed without cancellation where the centre is close to rho.
+        """
+        m, s = jnp.abs(self._scalar(self.shift)), self._scalar(self.scale)
+        shrink = self._scalar(self.shrink)
         top = self.log_ratio_max()
         depth = jnp.clip(top - log_h, 0, 1e6)  # finite at h = 0
+        # equal scales: the level set is the whole line, for which 1e4 stands
         safe = jnp.where(shrink > 0, shrink, 1)
         a = safe / (2 * s * s)
         centre = jnp.where(shrink > 0, m / safe, 0)
@@ -182,14 +184,18 @@ class NormalPair(Pair):
 
 
 def _mass(low, high, centre, rho):
-    """Standard normal probability of [low, high] = centre -+ rho, relatively accurate if narrow or in a tail."""
+    """Standard normal probability of [low, high] = centre -+ rho.
+
+    It is relatively accurate also for narrow intervals and in the tails.
+    """
     narrow = rho * (1 + jnp.abs(centre)) < 1
     half = jnp.where(narrow, rho, 0)
 
     def density(t):
         return jnp.exp(-0.5 * jnp.square(centre + half * (2 * t - 1)) - _LOG_SQRT_2PI)
 
-    flip = low + high > 0  # take the difference of the smaller tails
+    # the difference of the smaller tails, which cancels less
+    flip = low + high > 0
     tails = special.ndtr(jnp.where(flip, -low, high)) - special.ndtr(jnp.where(flip, -high, low))
     return jnp.where(narrow, 2 * half * integral(density, 6, rho.dtype), tails)
 

@@ -1,4 +1,4 @@
-"""Pairs (Q, P): what a sampler and a limit need to know about a target Q beside its proposal P."""
+"""Pairs (Q, P) of a target and a proposal: their density ratio, as samplers and limits use it."""
 
 import abc
 import math
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from recjax.distributions.base import Distribution, Violations, concrete, raise_first
 from recjax.distributions.quadrature import gauss_legendre
@@ -16,16 +16,20 @@ from recjax.distributions.quadrature import gauss_legendre
 PairClass = TypeVar("PairClass", bound=type["Pair"])
 _PAIRS: dict[tuple[type, type], type["Pair"]] = {}
 
+_NEAR = 1.0
+"""Depth below ln r_max, in nats, down to which survival probabilities are integrated."""
+
 
 class Pair(abc.ABC):
-    """The density ratio r = dQ/dP of a target Q and a proposal P; natural logarithms throughout.
+    """Density ratio r = dQ/dP of a target Q and a proposal P, in natural logarithms.
 
-    Subclass it and decorate with ``register_pair`` to teach every coder and limit a new pair. Only ``log_ratio``
-    and ``log_ratio_max`` are required. ``widths`` opens GPRS and the channel simulation divergence; the closed
-    forms ``kl`` and ``channel_simulation`` are optional, quadrature of the widths replaces them.
+    Subclass it and decorate the subclass with `register_pair` to make a new pair known to all
+    coders and limits. Only `log_ratio` and `log_ratio_max` are required. GPRS and the channel
+    simulation divergence also need `widths`. The closed forms `kl` and `channel_simulation` are
+    optional: quadrature of the widths replaces them.
 
-    A target may be any pytree with an ``event_shape``; it arrives in the dtype of the proposal. A proposal is a
-    ``Distribution``. Methods are traced: write them with ``jax.numpy``.
+    A target may be any pytree with an `event_shape`; it arrives in the dtype of the proposal. A
+    proposal is a `Distribution`. Methods are traced: write them with `jax.numpy`.
 
     >>> import dataclasses
     >>> import recjax
@@ -45,7 +49,8 @@ class Pair(abc.ABC):
     ...     def log_ratio_max(self):
     ...         return jnp.log(self.target.n)
     >>> q, p, coder = Power(jnp.float32(3.0)), recjax.Uniform(0.0, 1.0), recjax.AStar()
-    >>> codes = coder.encode_batch(jax.random.split(jax.random.key(0), 1000), Power(jnp.full(1000, 3.0)), p)
+    >>> keys = jax.random.split(jax.random.key(0), 1000)
+    >>> codes = coder.encode_batch(keys, Power(jnp.full(1000, 3.0)), p)
     >>> bool(abs(codes.sample.mean() - 0.75) < 0.02)
     True
     """
@@ -55,21 +60,29 @@ class Pair(abc.ABC):
         self.proposal = proposal
 
     @abc.abstractmethod
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Num[ArrayLike, "*event"]) -> Float[Array, ""]:
         """ln r(x), summed over the event; -inf outside the support of Q."""
 
     @abc.abstractmethod
     def log_ratio_max(self) -> Float[Array, ""]:
-        """ln of the essential supremum of r, or any upper bound of it for rejection sampling and A*."""
+        """ln of the essential supremum of r.
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h]."""
+        An upper bound of it suffices for rejection sampling and A* coding.
+        """
+
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Width functions w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h].
+
+        Raises:
+            ValueError: the pair has no width functions.
+        """
         raise ValueError(f"{self._name} has no width functions")
 
-    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
-        """w_Q(h) - h w_P(h) = E_P[(r - h)^+], without cancellation near the maximum of r.
+    def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
+        """Survival probability w_Q(h) - h w_P(h) = E_P[(r - h)^+].
 
-        There it is the integral of w_P over [h, r_max]; elsewhere the difference itself.
+        Near the maximum of r, where the difference would cancel, it is the integral of w_P over
+        [h, r_max].
         """
         w_p, w_q = self.widths(log_h)
         top = self.log_ratio_max()
@@ -77,6 +90,8 @@ class Pair(abc.ABC):
         edges = jnp.concatenate(
             [depth[None], jnp.clip(top - self.kinks(), 0, depth), jnp.zeros(1, depth.dtype)]
         )
+        # u = top - v^2 removes the square root with which smooth densities reach their maximum;
+        # the quadrature is split at the kinks of the widths
         edges = jnp.sqrt(jnp.sort(jnp.minimum(edges, _NEAR)))
         nodes, weights = gauss_legendre(16, depth.dtype)
         length = jnp.diff(edges)
@@ -88,53 +103,61 @@ class Pair(abc.ABC):
         return jnp.where(depth < _NEAR, near, jnp.maximum(w_q - jnp.exp(log_h) * w_p, 0))
 
     def stretch(
-        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+        self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
     ) -> Float[Array, ""] | None:
-        """The integral of 1 / survival over h from low to high < max r, or None: by quadrature."""
+        """Integral of 1 / survival over h from low to high < max r, or None for quadrature."""
         return None
 
     def mode(self) -> Float[Array, "*event"]:
-        """Where r is largest, for scalar pairs whose ratio is unimodal: it only falls on either side.
+        """Mode of r, for scalar pairs with a unimodal ratio, which falls on both sides of its mode.
 
         Raises:
             ValueError: the ratio is not known to be unimodal.
         """
         raise ValueError(
-            f"target: the density ratio of {self._name} is not known to be unimodal, as this coder needs"
+            f"target: this coder needs a unimodal density ratio, "
+            f"and that of {self._name} is not known to be unimodal"
         )
 
     def level_set(
-        self, log_h: Float[Array, ""]
+        self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
-        """The ends of the interval {r >= h} of a unimodal ratio."""
+        """Ends of the interval {r >= h} of a unimodal ratio.
+
+        Raises:
+            ValueError: the pair has no level sets.
+        """
         raise ValueError(f"target: {self._name} has no level sets, which this coder needs")
 
     def masses(
         self, low: Float[Array, "*event"], high: Float[Array, "*event"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """P[low, high] and Q[low, high] of scalar pairs."""
+        """P([low, high]) and Q([low, high]) of a scalar pair."""
         return self.proposal.mass(low, high).reshape(()), self.target.mass(low, high).reshape(())
 
     def log_ratio_max_on(
         self, low: Float[Array, "*event"], high: Float[Array, "*event"]
     ) -> Float[Array, ""]:
-        """ln of the largest r on [low, high], or an upper bound."""
+        """ln of the largest r on [low, high], or an upper bound of it."""
         return self.log_ratio(jnp.clip(self.mode(), low, high))
 
     def kinks(self) -> Float[Array, "k"]:
-        """Values of ln h where the widths are not smooth."""
+        """Levels ln h at which the widths are not smooth."""
         return jnp.zeros(0, self.proposal.dtype)
 
     def kl(self) -> Float[Array, ""] | None:
-        """D_KL(Q || P) in nats, or None: take it from the widths."""
+        """D_KL(Q || P) in nats, or None for quadrature of the widths."""
         return None
 
     def channel_simulation(self) -> Float[Array, ""] | None:
-        """D_CS(Q || P) in nats, or None: take it from the widths."""
+        """D_CS(Q || P) in nats, or None for quadrature of the widths."""
         return None
 
     def violations(self) -> Violations:
-        """What makes the pair meaningless: bad parameters, or Q not absolutely continuous with respect to P."""
+        """Violations that make the pair meaningless.
+
+        These are bad parameters, or that Q is not absolutely continuous with respect to P.
+        """
         return [
             (f"{role}: {message}", bad)
             for role, distribution in (("target", self.target), ("proposal", self.proposal))
@@ -143,7 +166,7 @@ class Pair(abc.ABC):
         ]
 
     def bound_violations(self) -> Violations:
-        """What makes the ratio unbounded, which exact samplers cannot code."""
+        """Violations that make the ratio unbounded, so that no exact sampler can code the pair."""
         return [
             (
                 f"target: the density ratio of {self._name} is unbounded",
@@ -152,7 +175,7 @@ class Pair(abc.ABC):
         ]
 
     def width_violations(self) -> Violations:
-        """What keeps a pair with ``widths`` from having them for these parameters."""
+        """Violations of the conditions under which a pair with `widths` has them."""
         return []
 
     def _scalar(self, parameter: Float[Array, "*event"]) -> Float[Array, ""]:
@@ -162,15 +185,20 @@ class Pair(abc.ABC):
 
     @property
     def _name(self) -> str:
-        return f"{type(self.target).__name__} {self.target.event_shape} over {type(self.proposal).__name__}"
-
-
-_NEAR = 1.0
-"""Depth below ln r_max (nats) down to which survival probabilities are integrated."""
+        target, proposal = type(self.target).__name__, type(self.proposal).__name__
+        return f"{target} {self.target.event_shape} over {proposal}"
 
 
 def register_pair(target: type, proposal: type) -> Callable[[PairClass], PairClass]:
-    """Class decorator: this ``Pair`` describes targets of one type over proposals of another."""
+    """Decorates the `Pair` of targets of one type over proposals of another.
+
+    Args:
+        target: type of the targets; a pair also serves its subclasses.
+        proposal: type of the proposals, likewise.
+
+    Returns:
+        A class decorator that returns the class itself.
+    """
 
     def register(cls: PairClass) -> PairClass:
         _PAIRS[target, proposal] = cls
@@ -180,10 +208,11 @@ def register_pair(target: type, proposal: type) -> Callable[[PairClass], PairCla
 
 
 def pair_of(target: Any, proposal: Any) -> Pair:
-    """The registered ``Pair`` of a target and a proposal with equal event shapes.
+    """Returns the registered `Pair` of a target and a proposal with equal event shapes.
 
     Raises:
-        ValueError: no such pair is registered, the event shapes differ, or one is no distribution at all.
+        ValueError: no such pair is registered, the event shapes differ, or an argument has no
+            `event_shape`.
 
     >>> import recjax
     >>> pair = pair_of(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))
@@ -195,19 +224,27 @@ def pair_of(target: Any, proposal: Any) -> Pair:
             raise ValueError(f"{role} must be a distribution, got {type(given).__name__}")
     if target.event_shape != proposal.event_shape:
         raise ValueError(
-            f"target: its event shape {target.event_shape} is not the proposal's {proposal.event_shape}"
+            f"target: its event shape {target.event_shape} is not that of the proposal, "
+            f"{proposal.event_shape}"
         )
     for q in type(target).__mro__:
         for p in type(proposal).__mro__:
             if (q, p) in _PAIRS:
                 return _PAIRS[q, p](_cast(target, proposal.dtype), proposal)
     raise ValueError(
-        f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} is registered"
+        f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} "
+        f"is registered"
     )
 
 
 def violations(pair: Pair, bounded: bool, widths: bool = False) -> Violations:
-    """What is wrong with a pair whose ratio may have to be bounded, or to have width functions."""
+    """Lists the violations of a pair that a coder or limit needs.
+
+    Args:
+        pair: the pair.
+        bounded: include those of a bounded ratio.
+        widths: include those of width functions.
+    """
     return (
         pair.violations()
         + (pair.bound_violations() if bounded else [])
@@ -216,7 +253,11 @@ def violations(pair: Pair, bounded: bool, widths: bool = False) -> Violations:
 
 
 def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) -> None:
-    """Raises a ValueError for what is wrong with concrete parameters; does nothing on traced ones."""
+    """Checks a pair with concrete parameters; traced ones pass.
+
+    Raises:
+        ValueError: there is a violation; see `violations`.
+    """
     values = concrete((target, proposal))
     if values is not None:
         with jax.ensure_compile_time_eval():  # constants of a program that is being traced
@@ -224,9 +265,10 @@ def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) 
 
 
 def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = False) -> None:
-    """As ``check_pair`` for many examples, whose parameters have leading batch axes."""
+    """Checks a batch of pairs, whose parameters have a leading axis, as `check_pair` checks one."""
     check_pair(targets, proposals, bounded)
     if widths and concrete((targets, proposals)) is not None:
+        # vmap cannot return the messages, which are strings: they leave by this list
         names: list[str] = []
 
         def bad(target, proposal):
@@ -238,7 +280,7 @@ def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = Fals
         raise_first([(name, np.asarray(value)) for name, value in zip(names, values, strict=True)])
 
 
-def _cast(target: Distribution, dtype) -> Distribution:
+def _cast(target: Any, dtype) -> Any:
     return jax.tree.map(
         lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, target
     )

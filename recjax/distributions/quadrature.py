@@ -1,6 +1,7 @@
 """Gauss-Legendre quadrature on [0, 1]."""
 
 import functools
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Array, Float
 
 
 def gauss_legendre(n: int, dtype) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
-    """Nodes and weights that integrate polynomials of degree 2n - 1 over [0, 1] exactly.
+    """Nodes and weights that integrate polynomials up to degree 2n - 1 over [0, 1] exactly.
 
     >>> nodes, weights = gauss_legendre(4, jnp.float32)
     >>> float(jnp.sum(weights * nodes**7).round(5))
@@ -24,8 +25,10 @@ def _rule(n: int):
     return (nodes + 1) / 2, weights / 2
 
 
-def integral(f, n: int, dtype):
-    """Of ``f`` over [0, 1], by ``n`` nodes written out: a compiler fuses them into one loop over a batch.
+def integral(f: Callable[[Array], Array], n: int, dtype):
+    """Integrates `f` over [0, 1] by `n` nodes.
+
+    The nodes are written out as a sum, which a compiler fuses into one loop over a batch.
 
     >>> float(integral(lambda t: t**7, 4, jnp.float32).round(5))
     0.125

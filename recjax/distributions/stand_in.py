@@ -1,16 +1,16 @@
-"""Proposals that stand for another distribution and add something to it."""
+"""Proposals that wrap another distribution and add information to it."""
 
 import numpy as np
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, ArrayLike, Float, Num, UInt32
 
 from recjax.distributions.base import Distribution, Violations
 
 
 class StandIn(Distribution):
-    """The distribution ``proposal``, under another type.
+    """Wrapper with the methods of the distribution `proposal`, under another type.
 
     Attributes:
-        proposal: the distribution itself.
+        proposal: the wrapped distribution.
     """
 
     proposal: Distribution
@@ -26,14 +26,14 @@ class StandIn(Distribution):
     def violations(self) -> Violations:
         return self.proposal.violations()
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         return self.proposal.log_prob(x)
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Num[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return self.proposal.cdf(x)
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Num[Array, "*#samples_event"]:
         return self.proposal.icdf(u)
 
-    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Num[Array, "*samples_event"]:
         return self.proposal.sample_from_bits(bits)

@@ -4,14 +4,14 @@ import abc
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions.base import Violations
 from recjax.distributions.pair import Pair
 
 
 class StepPair(Pair):
-    """A ratio that is constant on each of the parts that every component of the event is cut into."""
+    """Pair whose ratio is constant on each of finitely many cells per component of the event."""
 
     @abc.abstractmethod
     def parts(
@@ -19,7 +19,7 @@ class StepPair(Pair):
     ) -> tuple[
         Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
     ]:
-        """ln r (-inf where Q is zero), the probability under P, and that under Q, of each part."""
+        """ln r (-inf where Q is zero), the P-probability and the Q-probability of each cell."""
 
     def log_ratio_max(self) -> Float[Array, ""]:
         return self.proposal._sum(self.parts()[0].max(-1))
@@ -27,20 +27,22 @@ class StepPair(Pair):
     def bound_violations(self) -> Violations:
         return []
 
-    def widths(self, log_h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         ratios, p, q = self._steps()
-        some = ratios >= log_h
-        return jnp.sum(jnp.where(some, p, 0)), jnp.sum(jnp.where(some, q, 0))
+        above = ratios >= log_h
+        return jnp.sum(jnp.where(above, p, 0)), jnp.sum(jnp.where(above, q, 0))
 
-    def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
+    def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
         ratios, _, q = self._steps()
-        some = ratios > log_h
-        return jnp.sum(jnp.where(some, -q * jnp.expm1(jnp.where(some, log_h - ratios, 0)), 0))
+        above = ratios > log_h
+        # masked twice: expm1 of a large argument would make gradients NaN
+        fraction = -jnp.expm1(jnp.where(above, log_h - ratios, 0))
+        return jnp.sum(jnp.where(above, q * fraction, 0))
 
     def stretch(
-        self, log_low: Float[Array, ""], log_high: Float[Array, ""]
+        self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
     ) -> Float[Array, ""] | None:
-        """Between two values of the ratio the survival falls along a line, and sigma is a logarithm."""
+        """Sum of logarithms: between two values of the ratio, the survival is linear in h."""
         ratios, p, _ = self._steps()
         ends = jnp.sort(ratios)
         ends = jnp.clip(
@@ -48,6 +50,7 @@ class StepPair(Pair):
         )
         low, high = ends[:-1], ends[1:]
         width = jnp.sum(jnp.where(ratios[None] >= high[:, None], p[None], 0), -1)
+        # exp(high) - exp(low); zero for the pairs of ends that lie outside of [low, high]
         rise = jnp.where(
             high > low, -jnp.exp(high) * jnp.expm1(jnp.where(high > low, low - high, 0)), 0
         )
@@ -62,16 +65,16 @@ class StepPair(Pair):
         return self.proposal._sum(jnp.sum(q * jnp.where(q > 0, ratios, 0), -1))
 
     def channel_simulation(self) -> Float[Array, ""] | None:
-        """-int w_P ln w_P dh, a sum over the steps of w_P."""
+        """Differential entropy of the width density, a sum over the steps of w_P."""
         ratios, p, _ = self._steps()
         order = jnp.argsort(ratios)
         widths = jnp.cumsum(p[order][::-1])[::-1]
         steps = jnp.diff(jnp.exp(ratios[order]), prepend=0)
-        # the lowest level may hold everything: exactly 1, not its rounded sum
+        # the widest level set may be everything: its probability is exactly 1, not a rounded sum
         return -jnp.sum(steps * widths * jnp.log(jnp.where(widths > 0, jnp.minimum(widths, 1), 1)))
 
     def _steps(self):
-        """The parts of the event as a whole, in one row."""
+        """`parts` of a scalar event, as vectors."""
         if self.proposal.event_size != 1:
             raise ValueError(f"{self._name}: width functions exist for scalar pairs only")
         return tuple(table.reshape(-1) for table in self.parts())

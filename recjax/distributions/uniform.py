@@ -1,10 +1,10 @@
-"""Uniform distributions on intervals, and uniform targets nested in uniform proposals."""
+"""Uniform distributions on intervals, and uniform targets in uniform proposals."""
 
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -16,6 +16,10 @@ from recjax.distributions.step_ratio import StepPair
 class Uniform(Distribution):
     """Independent uniform components on [low, high].
 
+    Args:
+        low: lower ends.
+        high: upper ends; broadcast against `low`.
+
     Raises:
         ValueError: an end is not finite, ``high`` is not above ``low``, or the shapes do not fit.
 
@@ -26,17 +30,17 @@ class Uniform(Distribution):
     low: Float[Array, "*event"]
     high: Float[Array, "*event"]
 
-    def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
+    def __init__(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         self._set(low=low, high=high)
 
     def violations(self) -> Violations:
         return interval(self.low, self.high)
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         inside = (x >= self.low) & (x <= self.high)
         return self._sum(jnp.where(inside, -jnp.log(self.high - self.low), -jnp.inf))
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return jnp.clip((x - self.low) / (self.high - self.low), 0, 1)
 
     def mass(
@@ -46,7 +50,7 @@ class Uniform(Distribution):
             self.high - self.low
         )
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return self.low + (self.high - self.low) * u
 
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
@@ -59,6 +63,7 @@ class Uniform(Distribution):
         return self._from_tail(lower[..., None], tail[..., None])
 
     def _from_tail(self, lower, tail):
+        # each half counts from its end, where floating-point numbers are relatively accurate
         low, width = self.low, self.high - self.low
         x = jnp.where(
             self._event(lower),
@@ -70,9 +75,9 @@ class Uniform(Distribution):
 
 @register_pair(Uniform, Uniform)
 class UniformPair(StepPair):
-    """r is constant on the target's interval, which lies in the proposal's; for vectors, on a box in a box."""
+    """Uniform in uniform: r is constant on the target's interval, or box, in the proposal's."""
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         inside = (x >= self.target.low) & (x <= self.target.high)
         return jnp.where(inside.all(), self.log_ratio_max(), -jnp.inf)
 
@@ -92,7 +97,7 @@ class UniformPair(StepPair):
         return 0.5 * self.target.low + 0.5 * self.target.high
 
     def level_set(
-        self, log_h: Float[Array, ""]
+        self, log_h: Float[ArrayLike, ""]
     ) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
         return self.target.low, self.target.high
 
@@ -108,7 +113,6 @@ class UniformPair(StepPair):
 
 
 def outside(low: Any, high: Any, proposal: Uniform) -> tuple[str, Any]:
-    """The violation of intervals that leave the proposal's, which have its shape."""
-    return "target: it must lie within the proposal's interval", (low < proposal.low) | (
-        high > proposal.high
-    )
+    """Violation of intervals that must lie in those of the proposal, which have the same shape."""
+    message = "target: it must lie within the proposal's interval"
+    return message, (low < proposal.low) | (high > proposal.high)

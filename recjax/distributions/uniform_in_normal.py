@@ -1,9 +1,9 @@
-"""Uniform targets over normal proposals: what dithered quantisation simulates."""
+"""Uniform targets over normal proposals: the channel of dithered quantisation."""
 
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions.normal import Normal
 from recjax.distributions.pair import Pair, register_pair
@@ -14,9 +14,12 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 @register_pair(Uniform, Normal)
 class UniformInNormalPair(Pair):
-    """r = exp(z^2 / 2) sqrt(2 pi) / length on the target's box, in units of the proposal: largest at a corner."""
+    """Uniform over normal: r = exp(z^2 / 2) sqrt(2 pi) / length on the target's box.
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    Here z and the length are standardised by the proposal. The ratio is largest at a corner.
+    """
+
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         inside = (x >= self.target.low) & (x <= self.target.high)
         return self.proposal._sum(
             jnp.where(inside, self._log_ratios(jnp.square(self.proposal._standardise(x))), -jnp.inf)

@@ -1,10 +1,10 @@
-"""Mixtures of disjoint uniform intervals as targets in uniform proposals."""
+"""Mixtures of disjoint uniform intervals, as targets in uniform proposals."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt32
-from numpy.typing import ArrayLike
+import numpy.typing as npt
+from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import Distribution, Violations, family, interval
@@ -15,16 +15,16 @@ from recjax.distributions.uniform import Uniform, outside
 
 @family
 class UniformMixture(Distribution):
-    """Independent components, each uniform on one of several disjoint intervals: the last axis lists them.
+    """Independent components, each a mixture of uniform distributions on disjoint intervals.
 
     Args:
-        low: lower ends [*event, modes].
-        high: upper ends.
+        low: lower ends, `[*event, modes]`: the last axis lists the intervals.
+        high: upper ends, likewise.
         weights: probabilities of the intervals up to a common factor, not negative.
 
     Raises:
-        ValueError: an end is not finite, ``high`` is not above ``low``, intervals overlap, weights are negative or
-            all zero, or the shapes do not fit.
+        ValueError: an end is not finite, `high` is not above `low`, intervals overlap, weights are
+            negative or all zero, or the shapes do not fit.
 
     >>> float(UniformMixture([0.0, 2.0], [1.0, 3.0], [1.0, 3.0]).cdf(jnp.float32(2.0)))
     0.25
@@ -34,7 +34,7 @@ class UniformMixture(Distribution):
     high: Float[Array, "*event modes"]
     weights: Float[Array, "*event modes"]
 
-    def __init__(self, low: ArrayLike, high: ArrayLike, weights: ArrayLike) -> None:
+    def __init__(self, low: npt.ArrayLike, high: npt.ArrayLike, weights: npt.ArrayLike) -> None:
         low, high, weights = (
             np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high, weights)
         )
@@ -61,29 +61,27 @@ class UniformMixture(Distribution):
         ]
 
     def probabilities(self) -> Float[Array, "*event modes"]:
-        """The probability of each interval."""
+        """Probability of each interval."""
         return self.weights / self.weights.sum(-1, keepdims=True)
 
     def log_densities(self) -> Float[Array, "*event modes"]:
-        """Log density in each interval, -inf where its weight is zero."""
+        """Log density in each interval; -inf if its weight is zero."""
         share = self.probabilities()
-        return jnp.where(
-            share > 0,
-            jnp.log(jnp.where(share > 0, share, 1)) - jnp.log(self.high - self.low),
-            -jnp.inf,
-        )
+        # masked twice: log(0) would make gradients NaN
+        density = jnp.log(jnp.where(share > 0, share, 1)) - jnp.log(self.high - self.low)
+        return jnp.where(share > 0, density, -jnp.inf)
 
     def pick(
-        self, table: Float[Array, "*event modes"], x: Float[Array, "*event"]
-    ) -> Float[Array, "*event"]:
-        """The largest entry among the intervals that hold x, -inf outside all of them."""
+        self, table: Float[Array, "*event modes"], x: Float[ArrayLike, "*#samples_event"]
+    ) -> Float[Array, "*#samples_event"]:
+        """Largest entry of `table` among the intervals that contain x; -inf outside of all."""
         x = jnp.asarray(x)[..., None]
         return jnp.max(jnp.where((x >= self.low) & (x <= self.high), table, -jnp.inf), -1)
 
-    def log_prob(self, x: Float[Array, "*samples_event"]) -> Float[Array, "..."]:
+    def log_prob(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "..."]:
         return self._sum(self.pick(self.log_densities(), x))
 
-    def cdf(self, x: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def cdf(self, x: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         covered = jnp.clip((jnp.asarray(x)[..., None] - self.low) / (self.high - self.low), 0, 1)
         return jnp.sum(self.probabilities() * covered, -1)
 
@@ -96,13 +94,13 @@ class UniformMixture(Distribution):
         )
         return jnp.sum(self.probabilities() * covered, -1)
 
-    def icdf(self, u: Float[Array, "*samples_event"]) -> Float[Array, "*samples_event"]:
+    def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         order = jnp.argsort(self.low, -1)
         low, high, share = (
             jnp.take_along_axis(v, order, -1) for v in (self.low, self.high, self.probabilities())
         )
         start = jnp.cumsum(share, -1) - share
-        # an interval of weight zero never holds u
+        # an interval of weight zero never contains u
         inside = (jnp.asarray(u)[..., None] >= start) & (share > 0)
         part = jnp.clip((jnp.asarray(u)[..., None] - start) / jnp.where(share > 0, share, 1), 0, 1)
         return jnp.max(jnp.where(inside, low + (high - low) * part, -jnp.inf), -1)
@@ -113,9 +111,12 @@ class UniformMixture(Distribution):
 
 @register_pair(UniformMixture, Uniform)
 class UniformMixturePair(StepPair):
-    """r is constant on each interval; it has several modes, so that coders which need one do not take it."""
+    """Mixture in uniform: r is constant on each interval.
 
-    def log_ratio(self, x: Float[Array, "*event"]) -> Float[Array, ""]:
+    It has several modes: coders that need a unimodal ratio refuse it.
+    """
+
+    def log_ratio(self, x: Float[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(self.target.pick(self.parts()[0], x))
 
     def parts(

@@ -1,4 +1,4 @@
-"""What is possible: divergences of a target Q from a proposal P that bound the rate and the work of any coder."""
+"""Divergences of a target Q from a proposal P, and bounds on the rate and the work of coders."""
 
 from recjax.limits.bounds import a_star_log_index_bound_bits as a_star_log_index_bound_bits
 from recjax.limits.bounds import branch_and_bound_steps_bound as branch_and_bound_steps_bound

@@ -1,12 +1,14 @@
 """Published bounds on the rate and the work of samplers, as functions of divergences in bits.
 
-Plain arithmetic on scalars or arrays, for use under ``jax.jit``. K is the 1-based index that a sampler sends.
+The functions are plain arithmetic on scalars or arrays, for use under `jax.jit`. K is the 1-based
+index that a sampler sends.
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions import Distribution, pair_of
 from recjax.distributions.base import any_violation, concrete
@@ -16,8 +18,11 @@ _LOG2_E = math.log2(math.e)
 _EULER = 0.5772156649015329
 
 
-def gprs_rate_bound_bits(mutual_information: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """I + log2(I + 2) + 3: bits of GPRS with a zeta code, in the mean over targets with information I in bits.
+def gprs_rate_bound_bits(mutual_information: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
+    """Bound on the mean rate of GPRS with a zeta code: I + log2(I + 2) + 3 bits.
+
+    Args:
+        mutual_information: I in bits, the mean of D_KL over targets.
 
     Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023.
 
@@ -27,8 +32,10 @@ def gprs_rate_bound_bits(mutual_information: Float[Array, "*n"]) -> Float[Array,
     return mutual_information + jnp.log2(mutual_information + 2) + 3
 
 
-def gprs_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """E[log2 K] <= D_KL + 1 for GPRS. Source: as for ``gprs_rate_bound_bits``.
+def gprs_log_index_bound_bits(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
+    """Bound on E[log2 K] of GPRS: D_KL + 1 bits.
+
+    Source: Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023.
 
     >>> gprs_log_index_bound_bits(2.0)
     3.0
@@ -36,10 +43,13 @@ def gprs_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return kl + 1
 
 
-def a_star_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """E[log2 K] <= D_KL + log2(e) / e + 1 for A* coding, the Poisson functional representation.
+def a_star_log_index_bound_bits(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
+    """Bound on E[log2 K] of A* coding (Poisson functional representation).
 
-    Source: Li and El Gamal, *Strong functional representation lemma*, IEEE Trans. Inf. Theory 64, 2018.
+    It is D_KL + log2(e) / e + 1 bits.
+
+    Source: Li and El Gamal, *Strong functional representation lemma and applications to coding
+    theorems*, IEEE Transactions on Information Theory 64, 2018.
 
     >>> round(a_star_log_index_bound_bits(2.0), 4)
     3.5307
@@ -48,9 +58,9 @@ def a_star_log_index_bound_bits(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 
 def greedy_rejection_entropy_bound_bits(
-    channel_simulation: Float[Array, "*n"],
-) -> Float[Array, "*n"]:
-    """H[K] <= D_CS + log2(e + 1) for greedy rejection sampling.
+    channel_simulation: Float[ArrayLike, "*n"],
+) -> Float[ArrayLike, "*n"]:
+    """Bound on the entropy H[K] of greedy rejection sampling: D_CS + log2(e + 1) bits.
 
     Source: Goc and Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024.
 
@@ -61,11 +71,14 @@ def greedy_rejection_entropy_bound_bits(
 
 
 def channel_simulation_bounds_bits(
-    kl: Float[Array, "*n"],
-) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1: both ends.
+    kl: Float[ArrayLike, "*n"],
+) -> tuple[Float[ArrayLike, "*n"], Float[ArrayLike, "*n"]]:
+    """Bounds on the channel simulation divergence D_CS, given D_KL in bits.
 
-    Source: as for ``greedy_rejection_entropy_bound_bits``.
+    Returns:
+        Both ends of D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1.
+
+    Source: Goc and Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024.
 
     >>> [float(end) for end in channel_simulation_bounds_bits(3.0)]
     [3.0, 6.0]
@@ -73,10 +86,13 @@ def channel_simulation_bounds_bits(
     return kl, kl + jnp.log2(kl + 1) + 1
 
 
-def expected_steps(renyi_inf: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """2^D_inf: the mean number of candidates of rejection sampling, greedy rejection sampling and global GPRS.
+def expected_steps(renyi_inf: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
+    """Mean number of candidates of exact global samplers: 2^D_inf.
 
-    No exact causal sampler needs fewer in the mean (source: as for ``greedy_rejection_entropy_bound_bits``).
+    Rejection sampling, greedy rejection sampling and global GPRS attain it, and no exact causal
+    sampler needs fewer in the mean.
+
+    Source: Goc and Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024.
 
     >>> float(expected_steps(3.0))
     8.0
@@ -84,11 +100,14 @@ def expected_steps(renyi_inf: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return jnp.exp2(renyi_inf)
 
 
-def branch_and_bound_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """(D_KL + 2 + (1 + gamma) log2 e) / (log2 e - 1): the mean steps of branch-and-bound GPRS on unimodal ratios.
+def branch_and_bound_steps_bound(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
+    """Bound on the mean steps of branch-and-bound GPRS for unimodal ratios.
 
-    D_KL in bits, gamma = 0.5772... Euler's constant: about 2.26 D_KL + 9.66, whatever D_inf is. Source: Flamich, *Data
-    Compression with Relative Entropy Coding*, theorem 5.2.5; *Greedy Poisson rejection sampling*, NeurIPS 2023.
+    It is (D_KL + 2 + (1 + gamma) log2 e) / (log2 e - 1) with D_KL in bits and Euler's constant
+    gamma = 0.5772...: about 2.26 D_KL + 9.66, however large D_inf is.
+
+    Source: Flamich, *Data Compression with Relative Entropy Coding*, theorem 5.2.5; *Greedy Poisson
+    rejection sampling*, NeurIPS 2023.
 
     >>> round(branch_and_bound_steps_bound(0.0), 4)
     9.6578
@@ -96,11 +115,13 @@ def branch_and_bound_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return (kl + 2 + (1 + _EULER) * _LOG2_E) / (_LOG2_E - 1)
 
 
-def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """4.82 D_KL: the published growth of the mean steps of the greedy rejection coder with space partitioning.
+def greedy_rejection_coder_steps_bound(kl: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
+    """Growth of the mean steps of greedy rejection coding with space partitioning: 4.82 D_KL.
 
-    The slope for large D_KL; an additive constant belongs to it. Source: Flamich, Markou and Hernández-Lobato, *Faster
-    relative entropy coding with greedy rejection coding*, NeurIPS 2023.
+    This is the slope for large D_KL in bits; the bound also has an additive constant.
+
+    Source: Flamich, Markou and Hernández-Lobato, *Faster relative entropy coding with greedy
+    rejection coding*, NeurIPS 2023.
 
     >>> round(greedy_rejection_coder_steps_bound(10.0), 4)
     48.2
@@ -109,29 +130,30 @@ def greedy_rejection_coder_steps_bound(kl: Float[Array, "*n"]) -> Float[Array, "
 
 
 def budget_bits_for_total_variation(
-    kl: Float[Array, "*n"],
-    total_variation: Float[Array, "*n"],
-    renyi_inf: Float[Array, "*n"] | float = math.inf,
-) -> Float[Array, "*n"]:
-    """log2 of the candidates with which `recjax.BudgetedAStar` is as close to its target as wanted.
+    kl: Float[ArrayLike, "*n"],
+    total_variation: Float[ArrayLike, "*n"],
+    renyi_inf: Float[ArrayLike, "*n"] | float = math.inf,
+) -> Float[ArrayLike, "*n"]:
+    """Budget, in bits, with which `recjax.BudgetedAStar` reaches a total variation distance.
 
-    N >= 2^((D_KL + log2(e) / e + 1) / eps) candidates give a total variation of at most eps, by Markov's inequality
-    for log2 K (Flamich and Wells, *Some notes on the sample complexity of approximate channel simulation*, 2024). For
-    a bounded density ratio so do N >= 2^{D_inf} ln(1 / eps), mostly fewer: K is a mixture of geometric variables with
-    means of at most 2^{D_inf}. The lesser of both; round up for a budget.
+    It is log2 of the smaller of two sufficient numbers N of candidates; round it up. By Markov's
+    inequality for log2 K, N = 2^((D_KL + log2(e) / e + 1) / eps) suffices for a distance of at most
+    eps (Flamich and Wells, *Some notes on the sample complexity of approximate channel simulation*,
+    2024). For a bounded density ratio, so does N = 2^{D_inf} ln(1 / eps), which is mostly smaller:
+    K is a mixture of geometric variables with means of at most 2^{D_inf}.
 
     Args:
         kl: D_KL in bits.
         total_variation: eps, in (0, 1].
-        renyi_inf: D_inf in bits, where it is known.
+        renyi_inf: D_inf in bits, if it is known.
 
     Raises:
         ValueError: a concrete divergence is negative, or eps is not in (0, 1].
 
-    >>> round(float(budget_bits_for_total_variation(2.0, 0.5)), 4), round(
-    ...     float(budget_bits_for_total_variation(2.0, 0.01, 3.0)), 4
-    ... )
-    (7.0615, 5.2033)
+    >>> round(float(budget_bits_for_total_variation(2.0, 0.5)), 4)
+    7.0615
+    >>> round(float(budget_bits_for_total_variation(2.0, 0.01, renyi_inf=3.0)), 4)
+    5.2033
     """
     values = concrete((kl, total_variation, renyi_inf))
     if values is not None:
@@ -140,20 +162,27 @@ def budget_bits_for_total_variation(
         if not ((values[1] > 0) & (values[1] <= 1)).all():
             raise ValueError("total_variation must be in (0, 1]")
     markov = a_star_log_index_bound_bits(kl) / total_variation
-    # 2^D_inf itself could be beyond the range of floats
+    # by logarithms: 2^D_inf itself could be beyond the range of floats
     geometric = jnp.maximum(renyi_inf + jnp.log2(-jnp.log(total_variation)), 0)
-    return jnp.fmin(markov, geometric)  # inf - inf, for eps = 1 and an unknown D_inf, is no bound
+    # fmin ignores NaN: inf - inf, for eps = 1 and an unknown D_inf
+    return jnp.fmin(markov, geometric)
 
 
 def hockey_stick(
-    q: Distribution, p: Distribution, h: Float[Array, "*levels"]
+    q: Any, p: Distribution, h: Float[ArrayLike, "*levels"]
 ) -> Float[Array, "*levels"]:
-    """The hockey-stick divergence E_P[(r - h)^+] = w_Q(h) - h w_P(h), from 1 at h = 0 to 0 at the largest ratio.
+    """Hockey-stick divergence E_P[(r - h)^+] = w_Q(h) - h w_P(h).
 
-    At h = 1 it is the total variation distance. Also the probability that the width density exceeds h.
+    It falls from 1 at h = 0 to 0 at the largest ratio. At h = 1 it is the total variation distance.
+
+    Args:
+        q: target.
+        p: proposal.
+        h: levels of the density ratio, not negative.
 
     Raises:
-        ValueError: h is negative, or as for ``channel_simulation_bits``; on traced values the result is NaN.
+        ValueError: h is negative, or the pair is refused by `channel_simulation_bits`. For traced
+            values the result is NaN instead.
 
     >>> import recjax
     >>> float(hockey_stick(recjax.Uniform(0.0, 0.25), recjax.Uniform(0.0, 1.0), 1.0))

@@ -1,16 +1,18 @@
-"""Divergences in bits, and the width function behind them.
+"""Divergences in bits, and the width function from which they are computed.
 
-With r = dQ/dP, the width function w_P(h) = P[r >= h] is itself a probability density over levels h. For H drawn from
-it, D_KL = log2 e + E[log2 H], and the channel simulation divergence D_CS is the differential entropy of H (Goc and
-Flamich, *On channel simulation with causal rejection samplers*, ISIT 2024).
+With r = dQ/dP, the width function w_P(h) = P[r >= h] is itself a probability density over levels
+h. For H with this density, D_KL = log2 e + E[log2 H], and the channel simulation divergence D_CS is
+the differential entropy of H (Goc and Flamich, *On channel simulation with causal rejection
+samplers*, ISIT 2024).
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from recjax.distributions import Distribution, pair_of
 from recjax.distributions.base import any_violation, concrete
@@ -18,15 +20,19 @@ from recjax.distributions.pair import check_pair, violations
 from recjax.distributions.quadrature import gauss_legendre
 
 _LN_2 = math.log(2)
-_BOTTOM = -45.0  # ln h below which levels are ignored
+_BOTTOM = -45.0  # levels with a smaller ln h are ignored
 
 
-def kl_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
-    """The relative entropy D_KL(Q || P) in bits, summed over the components.
+def kl_bits(q: Any, p: Distribution) -> Float[Array, ""]:
+    """Relative entropy D_KL(Q || P) in bits, summed over the components.
+
+    Args:
+        q: target, a distribution or any pytree with a registered `recjax.Pair`.
+        p: proposal.
 
     Raises:
-        ValueError: event shapes differ, or Q is not absolutely continuous with respect to P. On traced values the
-            result is NaN.
+        ValueError: event shapes differ, or Q is not absolutely continuous with respect to P. For
+            traced values the result is NaN instead.
 
     >>> import recjax
     >>> round(float(recjax.kl_bits(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))), 4)
@@ -36,13 +42,18 @@ def kl_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
     return _kl(q, p)
 
 
-def renyi_inf_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
-    """The Rényi divergence of infinite order D_inf(Q || P) = log2 of the largest density ratio, summed over components.
+def renyi_inf_bits(q: Any, p: Distribution) -> Float[Array, ""]:
+    """Rényi divergence of infinite order D_inf(Q || P) in bits.
 
-    An exact sampler examines 2^D_inf candidates in the mean; infinite where the ratio is unbounded.
+    It is log2 of the largest density ratio, summed over the components, and infinite if the ratio
+    is unbounded. An exact sampler examines 2^D_inf candidates in the mean.
+
+    Args:
+        q: target, a distribution or any pytree with a registered `recjax.Pair`.
+        p: proposal.
 
     Raises:
-        ValueError: as for ``kl_bits``.
+        ValueError: see `kl_bits`.
 
     >>> import recjax
     >>> round(float(recjax.renyi_inf_bits(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))), 4)
@@ -52,18 +63,24 @@ def renyi_inf_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
     return _renyi_inf(q, p)
 
 
-def channel_simulation_bits(q: Distribution, p: Distribution) -> Float[Array, ""]:
-    """The channel simulation divergence D_CS(Q || P) in bits of the event as a whole: it does not sum over components.
+def channel_simulation_bits(q: Any, p: Distribution) -> Float[Array, ""]:
+    """Channel simulation divergence D_CS(Q || P) in bits.
 
-    D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1. Closed form or quadrature over ln h. For scalar pairs, and for normal
-    vectors of any size whose scales all have one ratio to the proposal's.
+    D_KL <= D_CS <= D_KL + log2(D_KL + 1) + 1. It is not a sum over components, and exists here for
+    scalar pairs and for normal vectors whose scales all have one ratio to the proposal's. Computed
+    in closed form or by quadrature over ln h.
+
+    Args:
+        q: target, a distribution or any pytree with a registered `recjax.Pair`.
+        p: proposal.
 
     Raises:
-        ValueError: as for ``kl_bits``; an event with more than one component that is not such a normal vector; an
-            unbounded density ratio. On traced values NaN where it depends on them.
+        ValueError: see `kl_bits`; or the density ratio is unbounded, or the pair is neither scalar
+            nor such a normal vector. For traced values the result is NaN where it depends on them.
 
     >>> import recjax
-    >>> round(float(recjax.channel_simulation_bits(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0))), 4)
+    >>> q, p = recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0)
+    >>> round(float(recjax.channel_simulation_bits(q, p)), 4)
     1.7344
     """
     check_pair(q, p, bounded=True, widths=True)
@@ -71,14 +88,22 @@ def channel_simulation_bits(q: Distribution, p: Distribution) -> Float[Array, ""
 
 
 def width_function(
-    q: Distribution, p: Distribution, h: Float[Array, "*levels"]
+    q: Any, p: Distribution, h: Float[ArrayLike, "*levels"]
 ) -> tuple[Float[Array, "*levels"], Float[Array, "*levels"]]:
-    """(w_P(h), w_Q(h)): the probabilities under P and under Q that the density ratio is at least h.
+    """Width functions: the probabilities under P and under Q that the density ratio is at least h.
 
-    For scalar pairs and for normal vectors, as ``channel_simulation_bits``.
+    They exist for the same pairs as `channel_simulation_bits`.
+
+    Args:
+        q: target, a distribution or any pytree with a registered `recjax.Pair`.
+        p: proposal.
+        h: levels of the density ratio, not negative.
+
+    Returns:
+        w_P(h) and w_Q(h).
 
     Raises:
-        ValueError: as for ``channel_simulation_bits``; a concrete h is negative.
+        ValueError: see `channel_simulation_bits`; or a concrete h is negative.
 
     >>> import recjax
     >>> w_p, w_q = recjax.width_function(recjax.Uniform(0.0, 0.25), recjax.Uniform(0.0, 1.0), 2.0)
@@ -114,7 +139,7 @@ def _channel_simulation(q, p):
     nats = pair.channel_simulation()
     if nats is None:
         _, log_w, mass = _levels(pair)
-        # the mass is 1 but for rounding in exp(ln r_max), of which a large divergence is a large multiple
+        # the mass is 1 but for rounding in exp(ln r_max), which a large divergence multiplies
         nats = jnp.sum(-log_w * mass) / jnp.sum(mass)
     return _or_nan(nats / _LN_2, pair, bounded=True, widths=True)
 
@@ -130,11 +155,15 @@ def _widths(q, p, h):
 
 
 def _levels(pair):
-    """Nodes u = ln h of a quadrature, ln w_P there, and the probability of each node under the density w_P of h.
+    """Quadrature over levels h with density w_P(h).
 
-    Most nodes lie where ln r does under Q. The substitution u = top - t^2 removes the square root with which
-    smooth densities reach their maximum.
+    Most nodes lie where Q has most of ln r. The substitution u = top - t^2 removes the square root
+    with which smooth densities reach their maximum.
+
+    Returns:
+        Nodes u = ln h, ln w_P at the nodes, and the probability of each node.
     """
+    # positions of nodes are constants for gradients: a quadrature does not depend on them
     top = jax.lax.stop_gradient(pair.log_ratio_max())
 
     def quantile(mass):
@@ -148,10 +177,9 @@ def _levels(pair):
     )
     t = jnp.sqrt(jnp.maximum(top - edges, 0))
     nodes, weights = gauss_legendre(16, top.dtype)
-    t, weights = (
-        (t[1:, None] + jnp.outer(t[:-1] - t[1:], nodes)).ravel(),
-        jnp.outer(t[:-1] - t[1:], weights).ravel(),
-    )
+    length = t[:-1] - t[1:]
+    t = (t[1:, None] + jnp.outer(length, nodes)).ravel()
+    weights = jnp.outer(length, weights).ravel()
     u = pair.log_ratio_max() - t * t
     w = jax.vmap(pair.widths)(u)[0]
     log_w = jnp.log(jnp.where(w > 0, w, 1))
@@ -159,7 +187,7 @@ def _levels(pair):
 
 
 def _bisect(above, low, high):
-    """Where a predicate that holds at small arguments ceases to."""
+    """Bisects for the largest argument of a predicate that holds below it only."""
 
     def halve(_, ends):
         middle = 0.5 * (ends[0] + ends[1])

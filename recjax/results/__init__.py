@@ -1,1 +1,1 @@
-"""Results files, their plots and rate curves."""
+"""Results of experiments: files, plots, and rate-distortion curves."""

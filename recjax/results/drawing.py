@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Plots of results, by Matplotlib."""
 
 import io
 import itertools
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
-"""Suffixes of pictures."""
+"""Suffixes of the files that can be written."""
 
 _COLOURS = (
     "#0072b2",
@@ -31,16 +31,16 @@ _GREYS = ("#5a6675", "#8f7a63", "#6f8f6f", "#8f6f8c", "#7fa0ad", "#a0a0a0")
 _INKS = ("#000000", "#8c564b", "#5254a3", "#637939", "#843c39")
 _MARKERS = "osD^vP<>X"
 _MANY = 6
-"""More curves have their legend beside the panel."""
+"""With more curves than these, the legend is beside the panel."""
 _LARGEST = 1e100
-"""Larger numbers, and their inverses on a logarithmic axis, are beyond Matplotlib's arithmetic."""
+"""Beyond these numbers, and their inverses on a logarithmic axis, Matplotlib's arithmetic fails."""
 
 
 def draw(results: Sequence[Results]) -> "Figure":
-    """All panels in one picture, those of equal title and axes over each other (`recjax.results.overlay`).
+    """Draws all panels as one figure; panels with equal title and axes are overlaid.
 
-    Measured curves are solid with filled markers and a band, published ones grey, dashed and hollow, and theory is
-    dotted.
+    Measured curves are solid with filled markers and a band; published curves are grey and dashed
+    with hollow markers; theoretical curves are dotted. See `recjax.results.overlay`.
 
     Raises:
         ValueError: there is no curve to draw, or a number is beyond 1e100.
@@ -50,30 +50,32 @@ def draw(results: Sequence[Results]) -> "Figure":
 
     panels = [panel for panel in overlay(results) if panel.curves]
     if not panels:
-        raise ValueError(f"{', '.join(each.name for each in results)}: there is no curve to draw")
+        raise ValueError(f"{', '.join(file.name for file in results)}: there is no curve to draw")
     for curve in itertools.chain.from_iterable(panel.curves for panel in panels):
         if max(map(abs, (*curve.x, *curve.y, *curve.low, *curve.high)), default=0) > _LARGEST:
-            raise ValueError(f"{curve.label} has a number beyond {_LARGEST:g}")
+            raise ValueError(f"{curve.label} has a number larger than {_LARGEST:g}")
     columns = math.ceil(math.sqrt(len(panels)))
     rows = math.ceil(len(panels) / columns)
     width = 8.6 if max(len(panel.curves) for panel in panels) > _MANY else 6.0
     figure = Figure(figsize=(width * columns, 4.6 * rows + 0.4), dpi=120, layout="constrained")
-    # a label looks alike in all panels
+    # style numbers by kind and label: a label has the same style in all panels
     numbers: dict[str, dict[str, int]] = {"measured": {}, "published": {}, "theory": {}}
     for place, panel in enumerate(panels, start=1):
         _draw_panel(figure.add_subplot(rows, columns, place), panel, numbers)
-    about = (
-        results[0].description if len(results) == 1 else ", ".join(each.name for each in results)
-    )
+    names = ", ".join(file.name for file in results)
+    about = results[0].description if len(results) == 1 else names
     figure.suptitle(textwrap.fill(about, int(14 * width * columns)), fontsize=9)
     return figure
 
 
 def picture(figure: "Figure", suffix: str) -> bytes:
-    """A picture as the bytes of a file, the same for the same numbers and release of Matplotlib.
+    """Renders a figure to the bytes of a file.
+
+    Equal numbers give equal bytes, with one release of Matplotlib: dates and random identifiers
+    are left out.
 
     Args:
-        figure: what `draw` gave.
+        figure: the figure of `draw`.
         suffix: one of `FORMATS`.
     """
     import matplotlib
@@ -86,14 +88,14 @@ def picture(figure: "Figure", suffix: str) -> bytes:
 
 
 def legend_name(curve: Curve) -> str:
-    """What a legend or a table calls a curve."""
+    """Name of a curve in legends and tables."""
     return f"{curve.label} (published)" if curve.kind == "published" else curve.label
 
 
 def _draw_panel(axes: "Axes", panel: Panel, numbers: dict[str, dict[str, int]]) -> None:
     for curve in panel.curves:
-        own = numbers[curve.kind]
-        _draw_curve(axes, curve, own.setdefault(curve.label, len(own)))
+        of_kind = numbers[curve.kind]
+        _draw_curve(axes, curve, of_kind.setdefault(curve.label, len(of_kind)))
     limits = _x_limits(panel)
     _set_scale(axes, "x", panel.x, limits)
     _set_scale(axes, "y", panel.y, _y_limits(panel, limits))
@@ -128,9 +130,9 @@ def _draw_curve(axes: "Axes", curve: Curve, number: int) -> None:
 
 
 def _x_limits(panel: Panel) -> tuple[float, float] | None:
-    """Where our points and theory are, and what is published near them, which may go on far beyond."""
+    """Limits that show measured and theoretical points, and published ones near them."""
     points = [_on_axis(curve.x, panel.x) for curve in panel.curves]
-    own = [
+    unpublished = [
         x
         for curve, xs in zip(panel.curves, points, strict=True)
         if curve.kind != "published"
@@ -140,14 +142,15 @@ def _x_limits(panel: Panel) -> tuple[float, float] | None:
     if not every:
         return None
     low, high = min(every), max(every)
-    if own:
+    if unpublished:
+        # published curves may extend far beyond: they are cut a tenth of their range away
         reach = 0.1 * (high - low)
-        low, high = max(low, min(own) - reach), min(high, max(own) + reach)
+        low, high = max(low, min(unpublished) - reach), min(high, max(unpublished) + reach)
     return _with_margin(low, high, panel.x)
 
 
 def _y_limits(panel: Panel, limits: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Of all points between the limits of x, with their bands."""
+    """Limits that show all points between the limits of x, with their bands."""
     low, high = limits or (-math.inf, math.inf)
     inside = [
         y
@@ -161,12 +164,10 @@ def _y_limits(panel: Panel, limits: tuple[float, float] | None) -> tuple[float, 
 
 
 def _on_axis(values: Sequence[float], axis: Axis) -> list[float]:
-    """Positions on the axis; what is not positive has none on a logarithmic one."""
-    return (
-        list(values)
-        if axis.scale == "linear"
-        else [math.log(value) for value in values if value > 1 / _LARGEST]
-    )
+    """Positions of values on an axis; on a logarithmic axis, only positive values have one."""
+    if axis.scale == "linear":
+        return list(values)
+    return [math.log(value) for value in values if value > 1 / _LARGEST]
 
 
 def _with_margin(low: float, high: float, axis: Axis) -> tuple[float, float]:
@@ -183,20 +184,20 @@ def _set_scale(axes: "Axes", side: str, axis: Axis, limits: tuple[float, float] 
     if axis.scale != "linear":
         base = {"log": 10, "log2": 2}[axis.scale]
         getattr(axes, f"set_{side}scale")("log", base=base, nonpositive="mask")
-        own = getattr(axes, f"{side}axis")
-        if limits[1] < 4 * limits[0]:  # two powers of the base at most
-            own.set_major_locator(ticker.MaxNLocator(6))
+        ruler = getattr(axes, f"{side}axis")
+        if limits[1] < 4 * limits[0]:
+            # the range holds too few powers of the base for ticks at these alone
+            ruler.set_major_locator(ticker.MaxNLocator(6))
         else:
-            own.set_major_locator(
-                ticker.LogLocator(base, (1.0, 2.0, 5.0) if base == 10 else (1.0,))
-            )
-        own.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
-        own.set_minor_formatter(ticker.NullFormatter())
+            multiples = (1.0, 2.0, 5.0) if base == 10 else (1.0,)
+            ruler.set_major_locator(ticker.LogLocator(base, multiples))
+        ruler.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
+        ruler.set_minor_formatter(ticker.NullFormatter())
     getattr(axes, f"set_{side}lim")(limits)
 
 
 def _number(value: float) -> str:
-    r"""As a label of a tick.
+    r"""Formats a number as the label of a tick.
 
     >>> _number(0.05), _number(2e6)
     ('0.05', '$2\\times10^{6}$')

@@ -1,8 +1,8 @@
-"""Results of experiments as data: curves in panels, with where they come from, as JSON.
+"""Results of experiments as JSON: curves in panels, with their sources.
 
-A file is one object ``{"name", "description", "source", "results"}``; ``results["panels"]`` holds what a plot shows,
-anything beside it is for readers of the file. Published points have the same form as measured ones, so that any two
-files with equal panels can be drawn over each other.
+A file is one object `{"name", "description", "source", "results"}`. `results["panels"]` holds the
+curves that a plot shows; the other keys of `results` are for readers of the file. Published points
+have the same form as measured ones, so that any two files with equal panels can be overlaid.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ _SCALES = ("linear", "log", "log2")
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """What an axis shows.
+    """Axis of a panel.
 
     Attributes:
-        label: quantity and unit, as in ``"rate (bits per pixel)"``.
-        scale: ``"linear"``, ``"log"`` or ``"log2"``.
+        label: quantity and unit, as in `"rate (bits per pixel)"`.
+        scale: `"linear"`, `"log"` or `"log2"`.
     """
 
     label: str
@@ -35,13 +35,13 @@ class Curve:
     """Points of one method.
 
     Attributes:
-        label: its name in the legend.
+        label: name of the method in the legend.
         x, y: coordinates, equally many.
-        low, high: ends of a band around y, if there is one; what they are is said by ``band``.
-        band: as in ``"quartiles"`` or ``"standard error"``.
-        kind: whether the points are measured by us, published, or follow from theory.
-        source: of published or theoretical points.
-        joined: whether a line goes from point to point.
+        low, high: ends of a band around y, or empty.
+        band: meaning of the band, as in `"quartiles"` or `"standard error"`.
+        kind: `"measured"`, `"published"` or `"theory"`.
+        source: source of published or theoretical points.
+        joined: draw a line from point to point.
     """
 
     label: str
@@ -56,7 +56,7 @@ class Curve:
 
     @classmethod
     def with_errors(cls, label: str, x: Any, y: Any, errors: Any, source: str = "") -> "Curve":
-        """A measured curve with a band of one standard error on either side."""
+        """Returns a measured curve with a band of one standard error on either side."""
         x, y, errors = (tuple(map(float, values)) for values in (x, y, errors))
         low = tuple(a - b for a, b in zip(y, errors, strict=True))
         high = tuple(a + b for a, b in zip(y, errors, strict=True))
@@ -65,7 +65,7 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes and the curves on it; panels of several files with equal axes and title are overlaid."""
+    """Pair of axes with curves; panels of several files with equal axes and title are overlaid."""
 
     title: str
     x: Axis
@@ -75,14 +75,14 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What an experiment found.
+    """Results of an experiment.
 
     Attributes:
-        name: short, fit for a file name.
-        description: what was done, for the reader of the picture.
+        name: short name, fit for a file name.
+        description: setting of the experiment, shown above the plot.
         source: the command, paper or file that the numbers come from.
-        panels: what a plot shows.
-        details: anything else, of JSON's types.
+        panels: panels of the plot.
+        details: further numbers, of the types that JSON has.
     """
 
     name: str
@@ -97,7 +97,7 @@ PSNR = Axis("PSNR (dB)")
 
 
 def to_json(results: Results) -> dict[str, Any]:
-    """The object that a file holds.
+    """Returns the JSON object of a results file.
 
     >>> panel = Panel("", RATE, PSNR, (Curve("JPEG", (0.5,), (30.0,)),))
     >>> to_json(Results("a", "b", "c", (panel,)))["results"]["panels"][0]["curves"][0]["y"]
@@ -109,10 +109,11 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def save_results(results: Results, path: str | os.PathLike[str], *, force: bool = True) -> None:
-    """Writes a results file, whole or not at all.
+    """Writes a results file atomically.
 
     Raises:
-        ValueError: a number is not finite, or the path cannot be written, or exists and ``force`` is off.
+        ValueError: a number is not finite, or the file cannot be written, or exists and `force` is
+            off.
     """
     text = json.dumps(to_json(results), indent=1, allow_nan=False)
     write_atomic(path, text.encode() + b"\n", force=force)
@@ -122,7 +123,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
     """Reads a results file.
 
     Raises:
-        ValueError: it cannot be read, or is no results file.
+        ValueError: the file cannot be read, or is no results file.
     """
     data = read_bounded(path, "a results file")
     try:

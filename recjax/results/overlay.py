@@ -1,4 +1,4 @@
-"""Results of several files over each other."""
+"""Overlay of the results of several files."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,26 +7,27 @@ from recjax.results.files import Curve, Panel, Results
 
 
 def overlay(results: Sequence[Results]) -> list[Panel]:
-    """The panels of all results, those of equal title (whatever the case) and axes as one.
+    """Merges the panels of all results that have equal axes and titles, up to case.
 
-    Curves that are the same in several results are there once. Where measured curves of one label have a single point
-    each, as those of ``recjax eval`` with several priors, they become one curve; else equal labels get the results'
-    names added.
+    Curves that are equal in several results appear once. Measured curves with one label and a
+    single point each, such as those of `recjax eval` with several priors, become one curve. Other
+    curves with one label get the names of their results added to it.
 
     >>> from recjax.results.files import PSNR, RATE
-    >>> def file(name, *point):
-    ...     return Results(name, "", "", (Panel("Set", RATE, PSNR, (Curve("codec", *((v,) for v in point)),)),))
+    >>> def file(name, rate, psnr):
+    ...     curve = Curve("codec", (rate,), (psnr,))
+    ...     return Results(name, "", "", (Panel("Set", RATE, PSNR, (curve,)),))
     >>> overlay([file("a", 2.0, 40.0), file("b", 1.0, 30.0)])[0].curves[0].x
     (1.0, 2.0)
     """
     panels: dict[tuple, list[Panel]] = {}
     found: dict[tuple, dict[Curve, str]] = {}
-    for each in results:
-        for panel in each.panels:
+    for file in results:
+        for panel in file.panels:
             key = panel.title.casefold(), panel.x, panel.y
             panels.setdefault(key, []).append(panel)
             for curve in panel.curves:
-                found.setdefault(key, {}).setdefault(curve, each.name)
+                found.setdefault(key, {}).setdefault(curve, file.name)
     return [
         dataclasses.replace(same[0], curves=tuple(_distinct(found.get(key, {}))))
         for key, same in panels.items()
@@ -34,6 +35,7 @@ def overlay(results: Sequence[Results]) -> list[Panel]:
 
 
 def _distinct(named: dict[Curve, str]) -> list[Curve]:
+    """Curves with distinct labels, from curves and the names of their results."""
     alike: dict[tuple, list[Curve]] = {}
     for curve in named:
         alike.setdefault((curve.label, curve.kind), []).append(curve)
@@ -52,11 +54,13 @@ def _distinct(named: dict[Curve, str]) -> list[Curve]:
 
 
 def _joined(points: list[Curve]) -> Curve:
+    """One curve of several curves with one point each, in the order of x."""
     points = sorted(points, key=lambda point: point.x)
-    parts = {
+    coordinates = {
         name: sum((getattr(point, name) for point in points), ())
         for name in ("x", "y", "low", "high")
     }
-    if len(parts["low"]) < len(points):  # a band of some points is none
-        parts |= {"low": (), "high": ()}
-    return dataclasses.replace(points[0], **parts)
+    if len(coordinates["low"]) < len(points):
+        # a band needs its ends at every point
+        coordinates |= {"low": (), "high": ()}
+    return dataclasses.replace(points[0], **coordinates)

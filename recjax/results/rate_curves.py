@@ -1,4 +1,4 @@
-"""Comparing curves of rate and quality."""
+"""Comparison of rate-distortion curves."""
 
 import math
 
@@ -8,11 +8,14 @@ from recjax.results.files import Curve
 
 
 def psnr_at(curve: Curve, bpp: float) -> float | None:
-    """Quality in dB at a rate, linear between points in the logarithm of the rate; None outside of the curve.
+    """Interpolates the PSNR of a curve at a rate, linearly in the logarithm of the rate.
 
     Args:
-        curve: rates in bits per pixel and quality in dB, in any order.
-        bpp: the rate.
+        curve: rates in bits per pixel and PSNR in dB, in any order.
+        bpp: rate in bits per pixel.
+
+    Returns:
+        PSNR in dB, or None outside of the curve's range of rates.
 
     >>> psnr_at(Curve("codec", (4.0, 1.0), (40.0, 30.0)), 2.0)
     35.0
@@ -24,13 +27,17 @@ def psnr_at(curve: Curve, bpp: float) -> float | None:
 
 
 def bd_rate(curve: Curve, anchor: Curve) -> float | None:
-    """Percent of rate that a curve needs more than the anchor, averaged over their common range of quality.
+    """Bjontegaard's delta rate of a curve over an anchor, in percent.
 
-    Bjontegaard's delta rate (ITU-T VCEG-M33, 2001) with piecewise cubics (pchip) of the log rate. None if the curves
-    have no quality in common, one has a single point or the same quality twice, or a rate is not positive.
+    This is the additional rate of the curve, averaged over the range of quality that both curves
+    have (ITU-T VCEG-M33, 2001), with piecewise cubics (pchip) of the log rate.
 
     Args:
         curve, anchor: rates and quality in dB, in any order.
+
+    Returns:
+        Percent, or None if the curves have no quality in common, one has a single point or the same
+        quality twice, or a rate is not positive.
 
     Raises:
         ImportError: SciPy, of the extra ``plots``, is not installed.
@@ -41,7 +48,7 @@ def bd_rate(curve: Curve, anchor: Curve) -> float | None:
     """
     from scipy.interpolate import PchipInterpolator
 
-    if any(min(each.x) <= 0 or len(set(each.y)) < len(each.y) for each in (curve, anchor)):
+    if any(min(c.x) <= 0 or len(set(c.y)) < len(c.y) for c in (curve, anchor)):
         return None
     low, high = max(min(curve.y), min(anchor.y)), min(max(curve.y), max(anchor.y))
     if low >= high:

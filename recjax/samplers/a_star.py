@@ -1,22 +1,34 @@
 """Global A* sampling, also known as the Poisson functional representation."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt32
 
+from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
-from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers._search.candidate_search import Verdict
+from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
+from recjax.samplers._search.candidate_search import Chunk, Verdict, used_until
 from recjax.samplers.global_coder import ExactCoder
+
+
+class AStarState(NamedTuple):
+    """State of the search for the least T_k / r(X_k)."""
+
+    time: Time  # arrival time of the last candidate seen
+    best: Float[Array, ""]  # the largest ln (r(X_k) / T_k) so far
+    index: UInt32[Array, ""]  # number of the candidate with that score
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AStar(ExactCoder):
     """The Poisson functional representation: the candidate with the least T_k / r(X_k).
 
-    T_k are the arrival times of a unit-rate Poisson process. The search ends at the first arrival with T_k / max r
-    above the best value so far (Li and El Gamal, *Strong functional representation lemma*, 2018; Maddison et al.,
-    *A* sampling*, 2014). Exact. ``steps`` includes that last arrival; the index may be far smaller.
+    T_k are the arrival times of a unit-rate Poisson process. The search ends at the first arrival
+    with T_k / max r above the best value so far (Li and El Gamal, *Strong functional representation
+    lemma*, 2018; Maddison et al., *A* sampling*, 2014). Exact. ``steps`` includes that last
+    arrival; the index may be far smaller. The index is sent in a zeta code.
 
     Args:
         max_steps: cap on the candidates examined.
@@ -28,21 +40,18 @@ class AStar(ExactCoder):
     True
     """
 
-    def start(self, pair):
-        return zero_time(), jnp.full((), -jnp.inf, pair.proposal.dtype), jnp.uint32(0)
+    def start(self, pair: Pair) -> AStarState:
+        lowest = jnp.full((), -jnp.inf, pair.proposal.dtype)
+        return AStarState(zero_time(), lowest, jnp.uint32(0))
 
-    def examine(self, pair, carry, chunk):
-        start, best, index = carry
-        times = arrival_times(start, chunk.exponentials(Stream.ARRIVAL))
-        log_time = jnp.log(time_value(times, best.dtype))
+    def examine(self, pair: Pair, state: AStarState, chunk: Chunk) -> Verdict:
+        times = arrival_times(state.time, chunk.exponentials(Stream.ARRIVAL))
+        log_time = jnp.log(time_value(times, state.best.dtype))
         score = chunk.log_ratio - log_time
         k = jnp.argmax(score)
-        index = jnp.where(score[k] > best, chunk.index[k], index)
-        best = jnp.maximum(score[k], best)
-        # No candidate after the first proof can hold the best score, so that the chunk's best decides at once.
-        proven = pair.log_ratio_max() - log_time < best
-        stopped = proven.any()
-        used = jnp.where(stopped, jnp.argmax(proven) + 1, proven.size)
-        return Verdict(
-            ((times[0][used - 1], times[1][used - 1]), best, index), used, stopped, index
-        )
+        index = jnp.where(score[k] > state.best, chunk.index[k], state.index)
+        best = jnp.maximum(score[k], state.best)
+        # No candidate after the first proof can have the best score, so that the best of the whole
+        # chunk decides at once.
+        used, stopped = used_until(pair.log_ratio_max() - log_time < best)
+        return Verdict(AStarState(time_at(times, used - 1), best, index), used, stopped, index)

@@ -1,4 +1,4 @@
-"""The contract of every coder, and the results it returns."""
+"""The contract of every coder, and the results that a coder returns."""
 
 import abc
 import dataclasses
@@ -9,35 +9,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
+from recjax.distributions.base import concrete
 from recjax.distributions.pair import check_pair, check_pairs
+from recjax.errors import check_range as check_range
+from recjax.samplers.index_code import IndexCode
 
 
 class Status(enum.IntEnum):
-    """Why an encoder stopped."""
+    """The reason why an encoder stopped."""
 
     DONE = 0
     """The algorithm ran to its end."""
     MAX_STEPS = 1
     """The cap on steps came first; the sample is the best one found, not an exact sample."""
     INVALID = 2
-    """Traced parameters turned out to be invalid (NaN, scale not positive, unbounded density ratio): no search."""
+    """Traced parameters are invalid (NaN, scale not positive, unbounded density ratio): no search.
+    """
     MAX_DEPTH = 3
-    """A limit on the depth of a tree cut off nodes that might have held the sample; it is the best one found."""
+    """The limit on the depth of a tree cut off nodes that might have held the sample; the sample is
+    the best one found."""
     QUEUE_FULL = 4
-    """More nodes of a tree were open than are kept; the sample is the best one found, not an exact sample."""
+    """A tree had more open nodes than the queue holds; the sample is the best one found, not an
+    exact sample."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """What an encoder returns.
+    """The result of an encoder.
 
     Attributes:
-        index: what is sent: a pytree of integer arrays of fixed shape.
-        sample: the decoder's own output for this index.
-        steps: candidates examined.
+        index: the message: a pytree of integer arrays of fixed shape.
+        sample: the sample that the decoder makes of this index.
+        steps: number of candidates examined, int32.
         status: a ``Status`` as int32.
     """
 
@@ -50,9 +56,9 @@ class Code:
 class Coder(abc.ABC):
     """A relative entropy coder: a frozen, hashable configuration whose methods are pure functions.
 
-    ``encode``, ``decode`` and ``codelength`` treat one example and are jitted inside; use them under ``jax.jit``,
-    ``jax.vmap`` and ``jax.shard_map`` at will. Encoder and decoder share ``key``, a typed JAX key or ``uint32[2]``,
-    used for nothing else.
+    ``encode``, ``decode`` and ``codelength`` treat one example and are jitted inside; use them
+    under ``jax.jit``, ``jax.vmap`` and ``jax.shard_map`` at will. Encoder and decoder share
+    ``key``, a typed JAX key or ``uint32[2]`` that is used for nothing else.
     """
 
     bounded: ClassVar[bool] = True
@@ -65,29 +71,30 @@ class Coder(abc.ABC):
         """Draws a sample of ``target`` that ``decode`` finds again from the key and a short index.
 
         Raises:
-            ValueError: concrete parameters are invalid, event shapes differ, the target is not absolutely
-                continuous with respect to the proposal, or the coder cannot treat the pair. On traced parameters
-                the code's status is ``Status.INVALID`` instead.
+            ValueError: concrete parameters are invalid, event shapes differ, the target is not
+                absolutely continuous with respect to the proposal, or the coder cannot treat the
+                pair. On traced parameters the code's status is ``Status.INVALID`` instead.
         """
         check_pair(target, proposal, self.bounded, self.widths)
         return self.search(key, target, proposal)
 
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
-        """The results of ``jax.vmap(encode)`` in less time.
+        """Encodes a batch: the results of ``jax.vmap(encode)`` in less time.
 
         Args:
-            keys: one key an example.
+            keys: one key per example.
             targets: a distribution whose parameters have a leading batch axis.
-            proposal: one proposal for all, or a batch of them.
+            proposal: one proposal for all examples, or a batch of proposals.
 
         Raises:
-            ValueError: as ``encode``, or there is not one key for every target.
+            ValueError: as for ``encode``, or the numbers of keys and targets differ.
         """
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
         batch = batch_of(keys)
         if len(batch) != 1 or sizes != {batch} or batch == (0,):
             raise ValueError(
-                f"keys: a batch of keys {list(batch)} does not fit targets with leading axes {sizes}"
+                f"keys: a batch of keys {list(batch)} does not fit "
+                f"targets with leading axes {sizes}"
             )
         if getattr(proposal, "event_shape", ()) != getattr(targets, "event_shape", ()):
             proposal = jax.tree.map(
@@ -97,68 +104,96 @@ class Coder(abc.ABC):
         leaves = jax.tree.leaves((keys, targets, proposal))
         if any(isinstance(leaf, Tracer) for leaf in leaves):  # under a transformation
             return jax.vmap(self.search)(keys, targets, proposal)
-        # few different sizes, so that few programs are compiled; the last example is searched for once more
+        # Padding to few different sizes, so that few programs are compiled: the last example is
+        # searched for again in every added lane, and those results are cut off.
         (n,) = batch
         places = np.minimum(np.arange(_few_sizes(n, 64)), n - 1)
-        filled = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
-        return jax.tree.map(lambda x: x[:n], self.search_lanes(*filled))
+        padded = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
+        return jax.tree.map(lambda x: x[:n], self.search_lanes(*padded))
 
     @abc.abstractmethod
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
-        """``encode`` for a pair that has been checked as far as it is known."""
+        """Encodes one example; concrete parameters have been checked."""
 
     @abc.abstractmethod
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        """``encode_batch`` of concrete values."""
+        """Encodes a batch of concrete examples, which have been checked."""
 
     @abc.abstractmethod
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:
-        """The sample that an index stands for: ``code.sample``, bit for bit.
+        """Returns the sample of an index: ``code.sample``, bit for bit.
 
         Raises:
             ValueError: a concrete index is out of range. Traced indices are clamped to the range.
         """
 
-    @abc.abstractmethod
     def codelength(
         self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
     ) -> Float[Array, ""]:
-        """Bits that the index takes, from what the receiver knows.
+        """Returns the length of an index in bits, from what the receiver knows.
+
+        It is the share of this index in the string that `recjax.write_indices` makes of many.
 
         Args:
-            rate_bits: the expected divergence of targets from the proposal that the code is tuned for.
+            key: the shared key.
+            index: the index of one sample.
+            proposal: the proposal.
+            rate_bits: the expected divergence in bits of targets from the proposal, which the code
+                is tuned for. Codes that the rate does not enter ignore it.
+
+        Raises:
+            ValueError: a concrete index is out of range, or the rate is missing, negative or not
+                finite.
+        """
+        return self.index_code(proposal, rate_bits).bits(key, index)
+
+    @abc.abstractmethod
+    def index_code(self, proposal: Any, rate_bits: Any) -> IndexCode:
+        """Returns the code of indices, which `codelength` and `recjax.write_indices` follow.
+
+        Args:
+            proposal: the proposal of all samples. None will do for `IndexCode.put` and
+                `IndexCode.take` if the code does not depend on it.
+            rate_bits: as for `codelength`.
         """
 
 
 def batch_of(keys: Any) -> tuple[int, ...]:
-    """The batch axes of typed keys, or of raw ones; a ValueError if they are no array."""
+    """The batch axes of an array of keys, typed or raw.
+
+    Raises:
+        ValueError: the keys are no array.
+    """
     if not hasattr(keys, "dtype"):
         raise ValueError(f"keys must be an array of keys, got {type(keys).__name__}")
     return keys.shape if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys.shape[:-1]
 
 
-def check_range(name: str, value: Any, low: int, high: int) -> None:
-    """Raises a ValueError unless ``value`` is a whole number between the bounds."""
-    if (
-        not isinstance(value, int | np.integer)
-        or isinstance(value, bool)
-        or not low <= value <= high
-    ):
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+def checked_index(index: Any, last: UInt32[np.ndarray, "*shape"]) -> UInt32[Array, "*shape"]:
+    """One index as uint32: concrete values are checked, traced ones clamped.
 
+    Args:
+        index: a whole number, or an array of the shape of ``last``.
+        last: the largest index, elementwise.
 
-def checked_index(index: Any, limit: int) -> Array:
-    """A scalar candidate number as uint32: concrete ones are checked against ``limit``, traced ones clamped."""
-    if not jnp.issubdtype(jnp.result_type(index), jnp.integer) or np.ndim(index) != 0:
-        raise ValueError("index must be one integer; decode batches with jax.vmap")
-    try:
-        value = int(index)
-    except jax.errors.ConcretizationTypeError:
-        largest = min(limit - 1, jnp.iinfo(index.dtype).max)
+    Raises:
+        ValueError: the shape is not that of ``last``, the index does not consist of whole numbers,
+            or a concrete value is not from 0 to ``last``.
+    """
+    if not jnp.issubdtype(jnp.result_type(index), jnp.integer) or np.shape(index) != last.shape:
+        form = f"whole numbers {list(last.shape)}" if last.shape else "one integer"
+        raise ValueError(f"index must be {form}; decode batches with jax.vmap")
+    value = concrete(index)
+    if value is None:
+        most = min(jnp.iinfo(index.dtype).max, 0xFFFFFFFF)  # a bound that the index's type has
+        largest = np.minimum(last, np.uint32(most)).astype(index.dtype)
         return jnp.clip(index, 0, largest).astype(jnp.uint32)
-    if not 0 <= value < limit:
-        raise ValueError(f"index must be from 0 to {limit - 1}, got {value}")
-    return jnp.uint32(value)
+    if np.any(value < 0) or np.any(value > last):
+        raise ValueError(
+            f"index must be from {np.zeros_like(last).tolist()} to {last.tolist()}, "
+            f"got {value.tolist()}"
+        )
+    return jnp.asarray(value.astype(np.uint32))
 
 
 def _few_sizes(n: int, least: int) -> int:

@@ -3,20 +3,23 @@
 import dataclasses
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from recjax.randomness import Stream
-from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
+from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
+from recjax.samplers._search.candidate_search import Chunk
 from recjax.samplers.global_coder import BudgetCoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BudgetedAStar(BudgetCoder):
-    """A* over N = 2^budget candidates: the least T_k / r(X_k) of the first N, whatever may come after.
+    """A* over N = 2^budget candidates: the least T_k / r(X_k) of the first N, whatever comes after.
 
-    Flamich and Wells, *Some notes on the sample complexity of approximate channel simulation*, 2024: where the index
-    of `AStar` is below N the samples are the same, so that the total variation from the target is at most the
-    probability that it is not. `recjax.budget_bits_for_total_variation` gives the budget for a wanted one. ``steps``
-    is N.
+    Where the index of `AStar` is below N the samples are the same, so that the total variation from
+    the target is at most the probability that it is not (Flamich and Wells, *Some notes on the
+    sample complexity of approximate channel simulation*, 2024).
+    `recjax.budget_bits_for_total_variation` gives the budget for a given total variation. ``steps``
+    is N. The index is sent in a Zipf code on N numbers.
 
     Args:
         budget_bits: log2 of the number of candidates, 0 to 30.
@@ -29,9 +32,9 @@ class BudgetedAStar(BudgetCoder):
     True
     """
 
-    def start_noise(self):
+    def start_noise(self) -> Time:
         return zero_time()
 
-    def log_noise(self, noise, chunk):
+    def log_noise(self, noise: Time, chunk: Chunk) -> tuple[Time, Float[Array, "n"]]:
         times = arrival_times(noise, chunk.exponentials(Stream.ARRIVAL))
-        return (times[0][-1], times[1][-1]), jnp.log(time_value(times, chunk.log_ratio.dtype))
+        return time_at(times, -1), jnp.log(time_value(times, chunk.log_ratio.dtype))

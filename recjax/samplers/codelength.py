@@ -13,8 +13,12 @@ from recjax.bits import zipf
 from recjax.distributions.base import concrete
 
 
-def rate_value(rate_bits: Any, dtype) -> Float[Array, ""]:
-    """A rate as an array; a ValueError if it is missing or, being concrete, negative or not finite."""
+def rate_value(rate_bits: Any, dtype: Any) -> Float[Array, ""]:
+    """The rate as a scalar array.
+
+    Raises:
+        ValueError: the rate is missing or, being concrete, negative or not finite.
+    """
     if rate_bits is None:
         raise ValueError("rate_bits is needed: the divergence, in bits, that the code is tuned for")
     value = concrete(rate_bits)
@@ -23,9 +27,12 @@ def rate_value(rate_bits: Any, dtype) -> Float[Array, ""]:
     return jnp.asarray(rate_bits, dtype)
 
 
-def depth_rate(rate_bits):
-    """The rate that a zeta code for the depth in a tree is tuned for: log2 of a bound on its mean, theorem 5.2.5 of
-    G. Flamich, *Data Compression with Relative Entropy Coding*."""
+def depth_rate(rate_bits: Float[Array, ""]) -> Float[Array, ""]:
+    """The rate that a zeta code for the depth in a tree is tuned for.
+
+    It is log2 of a bound on the mean depth, theorem 5.2.5 of G. Flamich, *Data Compression with
+    Relative Entropy Coding*.
+    """
     return jnp.log2(2.26 * rate_bits + 9.66)
 
 
@@ -33,34 +40,39 @@ def depth_rate(rate_bits):
 def zeta_bits(
     index: UInt32[Array, ""], rate_bits: Float[Array, ""], log2_size: int = zipf.MAX_LOG2_SIZE
 ) -> Float[Array, ""]:
-    """Bits of ``index``, less than 2^log2_size, in the zeta code that `recjax.bits.range_coder.encode_zeta` writes.
+    """Bits of ``index`` in the zeta code that `recjax.bits.range_coder.encode_zeta` writes.
 
-    The probability of ``index`` is about (index + 1)^-a with a = 1 + 1 / (rate + 1), rounded to 1/64: the exponent of
-    theorem 4.2.7 (greedy Poisson rejection sampling) of G. Flamich, *Data Compression with Relative Entropy Coding*.
+    The probability of ``index`` is about (index + 1)^-a with a = 1 + 1 / (rate + 1), rounded to
+    1/64: the exponent of theorem 4.2.7 (greedy Poisson rejection sampling) of G. Flamich, *Data
+    Compression with Relative Entropy Coding*.
 
-    >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 3)  # a = 2: nearly log2(pi^2 / 6) = 0.718
+    Args:
+        index: a number less than 2^log2_size.
+        rate_bits: the divergence in bits that the code is tuned for.
+        log2_size: log2 of the support.
+
+    >>> round(float(zeta_bits(jnp.uint32(0), jnp.float32(0.0))), 3)  # a = 2: about log2(pi^2 / 6)
     0.717
     """
-    bins = (
-        jnp.searchsorted(jnp.asarray(zipf.bin_edges(log2_size), jnp.uint32), index, side="right")
-        - 1
-    )
-    row = jnp.searchsorted(
-        jnp.asarray(zipf.RATE_BOUNDS, jnp.float32), rate_bits.astype(jnp.float32)
-    )
+    edges = jnp.asarray(zipf.bin_edges(log2_size), jnp.uint32)
+    bins = jnp.searchsorted(edges, index, side="right") - 1
+    bounds = jnp.asarray(zipf.RATE_BOUNDS, jnp.float32)
+    row = jnp.searchsorted(bounds, rate_bits.astype(jnp.float32))
     return jnp.asarray(_zeta_table(log2_size), rate_bits.dtype)[row, bins]
 
 
 @functools.cache
 def _zeta_table(log2_size: int) -> Float[np.ndarray, "exponents bins"]:
-    """Bits of an index in each bin of the zeta code, a row for each interval of the rate, lowest rates first."""
+    """Bits of an index in each bin of the zeta code: one row per exponent, lowest rates first."""
     exponents = [zipf.zeta_exponent(bound) for bound in zipf.RATE_BOUNDS]
     return np.stack([zipf.bin_bits(log2_size, a) for a in (*exponents, exponents[-1] - 1)])
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def zipf_bits(index: UInt32[Array, ""], count: int, exponent: Float[Array, ""]) -> Float[Array, ""]:
-    """log2 H + a log2(index + 1), H the sum of n^-a over n = 1 .. count: the Zipf code of finite support.
+    """Bits of ``index`` in the Zipf code of the support 0 .. count - 1: log2 H + a log2(index + 1).
+
+    H is the sum of n^-a over n = 1 .. count, and a the exponent.
 
     >>> round(float(zipf_bits(jnp.uint32(3), 4, jnp.float32(1.0))), 4)  # log2(25 / 12) + log2(4)
     3.0589
@@ -69,14 +81,14 @@ def zipf_bits(index: UInt32[Array, ""], count: int, exponent: Float[Array, ""]) 
     return jnp.log2(_harmonic(count, exponent)) + exponent * log_n
 
 
-def _harmonic(count, a):
+def _harmonic(count: int, a: Float[Array, ""]) -> Float[Array, ""]:
     """Sum of n^-a over n = 1 .. count, by the Euler-Maclaurin formula beyond 32."""
     head = min(count, 32)
     total = jnp.sum(jnp.asarray(np.arange(1, head + 1), a.dtype) ** -a)
     if count == head:
         return total
     log_span = math.log(count / head)
-    power = jnp.where(a == 1, 1, 1 - a)
+    power = jnp.where(a == 1, 1, 1 - a)  # no division by 0, although that branch is not taken
     integral = jnp.where(a == 1, log_span, head**power * jnp.expm1(power * log_span) / power)
     ends = 0.5 * (count**-a - head**-a)
     return total + integral + ends + a / 12 * (head ** (-a - 1) - count ** (-a - 1))
@@ -85,9 +97,10 @@ def _harmonic(count, a):
 def budget_exponent(rate_bits: Float[Array, ""], budget_bits: int) -> Float[Array, ""]:
     """The Zipf exponent for ordered random codes of targets at divergence ``rate_bits``.
 
-    It grows with the spare budget t = ``budget_bits`` - ``rate_bits`` from 0 towards the zeta code's
-    1 + 1 / (rate + 1), as (1 + 1 / (rate + 1)) / (1 + 2^(-3 (t - 1) / 4)): fitted to normal targets of 2 to 12 bits
-    at t = -2 to 4, for which it costs at most 0.2 bits more than the best exponent of each.
+    It grows with the spare budget t = ``budget_bits`` - ``rate_bits`` from 0 towards the zeta
+    code's 1 + 1 / (rate + 1), as (1 + 1 / (rate + 1)) / (1 + 2^(-3 (t - 1) / 4)). This was fitted
+    to normal targets of 2 to 12 bits at t = -2 to 4, for which it costs at most 0.2 bits more than
+    the best exponent of each target.
     """
     spare = budget_bits - rate_bits
     return (1 + 1 / (rate_bits + 1)) / (1 + jnp.exp2(-0.75 * (spare - 1)))

@@ -1,27 +1,39 @@
 """Greedy Poisson rejection sampling."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
-from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers._search.candidate_search import Verdict
+from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
+from recjax.samplers._search.candidate_search import Chunk, Verdict, used_until
 from recjax.samplers._search.stretch import stretch_between
 from recjax.samplers.global_coder import ExactCoder
+
+
+class GPRSState(NamedTuple):
+    """State of the search for the first arrival under the stretch function."""
+
+    time: Time  # arrival time of the last candidate seen
+    log_h: Float[Array, ""]  # the largest ln r of a rejected candidate, the record
+    stretched: Float[Array, ""]  # sigma at the record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GPRS(ExactCoder):
     """Global greedy Poisson rejection sampling: the first arrival with T_k < sigma(r(X_k)).
 
-    The stretch function sigma(h) is the integral of 1 / (w_Q - eta w_P) over eta in [0, h]; T_k are the arrival times
-    of a unit-rate Poisson process (Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023, algorithm 3). Exact,
-    for scalar pairs with width functions. ``steps`` counts candidates up to the accepted one: its mean is 2^{D_inf}.
+    The stretch function sigma(h) is the integral of 1 / (w_Q - eta w_P) over eta in [0, h]; T_k are
+    the arrival times of a unit-rate Poisson process (Flamich, *Greedy Poisson rejection sampling*,
+    NeurIPS 2023, algorithm 3). Exact, for scalar pairs with width functions. ``steps`` counts
+    candidates up to the accepted one: its mean is 2^{D_inf}. The index is sent in a zeta code.
 
-    sigma grows, so a candidate is worth a look only if its ratio exceeds that of every rejected one; sigma at such a
-    record, about ln(steps) of them, is its value at the last record plus one integral.
+    sigma grows, so that a candidate can be accepted only if its ratio exceeds that of every
+    rejected one. At such a record, about ln(steps) of them, sigma is its value at the last record
+    plus one integral.
 
     Args:
         max_steps: cap on the candidates examined.
@@ -36,22 +48,23 @@ class GPRS(ExactCoder):
 
     widths: ClassVar[bool] = True
 
-    def start(self, pair):
+    def start(self, pair: Pair) -> GPRSState:
         dtype = pair.proposal.dtype
-        return zero_time(), jnp.full((), -jnp.inf, dtype), jnp.zeros((), dtype)
+        return GPRSState(zero_time(), jnp.full((), -jnp.inf, dtype), jnp.zeros((), dtype))
 
-    def examine(self, pair, carry, chunk):
-        start, log_h, stretched = carry
-        times = arrival_times(start, chunk.exponentials(Stream.ARRIVAL))
-        record = chunk.log_ratio > log_h
-        found = record.any()
-        used = jnp.where(found, jnp.argmax(record) + 1, record.size)
+    def examine(self, pair: Pair, state: GPRSState, chunk: Chunk) -> Verdict:
+        log_h = state.log_h
+        times = arrival_times(state.time, chunk.exponentials(Stream.ARRIVAL))
+        # one record per chunk: the search goes on behind it
+        used, found = used_until(chunk.log_ratio > log_h)
         last = used - 1
-        time = times[0][last], times[1][last]
+        time, ratio = time_at(times, last), chunk.log_ratio[last]
         t = time_value(time, log_h.dtype)
-        ratio = chunk.log_ratio[last]
-        reached = stretched + stretch_between(pair, log_h, ratio)
+        reached = state.stretched + stretch_between(pair, log_h, ratio)
         # sigma(h) >= h, and sigma is infinite at the maximum
         accepted = (reached > t) | (ratio >= jnp.log(t)) | (ratio >= pair.log_ratio_max())
-        carry = time, jnp.where(found, ratio, log_h), jnp.where(found, reached, stretched)
-        return Verdict(carry, used, found & accepted, chunk.index[last])
+        # a chunk without a record leaves the record as it was
+        state = GPRSState(
+            time, jnp.where(found, ratio, log_h), jnp.where(found, reached, state.stretched)
+        )
+        return Verdict(state, used, found & accepted, chunk.index[last])

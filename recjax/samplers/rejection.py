@@ -2,10 +2,9 @@
 
 import dataclasses
 
-import jax.numpy as jnp
-
+from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
-from recjax.samplers._search.candidate_search import Verdict
+from recjax.samplers._search.candidate_search import Chunk, Verdict, used_until
 from recjax.samplers.global_coder import ExactCoder
 
 
@@ -13,7 +12,8 @@ from recjax.samplers.global_coder import ExactCoder
 class RejectionSampler(ExactCoder):
     """Rejection sampling: the first candidate with r(X_k) > U_k max r (von Neumann, 1951).
 
-    Exact. ``steps`` counts candidates up to the accepted one: geometric with mean 2^{D_inf}.
+    Exact. ``steps`` counts candidates up to the accepted one: geometric with mean 2^{D_inf}. The
+    index is sent in a zeta code.
 
     Args:
         max_steps: cap on the candidates examined.
@@ -26,11 +26,19 @@ class RejectionSampler(ExactCoder):
     True
     """
 
-    def start(self, pair):
+    def start(self, pair: Pair) -> tuple[()]:
         return ()
 
-    def examine(self, pair, carry, chunk):
-        accepted = chunk.exponentials(Stream.ACCEPT) > pair.log_ratio_max() - chunk.log_ratio
-        stopped = accepted.any()
-        used = jnp.where(stopped, jnp.argmax(accepted) + 1, accepted.size)
-        return Verdict(carry, used, stopped, chunk.index[used - 1])
+    def examine(self, pair: Pair, state: tuple[()], chunk: Chunk) -> Verdict:
+        return first_accepted(pair, chunk)
+
+
+def first_accepted(pair: Pair, chunk: Chunk) -> Verdict:
+    """The verdict of rejection sampling, which needs no state.
+
+    A candidate is accepted with probability r / max r: if a unit exponential, -ln U_k, exceeds
+    ln (max r / r).
+    """
+    accepted = chunk.exponentials(Stream.ACCEPT) > pair.log_ratio_max() - chunk.log_ratio
+    used, stopped = used_until(accepted)
+    return Verdict((), used, stopped, chunk.index[used - 1])

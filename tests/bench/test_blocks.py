@@ -30,6 +30,7 @@ def test_numpy_finds_the_best_candidates(small, cores):
         ).mean() > 0.95  # rounding may decide between near ties
 
 
+@pytest.mark.slow
 def test_reports_every_contestant(small, tmp_path, capsys):
     path = tmp_path / "blocks.json"
     report = blocks.main(path, seconds=0.01)

@@ -26,8 +26,19 @@ def our_steps(name):
     )
 
 
-@pytest.mark.parametrize("name", numpy_loops.LOOPS)
-@pytest.mark.parametrize("kind", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        # our coder of each is compiled
+        pytest.param(
+            kind,
+            name,
+            marks=() if (kind, name) == ("numpy", "a_star") else pytest.mark.slow,
+        )
+        for kind in ("numpy", "numba")
+        for name in numpy_loops.LOOPS
+    ],
+)
 def test_rivals_are_the_same_algorithms(kind, name):
     if kind == "numba" and not numba_loops.available():
         pytest.skip("Numba is not installed")
@@ -41,6 +52,7 @@ def test_rivals_are_the_same_algorithms(kind, name):
     assert abs(steps.mean() - ours.mean()) < 5 * ((steps.var() + ours.var()) / len(z)) ** 0.5
 
 
+@pytest.mark.slow
 def test_reports_every_contestant(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(samplers, "BITS", (1, 12))
     chosen = [coder for coder in samplers.CODERS if coder[0] in ("GPRS", "BranchAndBoundGPRS")][:2]

@@ -82,6 +82,7 @@ def test_kraft(name):
 
 @pytest.mark.parametrize("wrong", [[0], [-1], [1.0], np.array([2**63], np.uint64)])
 @each_code
+@pytest.mark.wrong_types
 def test_numbers_without_a_code_are_refused(name, wrong):
     lengths, encode, _ = CODES[name]
     for function in (lengths, encode):

@@ -164,6 +164,7 @@ def test_damaged_streams_are_refused_or_are_other_paths():
         ([1, 1], [[True]], [[1]], "shapes"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_paths_are_named(depths, branches, left, named):
     for function in (heap_path.encode_paths, heap_path.path_lengths):
         with pytest.raises(ValueError, match=named):

@@ -76,6 +76,7 @@ def test_best_exponent_is_best(pairs):
         ([0.0], [4], "integers"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_indices_are_named(indices, sizes, named):
     with pytest.raises(ValueError, match=named):
         range_coder.encode_indices(np.array(indices), np.array(sizes), 64)

@@ -15,7 +15,13 @@ KEY = jax.random.key_data(jax.random.key(3))
     "coder", [BlockCoder(budget=8, extra_bits=1), TrellisCoder(budget=8)], ids=["block", "trellis"]
 )
 @pytest.mark.parametrize(
-    ("count", "widest"), [(0, 0), (1, 64), (255, 9), (256, 5), (257, 65), (3, 300)]
+    ("count", "widest"),
+    [
+        (0, 0),
+        (257, 65),
+        (3, 300),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(1, 64), (255, 9), (256, 5)]),
+    ],
 )
 def test_samples_are_those_of_one_call(coder, count, widest):
     rng = np.random.default_rng(0)

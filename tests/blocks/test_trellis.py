@@ -55,7 +55,16 @@ def best_first_blocks(coder, ids, mu, sigma, width, previous):
         yield gain + future
 
 
-@pytest.mark.parametrize("budget,extra_bits,window", [(4, 0, 3), (5, 0, 2), (5, 2, 2), (6, 3, 3)])
+@pytest.mark.parametrize(
+    "budget,extra_bits,window",
+    [
+        (5, 2, 2),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [(4, 0, 3), (5, 0, 2), (6, 3, 3)]
+        ),
+    ],
+)
 def test_chooses_the_first_block_of_the_best_path(budget, extra_bits, window):
     coder = TrellisCoder(budget=budget, extra_bits=extra_bits, lookahead=window - 1)
     batch = chains(coder, 9, window, 5)
@@ -89,7 +98,14 @@ def whole_chains(coder, batch):
     ).T
 
 
-@pytest.mark.parametrize("budget,extra_bits,length", [(4, 0, 3), (4, 2, 3), (5, 1, 2), (4, 1, 1)])
+@pytest.mark.parametrize(
+    "budget,extra_bits,length",
+    [
+        (4, 2, 3),
+        (5, 1, 2),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(4, 0, 3), (4, 1, 1)]),
+    ],
+)
 def test_whole_chains_take_the_best_of_all_paths(budget, extra_bits, length):
     coder = TrellisCoder(budget=budget, extra_bits=extra_bits, lookahead=0)
     batch = chains(coder, 7, length, 5, seed=length)
@@ -133,9 +149,15 @@ def test_blocks_of_no_width_change_nothing():
     np.testing.assert_array_equal(changed, index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "d,most",
-    [(6, (6, 6, 6, 6)), (100, (20, 33, 64, 99)), (100, (32, 49, 96, 100)), (81, (81, 48, 0, 80))],
+    [
+        (6, (6, 6, 6, 6)),
+        (100, (20, 33, 64, 99)),
+        (100, (32, 49, 96, 100)),
+        (81, (81, 48, 0, 80)),
+    ],
 )
 def test_windows_that_hold_a_whole_chain_choose_its_path(d, most):
     """Block by block with all that remains in view, as `encode_chains` does it in one go, whatever the widths."""
@@ -166,6 +188,7 @@ def test_decodes_to_the_encoders_sample_and_does_not_depend_on_the_batch():
         np.testing.assert_array_equal(values, sample[part])
 
 
+@pytest.mark.slow
 def test_scores_exceed_those_of_samples_and_of_the_best_of_as_many_candidates():
     budget, d, rows, length = 10, 8, 48, 10
     sigma = 0.5
@@ -237,6 +260,7 @@ def test_candidates_are_frozen():
     np.testing.assert_allclose(sample[0], GOLDEN, rtol=4e-7)
 
 
+@pytest.mark.wrong_types
 def test_refuses_settings_and_shapes_that_do_not_fit():
     for settings in ({"budget": 3}, {"budget": 21}):
         with pytest.raises(ValueError, match="budget"):

@@ -1,5 +1,8 @@
 """Synthetic images and a prior trained on them in a few seconds."""
 
+import fcntl
+import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,12 +59,39 @@ def train_config() -> TrainConfig:
 
 
 @pytest.fixture(scope="session")
-def prior_path(train_config, waves, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("prior") / "waves.safetensors"
-    train_prior(
-        train_config, waves(0, 128), path, metadata={"data": "waves"}, log=lambda line: None
-    )
-    return path
+def made_once(tmp_path_factory):
+    """``made_once(name, fill)``: a folder that the first process of the test run to ask for it fills."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, fill) -> Path:
+        folder = base / name
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "done").exists():
+                folder.mkdir(exist_ok=True)
+                fill(folder)
+                (folder / "done").touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def prior_path(train_config, waves, made_once) -> Path:
+    def train(folder):
+        path, metadata = folder / "waves.safetensors", {"data": "waves"}
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            train_prior(
+                train_config,
+                waves(0, 128),
+                path,
+                metadata=metadata,
+                log=lambda line: None,
+                force=True,
+            )
+
+    return made_once("prior", train) / "waves.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -85,21 +115,31 @@ def transform_config() -> TransformTraining:
 
 
 @pytest.fixture(scope="session")
-def transforms(transform_config, waves, tmp_path_factory) -> SimpleNamespace:
+def transforms(transform_config, waves, made_once) -> SimpleNamespace:
     """Two priors of one run, its log and its images, one of which is smaller than a crop."""
-    folder, lines = tmp_path_factory.mktemp("transforms"), []
-    outs = [folder / "dear.safetensors", folder / "cheap.safetensors"]
     images = [*waves(0, 12, 72, 64), *waves(1, 1, 31, 40)]
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        done = train_transform(
-            transform_config,
-            images,
-            outs,
-            checkpoint_dir=folder / "run",
-            metadata={"data": "waves"},
-            log=lines.append,
-        )
-    assert done is True
+    names = "dear.safetensors", "cheap.safetensors"
+
+    def train(folder):
+        lines = []
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            done = train_transform(
+                transform_config,
+                images,
+                [folder / name for name in names],
+                checkpoint_dir=folder / "run",
+                metadata={"data": "waves"},
+                log=lines.append,
+                force=True,
+            )
+        assert done is True
+        (folder / "lines.json").write_text(json.dumps(lines))
+
+    folder = made_once("transforms", train)
+    outs = [folder / name for name in names]
     return SimpleNamespace(
-        outs=outs, lines=lines, images=images, priors=[load_prior(out) for out in outs]
+        outs=outs,
+        lines=json.loads((folder / "lines.json").read_text()),
+        images=images,
+        priors=[load_prior(out) for out in outs],
     )

@@ -1,4 +1,4 @@
-"""Files of programs with settings of their own decode to the same pixels elsewhere: `make matrix` in short."""
+"""Files of programs with other settings decode to the same pixels: `make matrix` in short."""
 
 import shutil
 import sys
@@ -12,7 +12,8 @@ from experiments.matrix import GOLDEN, Environment, compare, decode, table
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, waves):
-    """What a program with many settings makes of an image, with two small priors, decoded there and here."""
+    """What a program with many settings makes of an image, with two small priors, decoded there and
+    here."""
     folder = tmp_path_factory.mktemp("matrix")
     for name in ("images", "priors"):
         (folder / name).mkdir()
@@ -25,12 +26,14 @@ def folder(tmp_path_factory, waves):
     return folder
 
 
+@pytest.mark.slow
 def test_settings_change_neither_integers_nor_pixels(folder):
     for made_by in ("with many", "golden"):
         assert compare(folder, made_by, "with many", "here")[1]
         assert compare(folder, made_by, "here", "with many")[1]
 
 
+@pytest.mark.slow
 def test_table(folder, capsys):
     assert table(folder, ["with many"])
     printed = capsys.readouterr().out.splitlines()
@@ -40,6 +43,7 @@ def test_table(folder, capsys):
     assert not table(folder, ["with many", "here"])  # which has encoded nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "step"), [("waves pyramid/values", 2), ("waves pyramid/integers", 1)]
 )

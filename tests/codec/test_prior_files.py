@@ -1,4 +1,5 @@
-"""Prior files: what is written comes back, equal content has equal bytes, and no damage goes unnoticed."""
+"""Prior files: what is written comes back, equal content has equal bytes, and no damage goes
+unnoticed."""
 
 import dataclasses
 import hashlib
@@ -14,27 +15,17 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from flax import nnx
 
 import recjax
 from recjax import cli
 from recjax.codec import embedded_priors, load_prior, prior_files
-from recjax.codec.siren.network import Siren
-from recjax.codec.siren.partition import block_table
-from recjax.codec.siren.prior import save_prior
+from recjax.codec.siren import prior as siren_prior
+from recjax.codec.siren.layout import block_table
+from recjax.codec.siren.network import initial_network, pruned
 
 
 def save_again(prior, path):
-    save_prior(
-        path,
-        config=prior.config,
-        params=prior.network.params,
-        groups=prior.groups,
-        region=prior.region,
-        beta=prior.beta,
-        budget=prior.budget,
-        metadata=prior.metadata,
-    )
+    siren_prior.save(prior, path)
     return Path(path).read_bytes()
 
 
@@ -62,7 +53,8 @@ def prior_bytes(prior_path):
 
 @pytest.fixture
 def refuses(tmp_path):
-    """Asserts that loading the bytes raises a ValueError and nothing else, without claiming much memory."""
+    """Asserts that loading the bytes raises a ValueError and nothing else, without claiming much
+    memory."""
 
     def check(blob):
         path = tmp_path / "damaged.safetensors"
@@ -387,13 +379,24 @@ def test_files_without_end_are_refused():
 @pytest.mark.parametrize("fields", [{"channels": 1}, {"grid": (64,)}])
 def test_networks_of_other_signals_than_images_are_refused(prior, tmp_path, fields):
     config = dataclasses.replace(prior.config, **fields, latents=None)
-    config = dataclasses.replace(config, latents=config.layer_sizes)
+    count = config.n_latents
+    config, params = pruned(
+        config, initial_network(config), np.zeros(count, np.float32), np.ones(count, bool)
+    )
+    (group,) = prior.groups
+    group = dataclasses.replace(
+        group,
+        scale=np.ones(count, np.float32),
+        log_std=np.zeros(count, np.float32),
+        order=np.arange(count, dtype=np.int32),
+        widths=np.array([count], np.int32),
+    )
+    other = dataclasses.replace(
+        prior, config=config, params=params, groups=(group,), region=(1,) * config.rank
+    )
     path = tmp_path / "other.safetensors"
-    save_prior(
-        path, config=config, params=nnx.split(Siren(config))[1], groups=prior.groups, region=1, beta=prior.beta,
-        budget=prior.budget, metadata={},
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="2 sides and 3 channels"):
+    siren_prior.save(other, path)
+    with pytest.raises(ValueError, match=r"axes and . channels is not one for image"):
         load_prior(path)
 
 

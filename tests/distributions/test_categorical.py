@@ -53,11 +53,16 @@ def test_divergences():
 @pytest.mark.parametrize(
     "coder",
     [
-        recjax.RejectionSampler(),
-        recjax.AStar(),
         recjax.GPRS(),
-        recjax.MinimalRandomCoder(budget_bits=10),
-        recjax.OrderedRandomCoder(budget_bits=10),
+        *(
+            pytest.param(coder, marks=pytest.mark.slow)
+            for coder in (
+                recjax.RejectionSampler(),
+                recjax.AStar(),
+                recjax.MinimalRandomCoder(budget_bits=10),
+                recjax.OrderedRandomCoder(budget_bits=10),
+            )
+        ),
     ],
     ids=lambda coder: type(coder).__name__,
 )

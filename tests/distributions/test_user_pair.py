@@ -53,12 +53,19 @@ def triangular(length):
 
 @pytest.mark.parametrize(
     "coder",
-    [recjax.RejectionSampler(), recjax.AStar(), recjax.GPRS()],
+    [
+        recjax.GPRS(),
+        *(
+            pytest.param(coder, marks=pytest.mark.slow)
+            for coder in (recjax.RejectionSampler(), recjax.AStar())
+        ),
+    ],
     ids=lambda coder: type(coder).__name__,
 )
 def test_exact_coders_sample_it(coder):
     length, keys = 0.3, jax.random.split(jax.random.key(5), N)
-    code = coder.encode_batch(keys, Triangular(jnp.full(N, length)), PROPOSAL)
+    encode = jax.jit(jax.vmap(coder.encode, (0, None, None)))
+    code = encode(keys, triangular(length), PROPOSAL)
     assert (code.status == recjax.Status.DONE).all()
     exact = stats.triang(0.5, 0.4 - length / 2, length)
     assert stats.kstest(np.asarray(code.sample, float), exact.cdf).pvalue > 1e-4
@@ -80,7 +87,9 @@ def test_limits_from_the_widths_alone(length):
     assert abs(recjax.renyi_inf_bits(q, PROPOSAL) - np.log2(2 / length)) < 1e-5
 
 
-@pytest.mark.parametrize("length", [0.9, 0.3, 0.01])
+@pytest.mark.parametrize(
+    "length", [0.3, *(pytest.param(length, marks=pytest.mark.slow) for length in (0.9, 0.01))]
+)
 def test_stretch_function(length):
     pair = pair_of(triangular(length), PROPOSAL)
     h = 2 / length * np.array([1e-3, 0.1, 0.3, 0.5, 0.9, 0.99])

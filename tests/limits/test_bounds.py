@@ -37,6 +37,7 @@ def test_hockey_stick_divergences_of_normal_pairs():
         recjax.hockey_stick(recjax.Normal(1.0, 0.5), recjax.Normal(0.0, 1.0), -1.0)
 
 
+@pytest.mark.slow
 def test_hockey_stick_divergence_of_a_normal_vector():
     q, p = recjax.Normal(np.ones(3, np.float32), 0.5), recjax.Normal(np.zeros(3, np.float32), 1.0)
     for h in (np.float32(1.0), np.float32(20.0)):

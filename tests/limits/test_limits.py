@@ -69,8 +69,17 @@ VECTORS = [
 ]
 
 
-@pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize("d,kl,cs", VECTORS)
+@pytest.mark.parametrize(
+    "d,kl,cs,x64",
+    [
+        # a program each
+        pytest.param(
+            *row, x64, marks=() if (row[0], x64) in ((2, True), (32, False)) else pytest.mark.slow
+        )
+        for row in VECTORS
+        for x64 in (False, True)
+    ],
+)
 def test_known_values_of_normal_vectors(d, kl, cs, x64):
     with jax.enable_x64(x64):
         dtype = np.float64 if x64 else np.float32
@@ -230,7 +239,7 @@ def test_divergences_do_not_change_under_affine_maps():
         np.testing.assert_allclose(mirrored, plain, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [Normal, Laplace, Uniform])
+@pytest.mark.parametrize("family", [Normal, Laplace, pytest.param(Uniform, marks=pytest.mark.slow)])
 def test_gradients_are_finite_differences(family):
     parameters = [0.2, 0.3, -0.2, 1.1] if family is Uniform else [0.7, 0.3, -0.2, 1.1]
 
@@ -250,7 +259,8 @@ def test_gradients_are_finite_differences(family):
     np.testing.assert_allclose(jacobian, differences, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("d", [2, pytest.param(8, marks=pytest.mark.slow), 32])
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 8, 32])
 def test_gradients_of_normal_vectors_are_finite_differences(d):
     def bits(shift, scale, proposal_scale):
         q = Normal(shift * jnp.linspace(-1, 1, d, dtype=shift.dtype), jnp.full(d, scale))
@@ -270,7 +280,7 @@ def test_gradients_of_normal_vectors_are_finite_differences(d):
     np.testing.assert_allclose(single, gradient, rtol=2e-3)
 
 
-@pytest.mark.parametrize("family", [Normal, Laplace])
+@pytest.mark.parametrize("family", [Laplace, pytest.param(Normal, marks=pytest.mark.slow)])
 def test_gradients_are_finite(family):
     def total(target, proposal):
         return sum(f(family(*target), family(*proposal)) for f in SCALARS)
@@ -283,6 +293,7 @@ def test_gradients_are_finite(family):
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_width_functions_have_gradients():
     @jax.jit
     def widths(parameters):
@@ -297,7 +308,14 @@ def test_width_functions_have_gradients():
         np.testing.assert_allclose(gradient[i], (moved[0] - moved[1]) / (2 * step), rtol=1e-2)
 
 
-@pytest.mark.parametrize("q,p", PAIRS[:1] + PAIRS[3:4] + PAIRS[6:], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize(
+    "q,p",
+    [
+        PAIRS[3],
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (PAIRS[0], PAIRS[6])),
+    ],
+    ids=lambda d: type(d).__name__,
+)
 def test_compiled_and_batched_values_are_the_plain_ones(q, p):
     def values(q, p):
         return jnp.stack(

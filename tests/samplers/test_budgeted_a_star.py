@@ -33,10 +33,18 @@ NOISE = 0.5 * np.sqrt(2 / np.pi * 39 / N) + SIGMAS * 0.5 / np.sqrt(
 )  # of the estimate for exact samples, at most
 
 
-@pytest.mark.parametrize("loc,scale", PAIRS)
-@pytest.mark.parametrize("bounded", [False, True])
-@pytest.mark.parametrize("wanted", [0.9, 0.5, 0.3])
-def test_samples_are_as_close_as_promised(loc, scale, wanted, bounded):
+@pytest.mark.parametrize(
+    "wanted,bounded,loc,scale",
+    [
+        # another budget is another program
+        pytest.param(wanted, bounded, *pair, marks=marks)
+        for wanted in (0.9, 0.5, 0.3)
+        for bounded in (False, True)
+        for pair in PAIRS
+        for marks in [() if (wanted, pair) == (0.3, PAIRS[0]) else pytest.mark.slow]
+    ],
+)
+def test_samples_are_as_close_as_promised(wanted, bounded, loc, scale):
     q = recjax.Normal(loc, scale)
     largest = float(recjax.renyi_inf_bits(q, P)) if bounded else np.inf
     bits = recjax.budget_bits_for_total_variation(float(recjax.kl_bits(q, P)), wanted, largest)
@@ -47,12 +55,13 @@ def test_samples_are_as_close_as_promised(loc, scale, wanted, bounded):
     assert total_variation(sample, loc, scale) <= wanted + NOISE
 
 
+@pytest.mark.slow
 def test_a_budget_far_below_is_not_close():
     sample = codes(recjax.BudgetedAStar(budget_bits=1), 1.0, 0.25).sample
     assert total_variation(sample, 1.0, 0.25) > 0.5 + NOISE
 
 
-@pytest.mark.parametrize("budget", [2, 5])
+@pytest.mark.parametrize("budget", [5, pytest.param(2, marks=pytest.mark.slow)])
 def test_it_is_a_star_while_the_budget_lasts(budget):
     exact, code = (
         codes(recjax.AStar(), 1.0, 0.25),

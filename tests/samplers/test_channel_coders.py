@@ -15,8 +15,8 @@ from laws import LEAST_P, SIGMAS, error, keys, mean_is
 from scipy import stats
 
 import recjax
-from recjax import Status
-from recjax.samplers import read_indices, ring_toss, write_indices
+from recjax import Status, read_indices, write_indices
+from recjax.samplers._streams import ring_toss
 
 N = 5000
 GRID = np.linspace(-1.5, 1.5, 8).astype(np.float32)
@@ -50,7 +50,7 @@ class Setting:
     """A coder, its targets and proposal for a dtype, and the law of (sample - target's location) / length."""
 
     name: str
-    coder: recjax.samplers.Coder
+    coder: recjax.Coder
     targets: object
     proposal: object
     law: object
@@ -130,7 +130,14 @@ def test_batches_single_calls_and_decoding_give_the_same_bits(setting):
         assert_same(setting.coder.decode(every[i], lane(code.index, i), p), code.sample[i])
 
 
-@each
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(setting, marks=() if setting.name == "dither" else pytest.mark.slow)
+        for setting in SETTINGS
+    ],
+    ids=str,
+)
 def test_double_precision(setting):
     with jax.enable_x64(True):
         q, p = (
@@ -239,12 +246,13 @@ def test_probabilities_of_all_indices_sum_to_one():
 class Forgetful(recjax.RingToss):
     """Ring toss whose bound is too small for the sender."""
 
-    def examine(self, pair, carry, chunk):
+    def examine(self, pair, state, chunk):
         return super().examine(
-            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 1)
+            pair, state, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 1)
         )
 
 
+@pytest.mark.slow
 def test_too_small_a_bound_is_caught():
     q, p = normals(np.float32), channel()
     code = Forgetful().encode_batch(keys(N, 500), q, p)
@@ -331,6 +339,7 @@ class Unshared(recjax.DitheredQuantizer):
         return dataclasses.replace(code, sample=jnp.round(code.sample / self.step) * self.step)
 
 
+@pytest.mark.slow
 def test_a_missing_dither_is_caught():
     q, p, _ = coded(SETTINGS[1])
     code = Unshared(step=STEP).encode_batch(keys(N, 500), q, p)
@@ -374,6 +383,7 @@ def test_cells_save_steps_and_cost_their_bits():
     assert len(np.unique(code.index.cell)) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [0, 1, 6])
 def test_hybrid_vectors(bits):
     p = recjax.Normal(np.zeros(2), np.ones(2))
@@ -401,6 +411,7 @@ class Misplaced(recjax.HybridCoder):
         return super().search_lanes(keys, shifted, proposals)
 
 
+@pytest.mark.slow
 def test_a_window_out_of_place_is_caught():
     q, p, _ = coded(SETTINGS[2])
     code = Misplaced(cell_bits=4).encode_batch(keys(N, 500), q, p)

@@ -1,7 +1,7 @@
 """The contract of every coder; a new coder joins by a line in ``CODERS``.
 
-Also a script, for what has to be set before JAX starts: ``python test_contract.py OUT.npz`` writes the codes of every
-coder, with the parameters in JAX's default precision and the examples sharded over the devices.
+Also a script, for what has to be set before JAX starts: ``python test_contract.py OUT.npz NAMES`` writes the codes of
+coders, with the parameters in JAX's default precision and the examples sharded over the devices.
 """
 
 import dataclasses
@@ -21,8 +21,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import recjax
-from recjax import Status
-from recjax.samplers import Coder
+from recjax import Coder, Status
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +35,8 @@ class Entry:
         exact: samples follow the target exactly, for which the density ratio must be bounded and a cap can be hit.
         vectors: takes events of any shape.
         whole: a cap shortens the list of candidates, and the search goes to its end.
-        twin: shares its loop with another entry, and is tried in full only with the slow tests.
+        twin: differs from another entry by an option, and is tried only with the slow tests.
+        loop: stands for the coders that share its search loop in quick tests of what the loop is responsible for.
     """
 
     coder: Coder
@@ -44,6 +44,7 @@ class Entry:
     vectors: bool = True
     whole: bool = False
     twin: bool = False
+    loop: bool = False
 
     @property
     def tree(self):
@@ -88,14 +89,14 @@ class Keyed(recjax.PoissonPrivate):
 
 CODERS = [
     Entry(recjax.RejectionSampler()),
-    Entry(recjax.AStar()),
+    Entry(recjax.AStar(), loop=True),
     Entry(Keyed(), whole=True),
     Entry(recjax.GPRS(), vectors=False),
     Entry(recjax.BranchAndBoundGPRS(), vectors=False),
     Entry(recjax.BranchAndBoundGPRS(split="dyadic"), vectors=False, twin=True),
     Entry(recjax.GreedyRejectionCoder(), vectors=False, twin=True),
-    Entry(recjax.GreedyRejectionCoder(split="dyadic"), vectors=False),
-    Entry(recjax.AStarCoder(), vectors=False),
+    Entry(recjax.GreedyRejectionCoder(split="dyadic"), vectors=False, loop=True),
+    Entry(recjax.AStarCoder(), vectors=False, loop=True),
     Entry(recjax.AStarCoder(split="dyadic"), vectors=False, twin=True),
     Entry(recjax.GreedyRejectionSampler(), vectors=False),
     Entry(recjax.ParallelGPRS(n_processes=4), vectors=False),
@@ -114,6 +115,7 @@ BAD_OPTIONS = {
     "bits": [3, [1], (-1,), (11,), (1.0,), ("1",), (True,), None, (8, 8, 8, 8)],
     "n_processes": [0, -1, 4097, 8.0, True, "8", None],
 }
+RATES = [0.0, 1.0, 8.0, 24.0]
 LANES = 1000
 
 
@@ -150,24 +152,24 @@ NORMAL = Case(recjax.Normal, (), "threefry2x32")
 CASES = [NORMAL, Case(recjax.Laplace, (3,), "rbg"), Case(recjax.Uniform, (), "raw")]
 
 
-def entries(wanted=lambda entry: True):
-    """Tries every coder that the claim is about."""
+def entries(wanted=lambda entry: True, quick=lambda entry: not entry.twin):
+    """Tries every coder that the claim is about, those that are not ``quick`` only with the slow tests."""
     params = [
-        pytest.param(e, marks=pytest.mark.slow if e.twin else ()) for e in CODERS if wanted(e)
+        pytest.param(e, marks=() if quick(e) else pytest.mark.slow) for e in CODERS if wanted(e)
     ]
     return pytest.mark.parametrize("entry", params, ids=str)
 
 
+def is_loop(entry):
+    return entry.loop
+
+
+def is_first(entry):
+    return isinstance(entry.coder, recjax.AStar)
+
+
 each_entry = entries()
-QUICK = (
-    recjax.AStar,
-)  # coders that try vectors whenever tests run, the others only with the slow tests
-
-
-def is_quick(entry, case):
-    return case is NORMAL or (case is CASES[1] and isinstance(entry.coder, QUICK))
-
-
+each_loop = entries(quick=is_loop)
 each_setting = pytest.mark.parametrize(
     ("entry", "case"),
     [
@@ -175,7 +177,10 @@ each_setting = pytest.mark.parametrize(
             entry,
             case,
             id=f"{entry}-{case.family.__name__}-{case.key}",
-            marks=pytest.mark.slow if entry.twin or not is_quick(entry, case) else (),
+            # vectors and other keys: by one coder whenever tests run
+            marks=()
+            if entry.loop and (case is NORMAL or (case is CASES[1] and entry.vectors))
+            else pytest.mark.slow,
         )
         for entry in CODERS
         for case in CASES
@@ -303,7 +308,7 @@ class TestRoundTrip:
             assert_same(entry.coder.decode(keys[i], lane(code.index, i), proposal), code.sample[i])
 
 
-@each_entry
+@each_loop
 class TestEncode:
     def test_inside_a_users_jit(self, entry):
         keys, targets = NORMAL.keys(), NORMAL.targets(entry)
@@ -337,9 +342,9 @@ class TestEncode:
         assert "callback" not in program
 
 
-@each_entry
+@each_loop
 class TestEncodeBatch:
-    @pytest.mark.parametrize("size", [7, LANES])
+    @pytest.mark.parametrize("size", [pytest.param(7, marks=pytest.mark.slow), LANES])
     def test_gives_the_bits_of_vmap(self, entry, size):
         keys, targets = NORMAL.keys()[:size], lane(NORMAL.targets(entry), slice(size))
         code = entry.coder.encode_batch(keys, targets, NORMAL.proposal(entry))
@@ -370,7 +375,7 @@ class TestEncodeBatch:
             entry.coder.encode_batch(NORMAL.keys()[:7], targets, proposals)
 
 
-@each_entry
+@each_loop
 class TestDecode:
     def test_inside_a_users_jit(self, entry):
         code, keys = vmapped(entry), NORMAL.keys()
@@ -397,6 +402,9 @@ class TestDecode:
         other = jax.vmap(entry.coder.decode, (0, 0, None))(jnp.roll(keys, 1), code.index, proposal)
         assert np.mean(other == code.sample) < 0.05
 
+
+@each_entry
+class TestHostileIndices:
     @pytest.mark.parametrize(
         "hostile", [-1, -(2**31), 2**31, 2**32 - 1, 2**32, 2**40, 2**63, 2**70, 0.0, 0.5]
     )
@@ -463,9 +471,9 @@ def test_traced_hostile_numbers_are_clamped(entry):
         assert_same(decode(key, hostile, proposal), entry.coder.decode(key, clamped, proposal))
 
 
-@each_entry
+@each_loop
 class TestCodelength:
-    @pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
+    @pytest.mark.parametrize("rate_bits", RATES)
     def test_finite_and_positive(self, entry, rate_bits):
         code, keys, proposal = vmapped(entry), NORMAL.keys(), NORMAL.proposal(entry)
         codelength = functools.partial(entry.coder.codelength, rate_bits=rate_bits)
@@ -486,7 +494,18 @@ def test_bad_rates_are_refused(entry, rate_bits):
         )
 
 
-@pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
+def shares(coder, indices, rate_bits):
+    """2 to the power of minus the length of every index: one program for all rates."""
+    lengths = all_lengths(coder, indices, jnp.float32(rate_bits))
+    return np.exp2(-np.asarray(lengths, float))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def all_lengths(coder, indices, rate_bits):
+    key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
+    return jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits))(indices)
+
+
 @pytest.mark.parametrize(
     "coder",
     [
@@ -500,25 +519,18 @@ def test_bad_rates_are_refused(entry, rate_bits):
     ],
     ids=repr,
 )
-def test_codelengths_keep_the_kraft_inequality(coder, rate_bits):
+def test_codelengths_keep_the_kraft_inequality(coder):
     indices = jnp.arange(min(coder.limit, 1 << 20), dtype=jnp.uint32)
-    key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
-    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(
-        indices
-    )
-    assert np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
+    for rate_bits in RATES:
+        assert shares(coder, indices, rate_bits).sum() <= 1 + 1e-5
 
 
-@pytest.mark.parametrize("rate_bits", [0.0, 1.0, 8.0, 24.0])
 @pytest.mark.parametrize("coder", [e.coder for e in CODERS if e.binned], ids=repr)
-def test_codelengths_of_bins_keep_the_kraft_inequality(coder, rate_bits):
+def test_codelengths_of_bins_keep_the_kraft_inequality(coder):
     bins, numbers = np.divmod(np.arange(1 << 18, dtype=np.uint32), 1 << 16)
     index = np.stack([bins, numbers], -1)[bins <= coder.last_index[0]]
-    key, proposal = jax.random.key(0), recjax.Normal(0.0, 1.0)
-    lengths = jax.jit(jax.vmap(lambda i: coder.codelength(key, i, proposal, rate_bits=rate_bits)))(
-        index
-    )
-    assert 0.3 < np.exp2(-np.asarray(lengths, float)).sum() <= 1 + 1e-5
+    for rate_bits in RATES:
+        assert 0.3 < shares(coder, index, rate_bits).sum() <= 1 + 1e-5
 
 
 @pytest.mark.parametrize("coder", [e.coder for e in CODERS if e.tree], ids=repr)
@@ -535,7 +547,7 @@ def test_codelengths_of_trees_keep_the_kraft_inequality(coder):
     assert (np.diff(by_depth) < 1e-6).all()
 
 
-@each_entry
+@each_loop
 class TestStatus:
     @pytest.mark.parametrize("scale", [np.nan, np.inf, 0.0, -0.5])
     def test_bad_parameters_inside_jit(self, entry, scale):
@@ -575,7 +587,7 @@ def test_target_out_of_reach(entry):
         assert_same(coder.decode(jax.random.key(seed), code.index, proposal), code.sample)
 
 
-@entries(lambda entry: entry.exact and not entry.whole)
+@entries(lambda entry: entry.exact and not entry.whole, quick=is_first)
 def test_cap_on_steps(entry):
     cap, code = 4 if entry.tree else 8, vmapped(entry)
     keys, targets, proposal = NORMAL.keys(), NORMAL.targets(entry), NORMAL.proposal(entry)
@@ -683,22 +695,37 @@ def test_vectors_where_only_scalars_are_coded(entry):
     refused(entry, target, proposal, "scalar|isotropic|components")
 
 
-def run_script(path, **environment):
+# In fresh processes the coders of two loops whenever tests run, all of them with the slow tests.
+each_choice = pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param([entry for entry in CODERS if entry.loop][:2], id="loops"),
+        pytest.param(CODERS, id="all", marks=pytest.mark.slow),
+    ],
+)
+
+
+def run_script(path, chosen, **environment):
     """Runs this file in a fresh process; codes by coder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **environment}
     done = subprocess.run(
-        [sys.executable, __file__, path], env=environment, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, __file__, path, *map(str, chosen)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(path) as arrays:
-        return [[arrays[f"{i}.{j}"] for j in range(4)] for i in range(len(CODERS))]
+        return [[arrays[f"{i}.{j}"] for j in range(4)] for i in range(len(chosen))]
 
 
-def script(path):
+def script(path, names):
     mesh = Mesh(np.array(jax.devices()), ("example",))
     each, same = PartitionSpec("example"), PartitionSpec()
     arrays = {}
-    for i, entry in enumerate(CODERS):
+    chosen = [entry for entry in CODERS if str(entry) in names]
+    for i, entry in enumerate(chosen):
 
         def encode(keys, targets, proposal, entry=entry):
             codes = jax.vmap(entry.coder.encode, (0, 0, None))(keys, targets, proposal)
@@ -718,16 +745,19 @@ def script(path):
     np.savez(path, **arrays)
 
 
-def test_eight_devices_give_the_bits_of_one(tmp_path):
-    codes = run_script(tmp_path / "codes.npz", XLA_FLAGS="--xla_force_host_platform_device_count=8")
-    for entry, fields in zip(CODERS, codes, strict=True):
+@each_choice
+def test_eight_devices_give_the_bits_of_one(tmp_path, chosen):
+    flags = "--xla_force_host_platform_device_count=8"
+    codes = run_script(tmp_path / "codes.npz", chosen, XLA_FLAGS=flags)
+    for entry, fields in zip(chosen, codes, strict=True):
         code = vmapped(entry)
         assert_same(fields, [code.index, code.sample, code.steps, code.status])
 
 
-def test_double_precision(tmp_path):
-    codes = run_script(tmp_path / "codes.npz", JAX_ENABLE_X64="1")
-    for entry, (index, sample, steps, status) in zip(CODERS, codes, strict=True):
+@each_choice
+def test_double_precision(tmp_path, chosen):
+    codes = run_script(tmp_path / "codes.npz", chosen, JAX_ENABLE_X64="1")
+    for entry, (index, sample, steps, status) in zip(chosen, codes, strict=True):
         code = vmapped(entry)
         assert (index.dtype, sample.dtype) == (code.index.dtype, np.float64)
         assert (steps.dtype, status.dtype) == (np.int32, np.int32)
@@ -740,4 +770,4 @@ def test_double_precision(tmp_path):
 
 
 if __name__ == "__main__":
-    script(sys.argv[1])
+    script(sys.argv[1], sys.argv[2:])

@@ -47,19 +47,25 @@ UNIMODAL = [
     case for case in cases(PAIRS, LONG, DEEP) if case[0] not in ("UniformMixture", "Categorical")
 ]
 MULTIMODAL = [case for case in cases(PAIRS, LONG) if case[0] == "UniformMixture"]
-# Tried whenever tests run, beside normal pairs and all coders.
-QUICK = [("GPRS on sample", family) for family in PAIRS] + [("AD*", "UniformMixture")]
+# Tried whenever tests run: normal pairs by one coder of every kind, a family with several modes by one.
+QUICK = [
+    *((name, "Normal") for name in ("GPRS on sample", "GPRS dyadic", "GRCD", "AS*")),
+    ("AS*", "UniformMixture"),
+]
+
+
+def marks(name, family):
+    return () if (name, family) in QUICK else pytest.mark.slow
+
+
 CASES = [
-    pytest.param(
-        name,
-        case,
-        id=f"{name}-{case_id(case)}",
-        marks=[] if case[0] == "Normal" or (name, case[0]) in QUICK else [pytest.mark.slow],
-    )
+    pytest.param(name, case, id=f"{name}-{case_id(case)}", marks=marks(name, case[0]))
     for name in CODERS
     for case in UNIMODAL + (MULTIMODAL if name in ("GPRS dyadic", "AS*", "AD*") else [])
 ]
-each_coder = pytest.mark.parametrize("name", CODERS)
+each_coder = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=marks(name, "Normal")) for name in CODERS]
+)
 
 
 def normal_codes(coder, loc, scale):
@@ -83,7 +89,13 @@ def test_several_modes_are_refused_where_one_is_needed(name):
         )
 
 
-@pytest.mark.parametrize("case", UNIMODAL, ids=case_id)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case_id(case), marks=marks("GPRS on sample", case[0]))
+        for case in UNIMODAL
+    ],
+)
 def test_steps_of_branch_and_bound_are_bounded_by_the_divergence(case):
     steps = codes(CODERS["GPRS on sample"], *case).steps
     bound = recjax.limits.branch_and_bound_steps_bound(law(*case).kl_bits())
@@ -106,9 +118,8 @@ def test_codes_are_short(name, pair):
     assert (depth <= code.steps).all()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "AD*" else pytest.mark.slow) for name in CODERS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CODERS)
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
     for search in (path, frontier):
         monkeypatch.setattr(search, "SEARCH", search.SEARCH._replace(lanes=64))
@@ -123,7 +134,10 @@ def test_lanes_take_one_example_after_the_other(name, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("pair", [(0.5, 0.6), (1, 0.25), (2, 0.1)])
+@pytest.mark.parametrize(
+    "pair",
+    [(1, 0.25), *(pytest.param(pair, marks=pytest.mark.slow) for pair in [(0.5, 0.6), (2, 0.1)])],
+)
 def test_bounds_of_the_stretch_function(pair):
     loc, scale = pair
     q, p = recjax.Normal(loc, scale), recjax.Normal(0.0, 1.0)
@@ -140,10 +154,13 @@ def test_bounds_of_the_stretch_function(pair):
         0, np.cumsum(np.diff(h) * 0.5 * (1 / survival[1:] + 1 / survival[:-1]))
     )
 
+    @jax.jit
+    def bounds_at(level, at):
+        return jax.vmap(lambda log_h: stretch.stretch_bounds(pair_of(q, p), level, log_h))(at)
+
     def bounds(low, high):
         level = stretch.Level(*(jnp.float32(x[low]) for x in (log_h, sigma, survival, w_p)))
-        at = np.asarray(log_h[high], np.float32)
-        return jax.vmap(lambda log_h: stretch.stretch_bounds(pair_of(q, p), level, log_h))(at)
+        return bounds_at(level, np.asarray(log_h[high], np.float32))
 
     for low in (0, 10_000, 15_000):
         high = slice(low + 100, None, 100)
@@ -159,7 +176,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from scipy import stats
 import recjax
-from recjax.samplers import tree
+from recjax.samplers._search import tree
 
 n = 20_000
 for kl in (16, 30):
@@ -188,6 +205,7 @@ for kl in (16, 30):
 """
 
 
+@pytest.mark.slow
 def test_quantiles_at_thirty_bits():
     root = Path(__file__).parents[2]
     environment = {
@@ -209,17 +227,18 @@ def test_quantiles_at_thirty_bits():
 class LevelGreedy(recjax.GreedyRejectionCoder):
     """The level grows by the whole survival instead of that of the node."""
 
-    def decide(self, pair, carry, visit, exact):
-        decision = super().decide(pair, carry, visit, exact)
-        return dataclasses.replace(decision, carry=(carry[0] + carry[1], decision.carry[1]))
+    def decide(self, pair, state, visit):
+        decision = super().decide(pair, state, visit)
+        wrong = decision.state._replace(level=state.level + state.residual)
+        return dataclasses.replace(decision, state=wrong)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HastyAStar(recjax.AStarCoder):
     """Stops once anything is found."""
 
-    def keeps(self, carry, entry):
-        return carry == -jnp.inf
+    def keeps(self, state, entry):
+        return state == -jnp.inf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -227,16 +246,19 @@ class FaultyGPRS(recjax.BranchAndBoundGPRS):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["sample", "dyadic"])
 def test_greedy_rejection_with_a_wrong_level_is_caught(split):
     assert not follows(normal_codes(LevelGreedy(split=split), 1, 0.25).sample, stats.norm(1, 0.25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["sample", "dyadic"])
 def test_a_hasty_a_star_is_caught(split):
     assert not follows(normal_codes(HastyAStar(split=split), 1, 0.25).sample, stats.norm(1, 0.25))
 
 
+@pytest.mark.slow
 def test_gprs_with_wrong_bounds_is_caught(monkeypatch):
     def wrong(pair, level, log_h):
         below, above = stretch.stretch_bounds(pair, level, log_h)
@@ -252,6 +274,7 @@ def test_gprs_with_wrong_bounds_is_caught(monkeypatch):
     assert not follows(sample, stats.norm(1, 0.25))
 
 
+@pytest.mark.slow
 def test_dyadic_gprs_that_prunes_too_much_is_caught(monkeypatch):
     true = frontier._entry
 

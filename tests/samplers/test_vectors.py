@@ -41,7 +41,7 @@ def follows(sample, d):
     return min(values) > LEAST_P
 
 
-@pytest.mark.parametrize("d", PAIRS)
+@pytest.mark.parametrize("d", [8, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("coder", CODERS, ids=lambda coder: type(coder).__name__)
 def test_vectors_follow_the_target(coder, d):
     code, peak = encode(coder, d)
@@ -53,12 +53,13 @@ def test_vectors_follow_the_target(coder, d):
 class Misjudged(recjax.RejectionSampler):
     """Rejection with the largest ratio too small."""
 
-    def examine(self, pair, carry, chunk):
+    def examine(self, pair, state, chunk):
         return super().examine(
-            pair, carry, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2)
+            pair, state, dataclasses.replace(chunk, log_ratio=chunk.log_ratio + 2)
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", PAIRS)
 def test_too_small_a_maximum_is_caught(d):
     code, peak = encode(Misjudged(), d)

@@ -1,6 +1,7 @@
-"""Settings of the encoder of implicit neural representations by effort, 1 to 9.
+"""Settings of the encoder by effort, 1 to 9.
 
-More candidates (``extra_bits``) cost time and gain nothing that ``experiments/coding_gap.py`` can measure.
+More candidates (``extra_bits``) cost time and gain nothing that ``experiments/coding_gap.py`` can
+measure.
 """
 
 import dataclasses
@@ -9,17 +10,19 @@ import math
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SirenEffort:
-    """How long an encoder works.
+    """Amount of an encoder's work.
 
     Attributes:
-      fit_steps: gradient steps before the first block is coded.
-      refine_steps: gradient steps after each block.
-      extra_bits: ``t``; a block has 2^(budget + t) candidates.
-      lookahead: blocks that a block is chosen in view of.
-      lr: learning rate of the fit, which falls to ``lr_refine``, which falls to ``lr_end`` at the last block.
+        fit_steps: gradient steps before the first block is coded.
+        refine_steps: gradient steps after each block.
+        extra_bits: ``t``; a block has 2^(budget + t) candidates.
+        lookahead: blocks after the coded one that the choice of its index takes into account.
+        lr: learning rate at the start of the fit.
+        lr_refine: learning rate at the end of the fit and when the first block is coded.
+        lr_end: learning rate when the last block is coded.
 
     Raises:
-      ValueError: a setting is out of range.
+        ValueError: a setting is out of range.
     """
 
     fit_steps: int

@@ -1,12 +1,13 @@
-"""Implicit neural representations of signals: fit, and code block after block."""
+"""Encoding: fits posteriors of signals, codes block after block, and writes the index streams."""
 
-import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
 
 from recjax.bits.range_coder import encode_indices
 from recjax.bits.zipf import best_exponent, codelength_bits
@@ -15,159 +16,43 @@ from recjax.codec.kinds import Payload
 from recjax.codec.prior import stream_key
 from recjax.codec.siren.batch import Batch, make_batch
 from recjax.codec.siren.efforts import SirenEffort
-from recjax.codec.siren.fit import FitState, advance, initial_fit
+from recjax.codec.siren.fit import FitState, Job, advance, initial_fit
 from recjax.codec.siren.posterior import Posterior
 from recjax.codec.siren.prior import SirenPrior
-from recjax.codec.siren.refine import code_blocks
-from recjax.codec.siren.targets import Targets, make_targets
+from recjax.codec.siren.refine import Candidates, code_blocks, initial_coding
+from recjax.codec.siren.targets import make_targets
 from recjax.modalities import Grid
 from recjax.modalities.grid import cut, filled_up, n_patches, weights_of
 
-STEPS_A_DISPATCH = 100
-BLOCKS_A_DISPATCH = 4
+STEPS_PER_DISPATCH = 100
+BLOCKS_PER_DISPATCH = 4
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Job:
-    """Signals about to be coded with one prior.
-
-    Attributes:
-      prior: that they are coded with.
-      counts: patches of each along every axis.
-      batch: their rows.
-      patches: values, ``float32[rows, *patch, channels]``, padding included.
-      targets: what a fit aims at.
-    """
-
-    prior: SirenPrior
-    counts: list[tuple[int, ...]]
-    batch: Batch
-    patches: np.ndarray
-    targets: Targets
-
-
-def make_job(grids: Sequence[Grid], prior: SirenPrior) -> Job:
-    """The patches of all signals as the rows of one batch."""
-    patch = prior.patch
-    counts = [n_patches(grid.sides, patch) for grid in grids]
-    batch = make_batch(prior, counts)
-    patches = np.concatenate([cut(filled_up(grid.values, patch), patch) for grid in grids])
-    weights = np.concatenate([cut(weights_of(grid, patch), patch) for grid in grids])
-    # rows are filled up to a size that is compiled already; those without a signal weigh nothing
-    padding = [(0, len(batch.blocks[-1].slots) - batch.rows[-1])]
-    patches = np.pad(patches, padding + [(0, 0)] * (patches.ndim - 1))
-    weights = np.pad(weights, padding + [(0, 0)] * (weights.ndim - 1))
-    return Job(
-        prior, counts, batch, patches, make_targets(patches, weights, split=prior.config.split)
-    )
-
-
-def fit(
-    job: Job,
-    state: FitState,
-    effort: SirenEffort,
-    key: jax.Array,
-    progress: Callable[[float], None] | None = None,
-) -> FitState:
-    """Posteriors of all patches of all signals, before blocks are coded."""
-    prior = job.prior
-    pieces = -(-effort.fit_steps // STEPS_A_DISPATCH)
-    rates = effort.lr * (effort.lr_refine / effort.lr) ** np.linspace(
-        0, 1, pieces + 1, dtype=np.float32
-    )
-    for i in range(pieces):
-        span = (jnp.float32(rates[i]), jnp.float32(rates[i + 1]))
-        state, error = advance(
-            prior.network, state, job.batch.arrangement, job.targets, key, span,
-            steps=effort.fit_steps // pieces, budget=float(prior.budget),
-        )  # fmt: skip
-        if progress:
-            error.block_until_ready()
-            progress((i + 1) * (effort.fit_steps // pieces) / _total_steps(prior, effort))
-    return state
-
-
-def code_signals(
-    grids: Sequence[Grid],
-    prior: SirenPrior,
-    effort: SirenEffort,
-    key: jax.Array,
-    coder: Any,
-    progress: Callable[[float], None] | None = None,
-) -> tuple[Batch, tuple[jax.Array, ...], list[np.ndarray], list[np.ndarray]]:
-    """Fits and codes group after group, block after block.
+def make_job(grids: Sequence[Grid], prior: SirenPrior, key: Array) -> tuple[Batch, Job]:
+    """The patches of all signals as the rows of one batch.
 
     Args:
-      coder: see :func:`code_blocks`.
-
-    Returns:
-      The batch; for every group the coded latents of its rows, padding included; and for every group, row and
-      block the index (-1 if the fit diverged) and the KL in bits.
+        grids: the signals.
+        prior: their prior.
+        key: key of the encoder's noise.
     """
-    job = make_job(grids, prior)
-    batch, targets, total = job.batch, job.targets, sum(group.n_blocks for group in prior.groups)
-    table = coder.table(stream_key(prior), batch.arrangement.layouts[0].blocks.shape[1])
-    indices = [
-        jnp.zeros((own.n_blocks, len(b.slots)), jnp.int32)
-        for own, b in zip(prior.groups, batch.blocks, strict=True)
-    ]
-    kl_bits = [jnp.zeros(index.shape, jnp.float32) for index in indices]
-
-    def code(state, g, start, stop, rates, steps):
-        state, indices[g], kl_bits[g] = code_blocks(
-            prior.network, state, batch.arrangement, targets, key, rates, table, stream_key(prior), batch.blocks[g],
-            (jnp.int32(start), jnp.int32(stop)), indices[g], kl_bits[g], coder=coder, group=g, steps=steps,
-        )  # fmt: skip
-        return state
-
-    state = initial_fit(batch.arrangement, prior_start(prior), prior.beta)
-    state = fit(job, state, effort, key, progress)
-    steps, before = _refine_steps(prior, effort), 0
-    for g, group in enumerate(prior.groups):
-        rates = (
-            effort.lr_refine
-            + (effort.lr_end - effort.lr_refine)
-            * np.array([before, before + group.n_blocks])
-            / total
-        )
-        span = (jnp.float32(rates[0]), jnp.float32(rates[1]))
-        for start in range(0, group.n_blocks, BLOCKS_A_DISPATCH):
-            stop = min(start + BLOCKS_A_DISPATCH, group.n_blocks)
-            state = code(state, g, start, stop, span, steps[g])
-            if progress:
-                indices[g].block_until_ready()
-                done = (
-                    sum(n * own.n_blocks for n, own in zip(steps[:g], prior.groups, strict=False))
-                    + stop * steps[g]
-                )
-                progress((effort.fit_steps + done) / _total_steps(prior, effort))
-        before += group.n_blocks
-    indices, kl_bits = (
-        [np.asarray(x).T[:rows] for x, rows in zip(arrays, batch.rows, strict=True)]
-        for arrays in (indices, kl_bits)
-    )
-    return batch, tuple(posterior.mean for posterior in state.posteriors), indices, kl_bits
+    patch = prior.patch
+    batch = make_batch(prior, [n_patches(grid.sides, patch) for grid in grids])
+    patches = [cut(filled_up(grid.values, patch), patch) for grid in grids]
+    weights = [cut(weights_of(grid, patch), patch) for grid in grids]
+    # rows of padding have weight 0
+    patches, weights = (_with_rows(np.concatenate(x), batch.padded[-1]) for x in (patches, weights))
+    targets = make_targets(patches, weights, split=prior.config.split)
+    layout = jax.tree.map(jnp.asarray, batch.layout)
+    return batch, Job(prior.network, layout, targets, key)
 
 
-def _refine_steps(prior, effort):
-    """Steps after each block of every group: the few bits above the patches get half the patches' steps at most."""
-    share = prior.n_blocks * effort.refine_steps
-    upper = [
-        min(effort.refine_steps, -(-share // max(2 * group.n_blocks, 1)))
-        for group in prior.groups[:-1]
-    ]
-    return [*upper, effort.refine_steps]
-
-
-def _total_steps(prior, effort):
-    steps = _refine_steps(prior, effort)
-    return effort.fit_steps + sum(
-        n * group.n_blocks for n, group in zip(steps, prior.groups, strict=True)
-    )
+def _with_rows(array, rows):
+    return np.pad(array, [(0, rows - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 def prior_start(prior: SirenPrior) -> list[Posterior]:
-    """One row for all of every group: the prior's mean, and the average width seen in training."""
+    """One row that stands for all, per group: the prior's mean, the average width in training."""
     return [
         Posterior(
             mean=jnp.zeros((1, group.n_latents), jnp.float32),
@@ -177,17 +62,115 @@ def prior_start(prior: SirenPrior) -> list[Posterior]:
     ]
 
 
+def fit(
+    job: Job,
+    prior: SirenPrior,
+    effort: SirenEffort,
+    progress: Callable[[int], None] | None = None,
+) -> FitState:
+    """Posteriors of all patches of all signals, before blocks are coded.
+
+    Args:
+        job: the signals.
+        prior: their prior.
+        effort: number of steps and learning rates.
+        progress: called with the number of steps done.
+    """
+    state = initial_fit(job.layout, prior_start(prior), jnp.float32(math.log(prior.beta)))
+    pieces = -(-effort.fit_steps // STEPS_PER_DISPATCH)
+    steps = effort.fit_steps // max(pieces, 1)
+    ends = np.linspace(0, 1, pieces + 1, dtype=np.float32)
+    rates = effort.lr * (effort.lr_refine / effort.lr) ** ends
+    for i in range(pieces):
+        span = (jnp.float32(rates[i]), jnp.float32(rates[i + 1]))
+        state, error = advance(job, state, span, steps=steps, budget=float(prior.budget))
+        if progress:
+            error.block_until_ready()
+            progress((i + 1) * steps)
+    return state
+
+
+def code_signals(
+    grids: Sequence[Grid],
+    prior: SirenPrior,
+    effort: SirenEffort,
+    key: Array,
+    coder: Any,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[
+    Batch,
+    tuple[Float[Array, "_padded_rows _latents"], ...],
+    list[Int[np.ndarray, "_rows _blocks"]],
+    list[Float[np.ndarray, "_rows _blocks"]],
+]:
+    """Fits signals and codes them group after group, block after block.
+
+    Args:
+        grids: the signals.
+        prior: their prior.
+        effort: number of steps and learning rates.
+        key: key of the encoder's noise.
+        coder: see `recjax.codec.siren.refine.code_blocks`.
+        progress: called with the fraction done.
+
+    Returns:
+        The batch; for every group the coded latents of its rows, padding included; the index of
+        every block (-1 if the fit diverged); and its KL in bits when it was coded.
+    """
+    batch, job = make_job(grids, prior, key)
+    steps = _refine_steps(prior, effort)
+    blocks = [group.n_blocks for group in prior.groups]
+    total = effort.fit_steps + int(np.dot(steps, blocks))
+    report = (lambda done: progress(done / total)) if progress else None
+    candidates = Candidates(
+        coder.table(stream_key(prior), batch.layout.groups[0].blocks.shape[1]), stream_key(prior)
+    )
+    state = initial_coding(fit(job, prior, effort, report))
+    # the learning rate falls from group to group, in proportion to the blocks of a row
+    ends = effort.lr_refine + (effort.lr_end - effort.lr_refine) * (
+        np.cumsum([0, *blocks]) / sum(blocks)
+    )
+    done = effort.fit_steps
+    for g in range(len(blocks)):
+        rates = (jnp.float32(ends[g]), jnp.float32(ends[g + 1]))
+        for start in range(0, blocks[g], BLOCKS_PER_DISPATCH):
+            stop = min(start + BLOCKS_PER_DISPATCH, blocks[g])
+            span = (jnp.int32(start), jnp.int32(stop))
+            state = code_blocks(
+                job, candidates, state, span, rates, coder=coder, group=g, steps=steps[g]
+            )
+            done += (stop - start) * steps[g]
+            if report:
+                jax.block_until_ready(state.indices)
+                report(done)
+    indices = [np.asarray(x)[1:].T[:n] for x, n in zip(state.indices, batch.rows, strict=True)]
+    kl_bits = [np.asarray(x).T[:n] for x, n in zip(state.kl_bits, batch.rows, strict=True)]
+    z = tuple(posterior.mean for posterior in state.fit.posteriors)
+    return batch, z, indices, kl_bits
+
+
+def _refine_steps(prior, effort):
+    """Steps after each block of every group; those above the patches get half of the patches' steps
+    at most, since they have few bits."""
+    patch_steps = prior.n_blocks * effort.refine_steps
+    upper = [
+        min(effort.refine_steps, -(-patch_steps // max(2 * group.n_blocks, 1)))
+        for group in prior.groups[:-1]
+    ]
+    return [*upper, effort.refine_steps]
+
+
 def encode(
     grids: Sequence[Grid],
     prior: SirenPrior,
     effort: SirenEffort,
-    key: jax.Array,
+    key: Array,
     progress: Callable[[float], None] | None,
 ) -> list[Payload]:
-    """The streams of all signals, which are coded together.
+    """Codes signals together; see `recjax.codec.kinds.Kind`.
 
     Raises:
-      ValueError: a fit diverged.
+        ValueError: a fit diverged.
     """
     coder = TrellisCoder(
         budget=prior.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
@@ -195,18 +178,19 @@ def encode(
     batch, z, indices, kl_bits = code_signals(grids, prior, effort, key, coder, progress)
     if any((index < 0).any() for index in indices):
         raise ValueError("a posterior is not finite: the fit diverged")
-    latents = [np.asarray(part)[:rows] for part, rows in zip(z, batch.rows, strict=True)]
-    parts = zip(batch.split(indices), batch.split(kl_bits), batch.split(latents), strict=True)
-    return [_payload(prior, *part) for part in parts]
+    signals = zip(
+        *(batch.split(x) for x in (indices, kl_bits, [np.asarray(rows) for rows in z])), strict=True
+    )
+    return [_payload(prior, *signal) for signal in signals]
 
 
-def _flat(groups):
-    """The arrays of all groups of a signal, row after row."""
-    return np.concatenate([part.reshape(-1) for part in groups])
+def flat_indices(groups: Sequence[Shaped[np.ndarray, "_rows _blocks"]]) -> Shaped[np.ndarray, "n"]:
+    """The indices of a signal in the order of its stream: group after group, row after row."""
+    return np.concatenate([indices.reshape(-1) for indices in groups])
 
 
 def _payload(prior, indices, kl_bits, latents):
-    flat, kinds = _flat(indices), [group.kind for group in prior.groups]
+    flat, kinds = flat_indices(indices), [group.kind for group in prior.groups]
     sizes = np.full(len(flat), prior.budget)
     exponent = best_exponent(flat, sizes)
     return Payload(

@@ -1,10 +1,11 @@
 """Coordinates of a grid and their Fourier features."""
 
 import numpy as np
+from jaxtyping import Float32
 
 
-def pixel_centres(shape: tuple[int, ...]) -> np.ndarray:
-    """Centres of the cells of a grid on [-1, 1]^n, ``float32[prod(shape), n]``, last axis fastest.
+def pixel_centres(shape: tuple[int, ...]) -> Float32[np.ndarray, "points axes"]:
+    """Centres of the cells of a grid on [-1, 1]^n, last axis fastest.
 
     >>> pixel_centres((1, 2)).tolist()
     [[0.0, -0.5], [0.0, 0.5]]
@@ -15,19 +16,19 @@ def pixel_centres(shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def fourier_features(coordinates: np.ndarray, dim: int, max_frequency: float) -> np.ndarray:
-    """cos and sin of pi f x on geometrically spaced frequencies from 1/2 to ``max_frequency`` per axis.
+def fourier_features(
+    coordinates: Float32[np.ndarray, "points axes"], dim: int, max_frequency: float
+) -> Float32[np.ndarray, "points dim"]:
+    """cos and sin of pi f x, with frequencies spaced geometrically along every axis.
 
     Args:
-      coordinates: ``[n_points, n_axes]``.
-      dim: number of features, divisible by ``2 * n_axes``.
-      max_frequency: half cycles per unit length; n / 2 is the Nyquist limit of n cells on [-1, 1].
-
-    Returns:
-      ``float32[n_points, dim]``.
+        coordinates: coordinates of the points.
+        dim: number of features, divisible by ``2 * n_axes``.
+        max_frequency: the highest frequency, in half cycles per unit length; the lowest is 1/2. The
+            Nyquist limit of n cells on [-1, 1] is n / 2.
 
     Raises:
-      ValueError: ``dim`` is not a positive multiple of ``2 * n_axes``.
+        ValueError: ``dim`` is not a positive multiple of ``2 * n_axes``.
     """
     n_axes = coordinates.shape[-1]
     if dim <= 0 or dim % (2 * n_axes):

@@ -1,20 +1,23 @@
 """The rate-distortion objective of a batch of rows: weighted squared error plus beta times KL.
 
-Patches are visited in chunks, so that the activations of one chunk are all that exists at a time: memory is
-``ROW_CHUNK * points * width * layers * 16`` bytes whatever the number of patches. What ties patches together
-(their region and image, the neighbours of their grids) is resolved before the chunks, and its gradient after them.
+Patches are visited in chunks, so that the activations of one chunk are all that exists at once:
+memory is ``ROW_CHUNK * points * width * layers * 16`` bytes whatever the number of patches. The
+sums that tie patches together (their region and signal, the neighbours of their grids) are taken
+before the chunks, and their gradient after them.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from recjax.codec.siren.geometry import Geometry
+from recjax.codec.siren.layout import Geometry
+from recjax.codec.siren.network import network_values
 from recjax.codec.siren.posterior import LatentPrior, Posterior
+from recjax.codec.siren.settings import SirenConfig
 from recjax.codec.siren.targets import Targets
 
 ROW_CHUNK = 32
@@ -22,58 +25,82 @@ ROW_CHUNK = 32
 
 
 class PatchInputs(NamedTuple):
-    """What the network of every patch is computed from.
+    """Inputs of every patch's network.
 
     Attributes:
-      weights: latents of the weights.
-      grids: latent grids with their borders, if there are any.
+        weights: latents of the weights.
+        grids: latent grids with their borders, if there are any.
     """
 
     weights: Float[Array, "rows latents"]
-    grids: Float[Array, "rows height width depth"] | None
+    grids: Float[Array, "rows *bordered_cells depth"] | None
 
 
-class SirenNetwork(NamedTuple):
-    """A network split by ``nnx.split``, with the priors that unwhiten its groups of latents."""
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SirenNetwork:
+    """A network, with the priors that unwhiten its groups of latents.
 
-    graph: nnx.GraphDef
-    params: Any
+    Attributes:
+        config: the architecture.
+        params: the parameters that all patches share, see `recjax.codec.siren.network`.
+        priors: priors of the groups.
+    """
+
+    config: SirenConfig = dataclasses.field(metadata={"static": True})
+    params: dict[str, Any]
     priors: tuple[LatentPrior, ...]
 
     def inputs(
-        self, z: tuple[Float[Array, "rows latents"], ...], geometry: Geometry
+        self, z: tuple[Float[Array, "_rows _latents"], ...], geometry: Geometry
     ) -> PatchInputs:
-        """Inputs of every patch from the latents of all groups, the patches' own last."""
-        *upper, own = (prior.unwhiten(part) for prior, part in zip(self.priors, z, strict=True))
-        config = nnx.merge(self.graph, self.params).config
-        weights, grids = own[:, : config.n_weight_latents], None
+        """Inputs of every patch from the latents of all groups, those of the patches last."""
+        *upper, patch = (prior.unwhiten(part) for prior, part in zip(self.priors, z, strict=True))
+        n_weights, encoding = self.config.n_weight_latents, self.config.encoding
+        weights, grids = patch[:, :n_weights], None
         for part, parent in zip(upper, geometry.parents, strict=True):
             weights = weights + part[parent]
-        if config.grid_shape:
-            grids = geometry.with_border(
-                own[:, config.n_weight_latents :].reshape(-1, *config.grid_shape)
-            )
+        if encoding.depth:
+            grids = with_border(geometry, patch[:, n_weights:].reshape(-1, *encoding.shape))
         return PatchInputs(weights, grids)
 
     def values(
-        self, inputs: PatchInputs, points: Array, phase: Array | None = None
+        self,
+        inputs: PatchInputs,
+        points: Int[Array, "points"],
+        phase: Int[Array, ""] | None = None,
     ) -> Float[Array, "rows channels points"]:
-        """Values of every patch at the given cells; see :class:`recjax.codec.siren.network.Siren`."""
-        return nnx.merge(self.graph, self.params)(inputs.weights, points, inputs.grids, phase)
+        """Values of every patch at the given points; see `recjax.codec.siren.network`."""
+        return network_values(self.config, self.params, inputs.weights, points, inputs.grids, phase)
+
+
+def with_border(
+    geometry: Geometry, grids: Float[Array, "rows *cells depth"]
+) -> Float[Array, "rows *bordered_cells depth"]:
+    """The latent grids with one cell of each neighbour around them, 0 beyond the signal."""
+    if geometry.cells is None:
+        return jnp.pad(grids, [(0, 0), *[(1, 1)] * (grids.ndim - 2), (0, 0)])
+    flat = grids.reshape(-1, grids.shape[-1])
+    return flat.at[geometry.cells].get(mode="fill", fill_value=0)
 
 
 def distortion(
     network: SirenNetwork, inputs: PatchInputs, targets: Targets
 ) -> Float[Array, "rows"]:
-    """Squared error of every patch at the cells of one subset, averaged over the cells of a full patch."""
+    """Weighted squared error of every patch, averaged over the points of one subset."""
     error = (network.values(inputs, targets.points, targets.phase) - targets.values) ** 2
+    # the weight of points outside the signal is 0; they still count in the mean's denominator, so
+    # that a bit is worth as much at the edge as elsewhere
     return jnp.mean(error * targets.weights[:, None, :], axis=(1, 2))
 
 
-def in_chunks(function, rows_args: Any):
-    """``function`` over row chunks of every array in ``rows_args``, results concatenated along rows.
+def in_chunks(function: Callable[[Any], Any], rows_args: Any) -> Any:
+    """Maps a function over chunks of rows, which are concatenated again.
 
-    The number of rows is at most ``ROW_CHUNK`` or a multiple of it (see :func:`padded_rows`).
+    Args:
+        function: from a tree of arrays to one, both with rows first.
+        rows_args: the tree; the number of rows is at most ``ROW_CHUNK`` or a multiple of it, see
+            `padded_rows`.
     """
     rows = jax.tree.leaves(rows_args)[0].shape[0]
     if rows <= ROW_CHUNK:
@@ -86,7 +113,8 @@ def in_chunks(function, rows_args: Any):
 
 
 def padded_rows(rows: int) -> int:
-    """Rows after padding to a shape that few programs are compiled for: at most an eighth is wasted above 256.
+    """Rows with padding: few numbers, so that few programs are compiled. Above 256 rows at most an
+    eighth is wasted.
 
     >>> [padded_rows(n) for n in (1, 5, 100, 150, 304, 5000)]
     [1, 8, 128, 160, 320, 5120]
@@ -100,36 +128,41 @@ def padded_rows(rows: int) -> int:
 def sampled_inputs(
     network: SirenNetwork,
     posteriors: tuple[Posterior, ...],
-    noise: tuple[Array, ...],
+    noise: tuple[Float[Array, "_rows _latents"], ...],
     geometry: Geometry,
 ) -> PatchInputs:
     """Inputs of every patch at one sample of all posteriors."""
-    return network.inputs(
-        tuple(q.sample(part) for q, part in zip(posteriors, noise, strict=True)), geometry
-    )
+    z = tuple(q.sample(part) for q, part in zip(posteriors, noise, strict=True))
+    return network.inputs(z, geometry)
 
 
 def posterior_gradient(
     network: SirenNetwork,
     posteriors: tuple[Posterior, ...],
-    beta: tuple[Array, ...],
-    free: tuple[Array, ...],
-    noise: tuple[Array, ...],
+    beta: tuple[Float[Array, "_rows _latents"], ...],
+    free: tuple[Float[Array, "_rows _latents"], ...],
+    noise: tuple[Float[Array, "_rows _latents"], ...],
     targets: Targets,
     geometry: Geometry,
 ) -> tuple[tuple[Posterior, ...], Float[Array, "rows"]]:
-    """Gradient of sum(distortion + beta * KL) for the rows of every group, and the distortion of every patch.
+    """Gradient of sum(distortion + beta * KL) for the rows of every group.
 
     Args:
-      beta: ``[rows, latents]`` a group, price of a nat.
-      free: ``[rows, latents]`` a group, 0 where a latent is fixed to its mean: no noise, no gradient, no price.
-      noise: standard normal, ``[rows, latents]`` a group.
-      targets: one subset.
+        network: the network.
+        posteriors: posteriors of every group.
+        beta: Lagrange multiplier of a nat, per group.
+        free: 0 where a latent is fixed to its mean: no noise, no gradient, no rate; per group.
+        noise: standard normal numbers, per group.
+        targets: one subset.
+        geometry: where the patches lie.
+
+    Returns:
+        The gradient of every group's posteriors, and the distortion of every patch.
     """
 
     def chunk(args):
         inputs, values, weights = args
-        part = dataclasses.replace(targets, values=values, weights=weights)
+        part = targets._replace(values=values, weights=weights)
 
         def loss(inputs):
             error = distortion(network, inputs, part)
@@ -137,7 +170,7 @@ def posterior_gradient(
 
         return jax.grad(loss, has_aux=True)(inputs)
 
-    def price(posteriors):
+    def rate(posteriors):
         return sum(
             jnp.sum(b * f * q.kl_nats()) for q, b, f in zip(posteriors, beta, free, strict=True)
         )
@@ -146,6 +179,6 @@ def posterior_gradient(
     inputs, pull = jax.vjp(lambda q: sampled_inputs(network, q, noise, geometry), posteriors)
     gradient, error = in_chunks(chunk, (inputs, targets.values, targets.weights))
     (distortion_part,) = pull(gradient)
-    parts = zip(distortion_part, jax.grad(price)(posteriors), free, strict=True)
+    parts = zip(distortion_part, jax.grad(rate)(posteriors), free, strict=True)
     total = tuple(jax.tree.map(lambda d, k, f=f: f * (d + k), d, k) for d, k, f in parts)
     return total, error

@@ -3,18 +3,17 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from recjax.codec.prior import Prior, check_tensor, loaded_params, write_prior
-from recjax.codec.siren.groups import LatentGroup, kinds, n_rows
-from recjax.codec.siren.network import Siren, SirenConfig
-from recjax.codec.siren.objective import SirenNetwork
-from recjax.codec.siren.posterior import LatentPrior
-from recjax.codec.siren.upsampler import EncodingConfig
+from recjax.codec.siren.layout import LatentGroup, kinds, n_rows
+from recjax.codec.siren.settings import EncodingConfig, SirenConfig, network_shapes
+
+if TYPE_CHECKING:
+    from recjax.codec.siren.objective import SirenNetwork
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,28 +21,44 @@ class SirenPrior(Prior):
     """A trained prior of the networks of patches.
 
     Attributes:
-      config: architecture.
-      network: shared parameters and the distribution of the latents.
-      groups: of latents, in coding order; the last one is that of the patches.
-      region: patches along a side of a region.
+        config: architecture, without the latents that carry no information.
+        params: parameters that all patches share, see `recjax.codec.siren.network`.
+        groups: groups of latents, in coding order; the last one is that of the patches. Their
+            latents have mean zero.
+        region: patches of a region along every axis.
     """
 
     kind = "siren"
     rate_is_free = False
 
     config: SirenConfig
-    network: SirenNetwork
+    params: dict[str, Any]
     groups: tuple[LatentGroup, ...]
-    region: int
+    region: tuple[int, ...]
+
+    @functools.cached_property
+    def network(self) -> "SirenNetwork":
+        """The network with the distribution of its latents."""
+        import jax  # facts about a prior need none of this
+        import jax.numpy as jnp
+
+        from recjax.codec.siren.objective import SirenNetwork
+        from recjax.codec.siren.posterior import LatentPrior
+
+        priors = tuple(
+            LatentPrior(jnp.zeros(group.n_latents, jnp.float32), jnp.asarray(group.scale))
+            for group in self.groups
+        )
+        return SirenNetwork(self.config, jax.tree.map(jnp.asarray, self.params), priors)
 
     @property
     def patch(self) -> tuple[int, ...]:
-        """Cells of a patch along every axis."""
+        """Points of a patch along every axis."""
         return self.config.grid
 
     @property
     def channels(self) -> int:
-        """Values of a cell."""
+        """Values per point."""
         return self.config.channels
 
     @property
@@ -51,121 +66,100 @@ class SirenPrior(Prior):
         """Latents of one row of every group."""
         return sum(group.n_latents for group in self.groups)
 
-    def blocks_in(self, patches: tuple[int, int]) -> tuple[int, ...]:
-        """Blocks of every group in an image of so many (rows, columns) of patches."""
-        return tuple(
-            n_rows(group.kind, patches, self.region) * group.n_blocks for group in self.groups
-        )
+    def rows_in(self, patches: tuple[int, ...]) -> tuple[int, ...]:
+        """Rows of every group in a signal with these numbers of patches along every axis."""
+        return tuple(n_rows(group.kind, patches, self.region) for group in self.groups)
+
+    def blocks_in(self, patches: tuple[int, ...]) -> tuple[int, ...]:
+        """Blocks of every group in a signal with these numbers of patches along every axis."""
+        rows = self.rows_in(patches)
+        return tuple(n * group.n_blocks for n, group in zip(rows, self.groups, strict=True))
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of a patch of its own."""
+        """Blocks per patch, without those of its region and signal."""
         return self.groups[-1].n_blocks
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """Kind, blocks of a row of every group, and bits of a patch."""
-        blocks = {group.kind: group.n_blocks for group in self.groups}
-        return {
-            "kind": "implicit neural representation",
-            "blocks": blocks,
-            "rate_bits": self.rate_bits,
-        }
-
-    @property
     def rate_bits(self) -> float:
-        """Nominal bits of KL of a patch, without its share of its region and image."""
+        """Nominal bits of KL per patch, without its share of its region and signal."""
         return float(self.n_blocks * self.budget)
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Kind, blocks of a row of every group, and bits per patch."""
+        blocks = {group.kind: group.n_blocks for group in self.groups}
+        return {"kind": self.kind, "blocks": blocks, "rate_bits": self.rate_bits}
 
-def save_prior(
-    path,
-    *,
-    config: SirenConfig,
-    params: Any,
-    modality: str,
-    groups: tuple[LatentGroup, ...],
-    region: int,
-    beta: float,
-    budget: int,
-    metadata: dict[str, Any],
-    force: bool = False,
-) -> None:
-    """Writes a prior file atomically.
+
+def save(prior: SirenPrior, path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Writes a prior file atomically; the name and the digest of ``prior`` do not matter.
 
     Args:
-      config, params: of the network without its uninformative latents.
-      groups: whose latents have mean zero.
-
-    The others are the attributes of :class:`SirenPrior`.
+        prior: the prior.
+        path: the file.
+        force: whether an existing file may be replaced.
 
     Raises:
-      ValueError: the file exists and ``force`` is off, or cannot be written.
+        ValueError: the file exists and ``force`` is off, or cannot be written.
     """
     tensors = {
         _key(group.kind, name): getattr(group, name).astype(dtype)
-        for group in groups
+        for group in prior.groups
         for name, dtype in _GROUP_DTYPES.items()
     }
+    equal = len(set(prior.region)) == 1
     header = {
-        "kind": SirenPrior.kind,
-        "network": dataclasses.asdict(config),
-        "levels": len(groups),
-        "region": region,
+        "kind": prior.kind,
+        "network": dataclasses.asdict(prior.config),
+        "levels": len(prior.groups),
+        # one number if it is the same along all axes
+        "region": prior.region[0] if equal else list(prior.region),
+        "beta": prior.beta,
+        "budget": prior.budget,
+        "metadata": prior.metadata,
     }
-    write_prior(
-        path,
-        header | {"beta": beta, "budget": budget, "metadata": metadata},
-        tensors,
-        modality=modality,
-        params=params,
-        force=force,
-    )
+    write_prior(path, header, tensors, modality=prior.modality, params=prior.params, force=force)
 
 
 def parse(
     header: dict[str, Any], tensors: dict[str, np.ndarray], n_bytes: int, common: dict[str, Any]
 ) -> SirenPrior:
-    """The prior in a file.
+    """The prior in a file; see `recjax.codec.kinds.Kind`.
 
     Raises:
-      KeyError, TypeError, ValueError: it is damaged.
+        KeyError, TypeError, ValueError: the file is damaged.
     """
     if header["format"] == 1:
         header = header | {"levels": 1, "region": 1}
-    levels, region = header["levels"], header["region"]
-    if not (
-        type(levels) is int and 1 <= levels <= 3 and type(region) is int and 1 <= region <= 1 << 12
-    ):
-        raise ValueError(f"levels {levels} or region {region} is out of range")
+    levels = header["levels"]
+    if type(levels) is not int or not 1 <= levels <= 3:
+        raise ValueError(f"levels {levels} is out of range")
     config = _siren_config(header["network"], n_bytes)
-    graph, params = _structure(config)
-    params = loaded_params(params, tensors)
-    groups = tuple(_group(kind, tensors, config) for kind in kinds(levels))
-    priors = tuple(
-        LatentPrior(jnp.zeros(g.n_latents, jnp.float32), jnp.asarray(g.scale)) for g in groups
-    )
     return SirenPrior(
         **common,
         config=config,
-        network=SirenNetwork(graph, params, priors),
-        groups=groups,
-        region=region,
+        params=loaded_params(network_shapes(config), tensors),
+        groups=tuple(_group(kind, tensors, config) for kind in kinds(levels)),
+        region=_region(header["region"], config.rank),
     )
 
 
-@functools.lru_cache(maxsize=4)
-def _structure(config):
-    """Graph and shapes of the parameters; finding them takes most of the time of reading a prior."""
-    return nnx.split(nnx.eval_shape(lambda: Siren(config)))
-
-
 _GROUP_DTYPES = {"scale": np.float32, "log_std": np.float32, "order": np.int32, "widths": np.int32}
+_PREFIXES = {"signal": "image.", "region": "region.", "patch": ""}
+"""Names of the groups in files: those of the patches are as in format 1, which had no others."""
 
 
 def _key(kind, name):
-    """Name of a group's tensor; those of the patches are as in format 1."""
-    return name if kind == "patch" else f"{kind}.{name}"
+    """Name of a group's tensor."""
+    return _PREFIXES[kind] + name
+
+
+def _region(region, rank):
+    sides = tuple(region) if isinstance(region, list) else (region,) * rank
+    if len(sides) != rank or not all(type(n) is int and 1 <= n <= 1 << 12 for n in sides):
+        raise ValueError(f"region {region} is out of range")
+    return sides
 
 
 def _group(kind, tensors, config):
@@ -185,7 +179,7 @@ def _group(kind, tensors, config):
 
 
 def _siren_config(fields, n_bytes):
-    """The architecture, once its numbers are such that a file of ``n_bytes`` can hold the network."""
+    """The architecture; refuses one that a file of ``n_bytes`` cannot hold."""
     grid, latents = tuple(fields["grid"]), tuple(fields["latents"])
     encoding = fields.get("encoding", dataclasses.asdict(EncodingConfig()))
     if not isinstance(encoding, dict):
@@ -209,8 +203,8 @@ def _siren_config(fields, n_bytes):
     config = SirenConfig(
         **fields | {"grid": grid, "latents": latents, "encoding": EncodingConfig(**encoding)}
     )
-    dims = config.encoding.layer_dims if config.encoding.depth else ()
-    kernels = sum(4 * n_in * n_out * factor**2 for n_in, n_out, factor in dims)
+    rank, dims = config.rank, config.encoding.layer_dims if config.encoding.depth else ()
+    kernels = sum(2**rank * n_in * n_out * factor**rank for n_in, n_out, factor in dims)
     if 2 * (math.prod(grid) * config.features + kernels) > n_bytes:
         raise ValueError("the network is larger than the file")
     return config

@@ -1,115 +1,145 @@
-"""Coding block after block, and refitting what is left: progressive refinement.
+"""Coding block after block, and refitting the rest: progressive refinement.
 
-COMBINER (NeurIPS 2023, section 3.3): once a block is fixed to its sample, the remaining blocks adapt to it.
-Deviations: Adam's moments are kept from block to block instead of starting anew; the blocks of a slot are one chain
-through a trellis, and the encoder looks at the posteriors of some blocks after the one it chooses.
+COMBINER (NeurIPS 2023, section 3.3): once a block is fixed to its sample, the remaining blocks
+adapt to it. Deviations: Adam's moments are carried from block to block instead of starting anew;
+the blocks of a slot are one chain through a trellis, and the encoder looks at the posteriors of a
+few blocks after the one it chooses.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.codec.siren.fit import Arrangement, FitState, advance, block_kl_bits
-from recjax.codec.siren.objective import SirenNetwork
-from recjax.codec.siren.targets import Targets
+from recjax.codec.siren.fit import FitState, Job, advance, block_kl_bits
+from recjax.codec.siren.layout import GroupLayout
+
+T = TypeVar("T")
 
 
-class Blocks(NamedTuple):
-    """The blocks of one group.
+class Candidates(NamedTuple):
+    """Candidates that all blocks of a batch share.
 
     Attributes:
-      slots: number of each row within its signal, which tells equal blocks of one signal apart.
-      widths: latents of every block.
-      first: number of the group's first block among those of all groups.
+        table: features of the candidates, from the block coder's ``table``.
+        key: key of the shared random stream.
     """
 
-    slots: UInt32[Array, "rows"]
-    widths: Int[Array, "blocks"]
-    first: UInt32[Array, ""]
-
-    def ids(self, block: Int[Array, "..."]) -> UInt32[Array, "rows ... 2"]:
-        """What tells the blocks of every row from all others of its signal."""
-        number = self.first + jnp.uint32(block)
-        slots = self.slots.reshape(-1, *(1,) * number.ndim)
-        return jnp.stack(jnp.broadcast_arrays(slots, number), axis=-1)
+    table: Float[Array, "candidates columns"]
+    key: UInt32[Array, "2"]
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("coder", "group", "steps"),
-    donate_argnames=("state", "indices", "kl_bits"),
-)
+class CodingState(NamedTuple):
+    """State of coding, per group of latents.
+
+    Attributes:
+        fit: the posteriors; coded latents have their samples as means.
+        indices: indices of the blocks coded so far, by chain. The first row is that of no block and
+            always 0: the row before a block is the index before it in its chain.
+        kl_bits: KL of each block when it was coded.
+    """
+
+    fit: FitState
+    indices: tuple[Int[Array, "_blocks_and_none _rows"], ...]
+    kl_bits: tuple[Float[Array, "_blocks _rows"], ...]
+
+
+def initial_coding(fit: FitState) -> CodingState:
+    """The state before the first block."""
+    shapes = [log_beta.shape for log_beta in fit.log_beta]
+    return CodingState(
+        fit,
+        tuple(jnp.zeros((blocks + 1, rows), jnp.int32) for rows, blocks in shapes),
+        tuple(jnp.zeros((blocks, rows), jnp.float32) for rows, blocks in shapes),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("coder", "group", "steps"), donate_argnames=("state",))
 def code_blocks(
-    network: SirenNetwork,
-    state: FitState,
-    arrangement: Arrangement,
-    targets: Targets,
-    key: Array,
-    learning_rates: tuple[Array, Array],
-    table: Float[Array, "candidates columns"],
-    table_key: UInt32[Array, "2"],
-    blocks: Blocks,
-    span: tuple[Array, Array],
-    indices: Int[Array, "blocks rows"],
-    kl_bits: Float[Array, "blocks rows"],
+    job: Job,
+    candidates: Candidates,
+    state: CodingState,
+    span: tuple[Int[Array, ""], Int[Array, ""]],
+    learning_rates: tuple[Float[Array, ""], Float[Array, ""]],
     *,
     coder: Any,
     group: int,
     steps: int,
-) -> tuple[FitState, Int[Array, "blocks rows"], Float[Array, "blocks rows"]]:
-    """Codes the blocks ``span[0] <= b < span[1]`` of all rows of one group, with ``steps`` steps after each.
+) -> CodingState:
+    """Codes the blocks ``span[0] <= b < span[1]`` of all rows of one group.
 
     Args:
-      learning_rates: at the group's first and after its last block.
-      table, table_key: candidates shared by all blocks.
-      blocks: of the group.
-      indices, kl_bits: results so far; the KL of each block when it was coded.
-      coder: a :class:`TrellisCoder`, or what has its ``encode``, ``budget`` and ``lookahead``.
+        job: the signals.
+        candidates: shared candidates.
+        state: the blocks coded so far.
+        span: first block, and the block after the last.
+        learning_rates: rates at the group's first and after its last block.
+        coder: a `recjax.blocks.trellis.TrellisCoder`, or an object with its ``encode``, ``budget``
+            and ``lookahead``.
+        group: number of the group.
+        steps: gradient steps after each block.
     """
-    n_blocks, layout = len(blocks.widths), arrangement.layouts[group]
+    layout = job.layout.groups[group]
+    first, last = learning_rates
 
-    def body(block, carry):
-        state, indices, kl_bits = carry
-        posterior, free = state.posteriors[group], state.free[group]
-        # beyond the last block: no latents
-        view = block + jnp.arange(coder.lookahead + 1)
-        latents = layout.blocks.at[view].get(mode="fill", fill_value=layout.source.shape[1])
-        rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
-        mean = posterior.mean.at[rows, latents].get(mode="fill", fill_value=0)
-        std = jnp.exp(posterior.log_std.at[rows, latents].get(mode="fill", fill_value=0))
-        width = jnp.broadcast_to(
-            blocks.widths.at[view].get(mode="fill", fill_value=0), rows.shape[:2]
-        )
-        previous = jnp.where(block > 0, indices[block - 1], 0)
-        index, sample = coder.encode(table, table_key, blocks.ids(view), mean, std, width, previous)
-        latents, rows = latents[0], rows[:, 0]
-        kl_bits = kl_bits.at[block].set(block_kl_bits(posterior, layout)[:, block])
-        indices = indices.at[block].set(index)
-        posterior = posterior.replace(
-            mean=posterior.mean.at[rows, latents].set(sample, mode="drop")
-        )
+    def body(block, state):
+        posterior, free = state.fit.posteriors[group], state.fit.free[group]
+        blocks = _blocks_in_view(layout, posterior, block + jnp.arange(coder.lookahead + 1))
+        index, sample = coder.encode(
+            *candidates, blocks.ids, blocks.mean, blocks.std, blocks.width,
+            state.indices[group][block],
+        )  # fmt: skip
+        rows, latents = blocks.rows[:, 0], blocks.latents[0]
+        kl = block_kl_bits(posterior, layout)[:, block]
+        # padding of a block is out of range and dropped
+        mean = posterior.mean.at[rows, latents].set(sample, mode="drop")
         free = free.at[rows, latents].set(0, mode="drop")
-        state = state.replace(
-            posteriors=_replaced(state.posteriors, group, posterior),
-            free=_replaced(state.free, group, free),
+        fit = state.fit._replace(
+            posteriors=_replaced(state.fit.posteriors, group, posterior._replace(mean=mean)),
+            free=_replaced(state.fit.free, group, free),
         )
         if steps:
-            (start, end), number = learning_rates, jnp.float32(block)
+            number, n_blocks = jnp.float32(block), len(layout.widths)
             rates = (
-                start + (end - start) * number / n_blocks,
-                start + (end - start) * (number + 1) / n_blocks,
+                first + (last - first) * number / n_blocks,
+                first + (last - first) * (number + 1) / n_blocks,
             )
-            budget = float(coder.budget)
-            state, _ = advance(
-                network, state, arrangement, targets, key, rates, steps=steps, budget=budget
-            )
-        return state, indices, kl_bits
+            fit, _ = advance(job, fit, rates, steps=steps, budget=float(coder.budget))
+        indices, kl_bits = state.indices[group], state.kl_bits[group]
+        return CodingState(
+            fit,
+            _replaced(state.indices, group, indices.at[block + 1].set(index)),
+            _replaced(state.kl_bits, group, kl_bits.at[block].set(kl)),
+        )
 
-    return jax.lax.fori_loop(*span, body, (state, indices, kl_bits))
+    return jax.lax.fori_loop(*span, body, state)
 
 
-def _replaced(parts, at, part):
+class _View(NamedTuple):
+    """Successive blocks of every row."""
+
+    ids: UInt32[Array, "rows view 2"]
+    rows: Int[Array, "rows view width"]
+    latents: Int[Array, "view width"]
+    mean: Float[Array, "rows view width"]
+    std: Float[Array, "rows view width"]
+    width: Int[Array, "rows view"]
+
+
+def _blocks_in_view(layout: GroupLayout, posterior, view) -> _View:
+    """The posteriors of blocks; those beyond the last have no latents."""
+    latents = layout.blocks.at[view].get(mode="fill", fill_value=layout.source.shape[1])
+    # the padding of a block is a latent out of range: reading there gives 0, which the coder
+    # ignores
+    rows = layout.source.at[:, latents].get(mode="fill", fill_value=0)
+    mean = posterior.mean.at[rows, latents].get(mode="fill", fill_value=0)
+    std = jnp.exp(posterior.log_std.at[rows, latents].get(mode="fill", fill_value=0))
+    width = layout.widths.at[view].get(mode="fill", fill_value=0)
+    ids = layout.ids.at[:, view].get(mode="fill", fill_value=0)
+    return _View(ids, rows, latents, mean, std, jnp.broadcast_to(width, rows.shape[:2]))
+
+
+def _replaced(parts: tuple[T, ...], at: int, part: T) -> tuple[T, ...]:
     return (*parts[:at], part, *parts[at + 1 :])

@@ -1,8 +1,7 @@
-"""A training run from images to a prior file."""
+"""A training run, from signals to a prior file."""
 
 import dataclasses
 import functools
-import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -11,14 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
 
 from recjax import parallel
-from recjax.atomic import check_output
-from recjax.codec.siren.groups import LatentGroup, kinds
+from recjax.codec.siren.layout import LatentGroup, kinds
 from recjax.codec.siren.network import pruned
 from recjax.codec.siren.partition import informative, partition
-from recjax.codec.siren.prior import save_prior
+from recjax.codec.siren.prior import SirenPrior, save
 from recjax.codec.siren.round import (
     ROUND_STEPS,
     TrainState,
@@ -31,12 +28,14 @@ from recjax.codec.siren.round import (
     training_targets,
 )
 from recjax.codec.siren.settings import TrainConfig
-from recjax.codec.training.loop import Limits, Training, train
+from recjax.codec.training.data import Signals, as_signals, grids_of
+from recjax.codec.training.loop import Limits, Training
+from recjax.codec.training.run import run
 
 
 def train_prior(
     config: TrainConfig,
-    images: UInt8[np.ndarray, "M h w c"],
+    signals: Signals,
     out: str | os.PathLike[str],
     *,
     checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -46,40 +45,49 @@ def train_prior(
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> bool:
-    """Trains a prior and writes it to ``out``. The signals of a round are divided among all devices that they can be
-    divided among evenly.
+    """Trains a prior and writes it to ``out``.
+
+    The signals of a round are divided among as many devices of this process as divide them evenly.
 
     Args:
-      config: see :class:`TrainConfig`.
-      images: training signals.
-      out: the prior file.
-      checkpoint_dir: where the state is kept, every ``checkpoint_minutes``; a run that finds its own state there
-        goes on from it, with the results that an undisturbed run would have had (up to rounding, if the number of
-        devices is another).
-      max_minutes: wall-clock limit; a run that reaches it keeps its state, if it has a ``checkpoint_dir``, and writes a
-        usable prior.
-      metadata: provenance to store in the prior (data, licence, command).
-      force: whether ``out`` may be replaced.
-      log: receives one line every 20 rounds: rate, distortion, price, remaining time.
+        config: the settings.
+        signals: training signals of one modality, all of the sides ``config.sides``. Arrays stand
+            for images.
+        out: the prior file.
+        checkpoint_dir: folder of the checkpoints. A run that finds its state there goes on from it,
+            with the results that an undisturbed run would have had (up to rounding, if the number
+            of devices is another).
+        checkpoint_minutes: minutes between checkpoints.
+        max_minutes: wall-clock limit; a run that reaches it keeps its state, if it has a
+            ``checkpoint_dir``, and writes a usable prior.
+        metadata: provenance to store in the prior (data, licence, command).
+        force: whether ``out`` may be replaced.
+        log: receives one line every 20 rounds: rate, distortion, Lagrange multiplier, remaining
+            time.
 
     Returns:
-      Whether all rounds are done.
+        Whether all rounds are done.
 
     Raises:
-      ValueError: the images do not fit, ``out`` cannot be written, or training diverged.
+        ValueError: the signals do not fit, ``out`` cannot be written, or training diverged.
     """
-    check_output(out, force=force)
-    targets = training_targets(images, config)
-    data = hashlib.sha256(images.tobytes()).hexdigest()
-    devices = parallel.devices_for(batch_signals(config, len(images)))
-    run = make_round(config, devices)
+    modality, known = as_signals(signals)
+    grids = grids_of(modality, known)
+    targets = training_targets(grids, config)
+    devices = parallel.devices_for(batch_signals(config, len(grids)))
+    one_round = make_round(config, devices)
 
     def advance(state, number, end):
-        signals = batch_rows(config, len(images), number)
-        state, report = run(
-            state, select_targets(targets, signals, config), signals, round_key(config, number)
+        batch = batch_rows(config, len(grids), number)
+        state, report = one_round(
+            state, select_targets(targets, batch, config), batch, round_key(config, number)
         )
         return state, jnp.stack(report)[:, None]
+
+    def describe(point, state):
+        rate = point["kl_bits"] / config.n_points
+        beta = math.exp(float(state.log_beta))
+        return f"{rate:.3f} bits per {modality.unit}  {point['psnr']:.2f} dB  beta {beta:.2e}"
 
     training = Training(
         unit="round",
@@ -87,30 +95,39 @@ def train_prior(
         stride=1,
         log_units=20,
         gradient_steps=ROUND_STEPS,
-        identity={"config": dataclasses.asdict(config), "data": data},
+        config=config,
         advance=advance,
         summary=lambda report, done: {
+            # of errors of values in [-1/2, 1/2]
             "psnr": -10 * math.log10(report[0, 0]),
             "kl_bits": float(report[1, 0]),
         },
+        describe=describe,
         devices=devices,
-        describe=lambda point, state: (
-            f"{point['kl_bits'] / config.n_points:.3f} bpp  {point['psnr']:.2f} dB  "
-            f"beta {math.exp(float(state.log_beta)):.2e}"
-        ),
     )
+
+    def write(state, curve, provenance):
+        write_trained(
+            config, state, out, modality=modality.name, curve=curve, devices=devices,
+            metadata=provenance, force=force,
+        )  # fmt: skip
+
     limits = Limits(
         checkpoint_dir=checkpoint_dir,
         checkpoint_minutes=checkpoint_minutes,
         max_minutes=max_minutes,
         log=log,
     )
-    state, curve = train(
-        training, parallel.placed(initial_state(config, len(images)), devices), limits
+    return run(
+        training,
+        functools.partial(initial_state, config, len(grids)),
+        write,
+        outs=[out],
+        signals=known,
+        limits=limits,
+        metadata=metadata,
+        force=force,
     )
-    metadata = {"data_sha256": data} | (metadata or {})
-    write_trained(config, state, out, curve=curve, devices=devices, metadata=metadata, force=force)
-    return int(state.done) == config.rounds
 
 
 def write_trained(
@@ -118,6 +135,7 @@ def write_trained(
     state: TrainState,
     out: str | os.PathLike[str],
     *,
+    modality: str,
     curve: list[dict[str, float]],
     devices: int = 1,
     metadata: dict[str, Any],
@@ -125,29 +143,42 @@ def write_trained(
 ) -> None:
     """Partitions the latents by their average KL and writes the prior of a training state.
 
+    Args:
+        config: the settings.
+        state: the state.
+        out: the prior file.
+        modality: name of the signals' modality.
+        curve: the learning curve.
+        devices: number of devices that trained.
+        metadata: provenance.
+        force: whether ``out`` may be replaced.
+
     Raises:
-      ValueError: ``out`` cannot be written, or exists and ``force`` is off.
+        ValueError: ``out`` cannot be written, or exists and ``force`` is off.
     """
     n_weights = config.network.n_weight_latents
-    kl_bits = [np.asarray(q.kl_nats().mean(0), np.float64) / math.log(2) for q in state.posteriors]
+    kl_bits = [
+        np.asarray(group.posterior.kl_nats().mean(0), np.float64) / math.log(2)
+        for group in state.groups
+    ]
     # a latent of the weights stays if any group has information about it
     coded = [informative(kl) for kl in kl_bits]
     kept = functools.reduce(np.logical_or, [keep[:n_weights] for keep in coded])
-    loc = np.asarray(sum(prior.loc[:n_weights] for prior in state.priors))
+    loc = np.asarray(sum(group.prior.loc[:n_weights] for group in state.groups))
     network, params = pruned(config.network, state.params, loc, kept)
     groups = []
-    for kind, kl, keep, prior, q in zip(
-        kinds(config.levels), kl_bits, coded, state.priors, state.posteriors, strict=True
+    for kind, kl, keep, group in zip(
+        kinds(config.levels), kl_bits, coded, state.groups, strict=True
     ):
-        there = np.concatenate([kept, np.ones(len(kl) - n_weights, bool)])
-        listed = np.flatnonzero(keep[there])
+        # all latents of the grid stay: they have no matrix that could lose a row
+        remaining = np.concatenate([kept, np.ones(len(kl) - n_weights, bool)])
         order, widths = partition(kl[keep], config.budget, config.seed)
         groups.append(
             LatentGroup(
                 kind=kind,
-                scale=np.asarray(prior.scale)[there],
-                log_std=np.asarray(q.log_std.mean(0))[there],
-                order=listed[order],
+                scale=np.asarray(group.prior.scale)[remaining],
+                log_std=np.asarray(group.posterior.log_std.mean(0))[remaining],
+                order=np.flatnonzero(keep[remaining])[order].astype(np.int32),
                 widths=widths,
             )
         )
@@ -156,20 +187,21 @@ def write_trained(
         "config": dataclasses.asdict(config),
         "rounds_done": int(state.done),
         "devices": devices,
-        "signals": len(state.posteriors[0].mean) // config.rows[0],
+        "signals": len(state.groups[0].posterior.mean) // config.rows[0],
         "curve": curve,
         "kl_bits": float(rate),
         "versions": {"jax": jax.__version__, "numpy": np.__version__},
     }
-    save_prior(
-        out,
-        config=network,
-        params=params,
-        modality="image",
-        groups=tuple(groups),
-        region=config.region,
+    prior = SirenPrior(
+        name="",
+        digest=b"",
         beta=float(jnp.exp(state.log_beta)),
         budget=config.budget,
+        modality=modality,
         metadata=metadata | {"training": training},
-        force=force,
+        config=network,
+        params=params,
+        groups=tuple(groups),
+        region=config.region,
     )
+    save(prior, out, force=force)

@@ -14,8 +14,12 @@ State = TypeVar("State")
 class Checkpoints:
     """The latest state of a run in a folder, written by orbax: complete or not at all.
 
+    Attributes:
+        folder: the folder, which is made if it is missing.
+        identity: text that tells runs apart: a run does not go on from the state of another.
+
     Raises:
-      ValueError: the folder cannot be used, or holds a damaged run or one with another configuration or other data.
+        ValueError: the folder cannot be used, or holds another run.
     """
 
     folder: Path
@@ -36,13 +40,18 @@ class Checkpoints:
             write_atomic(run, self.identity.encode())
         elif run.read_text() != self.identity:
             raise ValueError(
-                f"{self.folder} holds a run with other settings or data; remove it or choose another folder"
+                f"{self.folder} holds a run with other settings or data; "
+                "remove it or choose another folder"
             )
         self._manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
         self._args = ocp.args
 
     def restore(self, state: State) -> tuple[State, list[dict[str, Any]]]:
-        """The latest checkpoint and its learning curve, or ``state`` and no curve if there is none."""
+        """The latest checkpoint and its learning curve, or ``state`` and no curve if there is none.
+
+        Raises:
+            ValueError: the checkpoint is damaged.
+        """
         step = self._manager.latest_step()
         if step is None:
             return state, []
@@ -56,10 +65,10 @@ class Checkpoints:
         return cast(State, restored), [point for point in curve if point["step"] <= step]
 
     def save(self, step: int, state: Any, curve: list[dict[str, Any]]) -> None:
-        """Keeps the state after ``step`` gradient steps, unless that is what is kept already.
+        """Writes the state after ``step`` gradient steps, unless the folder holds it already.
 
         Raises:
-          ValueError: it cannot be written; what was kept before still is.
+            ValueError: it cannot be written; the previous checkpoint is still there.
         """
         if step == self._manager.latest_step():
             return
@@ -69,5 +78,6 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise ValueError(
-                f"no checkpoint can be written to {self.folder}: its disk is full, or another run uses it"
+                f"no checkpoint can be written to {self.folder}: "
+                "its disk is full, or another run uses it"
             ) from error

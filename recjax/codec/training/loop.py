@@ -1,4 +1,4 @@
-"""The loop around any training: it looks at the clock, logs, keeps checkpoints, goes on from them and stops in time."""
+"""The loop of every training: it logs, keeps checkpoints, goes on from them and stops in time."""
 
 import dataclasses
 import json
@@ -14,19 +14,20 @@ import numpy as np
 
 from recjax.codec.training.checkpoints import Checkpoints
 
-LAYOUT = 2
-"""Of the states that are kept: another number if their fields change."""
+LAYOUT = 3
+"""Version of the states in checkpoints; another number whenever their fields change."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What interrupts a training.
+    """Interruptions of a training.
 
     Attributes:
-      checkpoint_dir: where the state is kept; a run that finds its own state there goes on from it.
-      checkpoint_minutes: between two checkpoints.
-      max_minutes: of wall-clock time, then the run keeps its state, if it has a folder for it, and stops.
-      log: receives lines for people.
+        checkpoint_dir: folder of the checkpoints; a run that finds its state there goes on from it.
+        checkpoint_minutes: minutes between two checkpoints.
+        max_minutes: wall-clock limit; a run that reaches it keeps its state, if it has a folder for
+            checkpoints, and stops.
+        log: receives lines for people.
     """
 
     checkpoint_dir: str | os.PathLike[str] | None = None
@@ -40,17 +41,19 @@ class Training:
     """One training, in units of work.
 
     Attributes:
-      unit: what one is called.
-      units: in all.
-      stride: units between two looks at the clock.
-      log_units: between two points of the learning curve, which are lines of the log, a multiple of the stride.
-      gradient_steps: of a unit.
-      identity: the settings and the data, for JSON: a state is not gone on from with others.
-      advance: (state, first unit, the unit after the last) -> state and the numbers that are reported, ``[k, n]``.
-      summary: the last report and the units done -> what the learning curve says of them. Of no earlier reports, which
-        a run that goes on does not have.
-      describe: a point of the curve and the state -> the log's words for it.
-      devices: that share the work.
+        unit: name of a unit.
+        units: number of units.
+        stride: units between two looks at the clock.
+        log_units: units between two points of the learning curve, which are lines of the log too; a
+            multiple of the stride.
+        gradient_steps: gradient steps per unit.
+        config: the settings, a dataclass. A run with others does not go on from a checkpoint.
+        advance: trains from one unit up to another: from the state, the first unit and the unit
+            after the last to the state and the reported numbers, ``[k, n]``.
+        summary: a point of the learning curve, from the latest report and the number of units done.
+            It must not depend on earlier reports, which a resumed run lacks.
+        describe: a line of the log, from a point of the curve and the state.
+        devices: number of devices that share the work.
     """
 
     unit: str
@@ -58,23 +61,35 @@ class Training:
     stride: int
     log_units: int
     gradient_steps: int
-    identity: dict[str, Any]
+    config: Any
     advance: Callable[[Any, int, int], tuple[Any, Any]]
     summary: Callable[[np.ndarray, int], dict[str, Any]]
     describe: Callable[[dict[str, Any], Any], str]
     devices: int
 
 
-def train(training: Training, state: Any, limits: Limits) -> tuple[Any, list[dict[str, Any]]]:
-    """The state and the learning curve at the end, or when time is up. The state counts its units as ``done``.
+def train(
+    training: Training, state: Any, limits: Limits, data: str
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Trains until all units are done or time is up.
+
+    Args:
+        training: the training.
+        state: the state before the first unit, which counts its units as ``done``.
+        limits: limits of time, and the checkpoints.
+        data: digest of the training data; a run with others does not go on from a checkpoint.
+
+    Returns:
+        The state and the learning curve.
 
     Raises:
-      ValueError: the checkpoints cannot be used, or training diverged.
+        ValueError: the checkpoints cannot be used, or training diverged.
     """
     checkpoints, curve = None, []
     if limits.checkpoint_dir is not None:
-        identity = json.dumps(training.identity | {"layout": LAYOUT}, sort_keys=True)
-        checkpoints = Checkpoints(Path(limits.checkpoint_dir), identity)
+        config = dataclasses.asdict(training.config)
+        identity = {"config": config, "data": data, "layout": LAYOUT}
+        checkpoints = Checkpoints(Path(limits.checkpoint_dir), json.dumps(identity, sort_keys=True))
         state, curve = checkpoints.restore(state)
     if training.devices > 1:
         limits.log(f"on {training.devices} devices")
@@ -95,7 +110,8 @@ def train(training: Training, state: Any, limits: Limits) -> tuple[Any, list[dic
             left = elapsed / (done - first) * (training.units - done)
             words = training.describe(curve[-1], state)
             limits.log(
-                f"{training.unit} {done}/{training.units}  {words}  {elapsed / 60:.1f} min, {left / 60:.1f} min left"
+                f"{training.unit} {done}/{training.units}  {words}  "
+                f"{elapsed / 60:.1f} min, {left / 60:.1f} min left"
             )
         out_of_time = elapsed > 60 * limits.max_minutes
         if checkpoints and (

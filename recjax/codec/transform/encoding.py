@@ -123,7 +123,7 @@ def encode(
     prior: TransformPrior,
     effort: TransformEffort,
     key: jax.Array,
-    lagrangian: float,
+    lagrangians: Sequence[float],
     progress: Callable[[float], None] | None,
 ) -> list[Payload]:
     """The streams of all signals, each the same as if it were coded alone."""
@@ -132,7 +132,9 @@ def encode(
     out: dict[int, Payload] = {}
     for small, group in _groups(grids, prior):
         fits = [
-            fit_transform(grids[i], prior, steps=effort.fit_steps, lagrangian=lagrangian, key=key)
+            fit_transform(
+                grids[i], prior, steps=effort.fit_steps, lagrangian=lagrangians[i], key=key
+            )
             for i in group
         ]
         signals = code_levels(prior, fits, key, code[small])
@@ -243,7 +245,7 @@ class ChainCoding:
 
     coder: TrellisCoder
     small: bool = False
-    _table: tuple[bytes, jax.Array] | None = None
+    _table: tuple[bytes, int, jax.Array] | None = None
 
     def __call__(
         self, prior: TransformPrior, tasks: Sequence[LevelTask]
@@ -272,13 +274,12 @@ class ChainCoding:
 
     def _table_of(self, prior, width):
         """The candidates' features, kept until a level needs more columns."""
-        if self._table is not None and self._table[0] == prior.digest:
-            groups, _, together = self._table[1].shape
-            if groups * together >= width:
-                return self._table[1]
-        self._table = None  # first free the memory of the last
-        self._table = prior.digest, self.coder.table(stream_key(prior), width)
-        return self._table[1]
+        kept = self._table
+        if kept is None or kept[0] != prior.digest or kept[1] < width:
+            self._table = None  # first free the memory of the last
+            kept = prior.digest, width, self.coder.table(stream_key(prior), width)
+            self._table = kept
+        return kept[2]
 
     def _best_paths(self, table, key, chains):
         """Index of every block on the best paths through the chains, ``[chains, length]``."""
@@ -295,7 +296,7 @@ class ChainCoding:
             if not self.small:
                 width = min(_doubled(_LEAST_WIDTH, parts.widths.max()), chains.mean.shape[2])
                 parts = parts._replace(mean=parts.mean[..., :width], std=parts.std[..., :width])
-            paths = self.coder.encode_chains(table, key, *parts, np.int32(length))
+            paths = self.coder.encode_chains(table, key, *parts, length)
             index[chosen] = np.asarray(paths)[:length].T[: len(chosen)]
         return index
 

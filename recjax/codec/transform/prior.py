@@ -5,15 +5,12 @@ import math
 import os
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, UInt16
 
 from recjax.bits.zipf import PRECISION
-from recjax.codec.prior import Prior, check_tensor, loaded_params, write_prior
+from recjax.codec.prior import Prior, check_tensor, loaded_params, map_named, write_prior
 from recjax.codec.transform.network import (
-    Parameter,
     TransformConfig,
     TransformNetwork,
     parameters,
@@ -158,14 +155,9 @@ def parse(
         check_tensor(tensors[name], name, dtype, shapes.get(field, (depth,)))
         _CHECKS.get(field, _check_positive)(name, tensors[name])
         fields[field].append(tensors[name])
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32),
-        parameters(config),
-        is_leaf=lambda x: isinstance(x, Parameter),
-    )
     return TransformPrior(
         **common,
-        network=TransformNetwork(config, loaded_params(shapes, tensors)),
+        network=TransformNetwork(config, loaded_params(parameters(config), tensors)),
         class_level=class_level,
         thresholds=thresholds,
         frequencies=frequencies,
@@ -215,8 +207,9 @@ def _config(fields, n_bytes):
     config = TransformConfig(
         **{name: tuple(x) if isinstance(x, list) else x for name, x in fields.items()}
     )
-    shapes = jax.tree.leaves(parameters(config), is_leaf=lambda x: isinstance(x, Parameter))
+    sizes = []
+    map_named(lambda _, parameter: sizes.append(math.prod(parameter.shape)), parameters(config))
     # in half precision at least
-    if 2 * sum(math.prod(parameter.shape) for parameter in shapes) > n_bytes:
+    if 2 * sum(sizes) > n_bytes:
         raise ValueError("the network is larger than the file")
     return config

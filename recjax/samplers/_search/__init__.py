@@ -1,1 +1,1 @@
-"""Searches through candidates that the coders share."""
+"""Searches through candidates: the loops that coders share, and their parts."""

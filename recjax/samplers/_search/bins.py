@@ -1,7 +1,8 @@
-"""Proposals cut into bins of equal mass: products of dyadic quantile intervals, one for every component.
+"""Proposals cut into bins of equal mass: products of dyadic quantile intervals, one per component.
 
-Bin numbers are the components' places in a mixed radix, the last component's bits the lowest. Which bin a candidate of
-a search falls into is drawn with shares that depend on the target, so that only the encoder knows them.
+A bin's number holds the components' bins in a mixed radix, with the last component's bits the
+lowest. The bin of a search's candidate is drawn with shares that depend on the target, so that only
+the encoder knows them.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from recjax import randomness
-from recjax.distributions.base import Distribution, concrete
+from recjax.distributions.base import Distribution
 from recjax.randomness import Stream
 from recjax.samplers.base import check_range
 
@@ -22,20 +23,24 @@ MAX_BITS = 30
 """The most bits of a partition."""
 
 MAX_COMPONENT_BITS = 10
-"""The most bits of one component, whose bins are in a table."""
+"""The most bits of one component, whose bins form a table."""
 
 
 def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
-    """The bits of a partition for every component: each goes where most of the divergence is still left.
+    """Divides the bits of a partition among components: each bit goes where most KL is left.
 
     Args:
-        kl_bits: the divergence of every component in bits, expected over the targets and known to both sides.
-        total_bits: of the partition, at most the sum of the divergences: a bin's number takes so many bits even where
-            the target could do with fewer.
+        kl_bits: the divergence of every component in bits, expected over the targets and known to
+            both sides.
+        total_bits: bits of the partition, at most the sum of the divergences: a bin's number takes
+            this many bits even for a target that could do with fewer.
+
+    Returns:
+        The bits of every component.
 
     Raises:
-        ValueError: a divergence is negative or not finite, there are more bits than divergence, or more than a
-            partition can have (30 in all, 10 a component).
+        ValueError: a divergence is negative or not finite, or there are more bits than divergence,
+            than 30, or than 10 per component.
 
     >>> allot_bits([5.0, 0.5, 2.5], 6)
     (4, 0, 2)
@@ -43,12 +48,13 @@ def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
     left = np.array(kl_bits, float)
     if left.ndim != 1 or not np.all((left >= 0) & (left < math.inf)):
         raise ValueError(
-            f"kl_bits must hold one non-negative divergence a component, got {kl_bits!r}"
+            f"kl_bits must hold one non-negative divergence per component, got {kl_bits!r}"
         )
     check_range("total_bits", total_bits, 0, MAX_BITS)
     if total_bits > left.sum():
         raise ValueError(
-            f"total_bits: a partition of {total_bits} bits is more than the divergence {left.sum():.4g}"
+            f"total_bits: a partition of {total_bits} bits is more than the divergence "
+            f"{left.sum():.4g}"
         )
     bits = np.zeros(left.size, int)
     for _ in range(total_bits):
@@ -56,7 +62,7 @@ def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
         component = int(np.argmax(open_left))
         if open_left[component] == -math.inf:
             raise ValueError(
-                f"total_bits: {total_bits} are more than {MAX_COMPONENT_BITS} a component"
+                f"total_bits: {total_bits} are more than {MAX_COMPONENT_BITS} per component"
             )
         bits[component] += 1
         left[component] -= 1
@@ -66,33 +72,18 @@ def allot_bits(kl_bits: Sequence[float], total_bits: int) -> tuple[int, ...]:
 def check_bits(bits: Any) -> None:
     """Raises a ValueError unless ``bits`` is a tuple of whole numbers that a partition can have."""
     if not isinstance(bits, tuple):
-        raise ValueError(f"bits must be a tuple of whole numbers, one a component, got {bits!r}")
+        raise ValueError(f"bits must be a tuple of whole numbers, one per component, got {bits!r}")
     for b in bits:
         check_range("bits: each", b, 0, MAX_COMPONENT_BITS)
     check_range("bits: their sum", sum(bits), 0, MAX_BITS)
 
 
 def check_fit(bits: tuple[int, ...], proposal: Any) -> None:
-    """Raises a ValueError unless there are bits for every component."""
+    """Raises a ValueError unless ``bits`` has one number per component."""
     if len(bits) != proposal.event_size:
         raise ValueError(
             f"bits: {len(bits)} numbers do not fit the {proposal.event_size} components of an event"
         )
-
-
-def checked_index(index: Any, last: UInt32[np.ndarray, "2"]) -> UInt32[Array, "2"]:
-    """A bin and a number there as uint32[2]: concrete ones are checked against the ``last``, traced ones clamped."""
-    if not jnp.issubdtype(jnp.result_type(index), jnp.integer) or np.shape(index) != (2,):
-        raise ValueError(
-            "index must be one bin and number, uint32[2]; decode batches with jax.vmap"
-        )
-    value = concrete(index)
-    if value is None:
-        largest = np.minimum(last, jnp.iinfo(index.dtype).max).astype(index.dtype)
-        return jnp.clip(index, 0, largest).astype(jnp.uint32)
-    if np.any(value < 0) or np.any(value > last):
-        raise ValueError(f"index must be from [0, 0] to {last.tolist()}, got {value.tolist()}")
-    return jnp.asarray(value.astype(np.uint32))
 
 
 def draw(
@@ -101,28 +92,41 @@ def draw(
     proposal: Distribution,
     bits: tuple[int, ...],
 ) -> Float[Array, "*event"]:
-    """The candidate of a bin and a number there: 64 bits a component, of which the bin's replace the upper ones."""
+    """Returns the candidate with a number in a bin.
+
+    Every component is drawn from a quantile of 64 random bits, of which the bin's bits replace the
+    upper ones.
+
+    Args:
+        key: the key of the candidates' stream.
+        index: the bin and the candidate's number in the bin.
+        proposal: the proposal.
+        bits: log2 of the bins of every component.
+    """
     d = proposal.event_size
-    low = randomness.coordinate_bits(
+    random = randomness.coordinate_bits(
         randomness.stream_key(key, Stream.CANDIDATE, index[0]), index[1], 2 * d
     )
-    a, b = low[:d], low[d:]
+    a, b = random[:d], random[d:]
     used = np.array(bits, np.uint32)
-    kept = (32 - used) % 32  # no shift by 32, which is undefined
-    high = jnp.where(used > 0, (places(index[0], bits) << kept) | (a >> used), a)
-    low = jnp.where(used > 0, (a << kept) | (b >> used), b)
+    # The random bits are shifted down by `used`. A component without bits takes them as they are: a
+    # shift by 32 is undefined, so that its shift is 0 and the result not selected.
+    rest = (32 - used) % 32
+    high = jnp.where(used > 0, (places(index[0], bits) << rest) | (a >> used), a)
+    low = jnp.where(used > 0, (a << rest) | (b >> used), b)
     x = jax.vmap(lambda p, a, b: p.sample_from_quantile(a, b))(components(proposal), high, low)
     return x.reshape(proposal.event_shape)
 
 
 def places(number: UInt32[Array, ""], bits: tuple[int, ...]) -> UInt32[Array, "d"]:
-    """The bin of every component."""
-    shifts = np.array(bits, np.uint32)[::-1].cumsum()[::-1] - np.array(bits, np.uint32)
-    masks = (1 << np.array(bits, np.uint32)) - np.uint32(1)
+    """The bin of every component, from the number of a bin."""
+    used = np.array(bits, np.uint32)
+    shifts = used[::-1].cumsum()[::-1] - used
+    masks = (1 << used) - np.uint32(1)
     return (number >> shifts.astype(np.uint32)) & masks.astype(np.uint32)
 
 
-def components(distribution):
+def components(distribution: Any) -> Any:
     """The same distribution with one axis of components instead of the event's axes."""
     shape = distribution.event_shape
     return jax.tree.map(lambda x: x.reshape(math.prod(shape), *x.shape[len(shape) :]), distribution)

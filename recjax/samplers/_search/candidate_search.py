@@ -1,21 +1,24 @@
-"""The one loop of all global samplers: search the shared list of candidates X_0, X_1, ... drawn from the proposal.
+"""The loop of global samplers: search the shared list of candidates X_0, X_1, ... of the proposal.
 
-Candidates are evaluated in chunks. A coder adds only its rule: what it looks at, how it judges a chunk, when it stops.
-Rules treat candidates one by one in order and all sums are exact, so results do not depend on the chunk size.
+Candidates are evaluated in chunks. A coder adds its rule: which candidates it looks at, how it
+judges a chunk, when it stops. Rules treat candidates one by one in order and all sums are exact, so
+that results do not depend on the chunk size.
 """
 
+import abc
 import dataclasses
 import functools
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from recjax import randomness
-from recjax.distributions.base import Distribution, any_violation
-from recjax.distributions.pair import Pair, violations
+from recjax.distributions.base import any_violation
+from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status
@@ -31,8 +34,8 @@ class Chunk:
     """The candidates that a rule looks at next.
 
     Attributes:
-        index: their numbers in the search, which key their arrival times.
-        log_ratio: ln r of each, -inf beyond the coder's last candidate.
+        index: numbers of the candidates in the search, which key their arrival times.
+        log_ratio: ln r of each candidate, -inf beyond the coder's last candidate.
         words: keys of the streams, by ``Stream``.
     """
 
@@ -41,43 +44,48 @@ class Chunk:
     words: UInt32[Array, "streams 2"]
 
     def exponentials(self, stream: Stream) -> Float[Array, "n"]:
-        """Independent unit exponentials, one a candidate."""
+        """Independent unit exponentials, one per candidate."""
         bits = randomness.coordinate_bits(self.words[stream], self.index, 1)[:, 0]
+        # The barrier keeps the logarithm out of the fusions that use it: what it is fused with
+        # changes its last bits, and must not depend on batching.
         return jax.lax.optimization_barrier(randomness.exponential(bits, self.log_ratio.dtype))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a rule says about a chunk.
+    """A rule's judgement of a chunk.
 
     Attributes:
-        carry: the rule's state after the candidates it has dealt with.
-        used: how many candidates of the chunk these are.
+        state: the rule's state after the candidates that it has dealt with.
+        used: number of candidates of the chunk that it has dealt with.
         stopped: whether the last of them ended the search.
         index: the candidate chosen so far.
     """
 
-    carry: PyTree[Array]
+    state: Any
     used: Int[Array, ""]
     stopped: Bool[Array, ""]
     index: UInt32[Array, "..."]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """A search under way: its streams' keys, candidates dealt with, the one chosen, and -1 or a final status."""
+def used_until(stops: Bool[Array, "n"]) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    """Candidates up to the first that stops the search, or all of them; and whether one stops it.
 
-    words: UInt32[Array, "streams 2"]
-    carry: PyTree[Array]
-    steps: UInt32[Array, ""]
-    index: UInt32[Array, "..."]
-    status: Int[Array, ""]
+    >>> used, stopped = used_until(jnp.array([False, True, True]))
+    >>> int(used), bool(stopped)
+    (2, True)
+    """
+    stopped = stops.any()
+    return jnp.where(stopped, jnp.argmax(stops) + 1, stops.size), stopped
 
 
-class Rule(Protocol):
-    """What the loop asks of a coder; frozen and hashable, because it is part of the compiled program."""
+class CandidateRule(abc.ABC):
+    """The part of a search that is a coder's.
+
+    A rule is frozen and hashable, because it is a part of the compiled program. Its state is a
+    pytree of arrays.
+    """
 
     bounded: ClassVar[bool]
     """Whether the density ratio has to be bounded."""
@@ -86,96 +94,118 @@ class Rule(Protocol):
     """Whether the pair has to have width functions."""
 
     @property
+    @abc.abstractmethod
     def limit(self) -> int:
-        """The number of candidates, below 2^31."""
-        ...
+        """Number of candidates, below 2^31."""
 
     @property
     def cap(self) -> int:
         """The most steps that a search may take."""
-        ...
+        return self.limit
 
     @property
-    def last_index(self) -> UInt32[np.ndarray, "..."]:
+    def last_index(self) -> UInt32[np.ndarray, "*shape"]:
         """The largest index that may be sent."""
-        ...
+        return np.asarray(self.limit - 1, np.uint32)
 
-    def pair(self, target: Any, proposal: Distribution) -> Pair:
-        """What the search knows about a target and its proposal."""
-        ...
-
-    def log_ratios(
-        self,
-        pair: Pair,
-        carry: PyTree[Array],
-        words: UInt32[Array, "streams 2"],
-        index: UInt32[Array, "n"],
-    ) -> Float[Array, "n"]:
-        """ln r of some candidates."""
-        ...
+    def pair(self, target: Any, proposal: Any) -> Pair:
+        """The density ratio that the search follows."""
+        return pair_of(target, proposal)
 
     def draw(
-        self, words: UInt32[Array, "2"], index: UInt32[Array, "..."], proposal: Distribution
-    ) -> Array:
-        """The candidate that an index stands for; ``words`` is the key of the candidates' stream."""
-        ...
+        self, words: UInt32[Array, "2"], index: UInt32[Array, "*shape"], proposal: Any
+    ) -> Float[Array, "*event"]:
+        """The sample of an index; ``words`` is the key of the candidates' stream."""
+        bits = randomness.coordinate_bits(words, index, proposal.event_size)
+        return proposal.sample_from_bits(bits)
 
     def width(self, size: int) -> int:
-        """The number of candidates in a chunk when ``size`` are asked for."""
-        ...
+        """Number of candidates in a chunk when ``size`` are asked for."""
+        return size
 
-    def candidates(
-        self, carry: PyTree[Array], steps: UInt32[Array, ""], size: int
-    ) -> UInt32[Array, "n"]:
-        """The numbers of the ``width(size)`` candidates to look at next, after ``steps`` of them."""
-        ...
+    def candidates(self, state: Any, steps: UInt32[Array, ""], size: int) -> UInt32[Array, "n"]:
+        """Numbers of the ``width(size)`` candidates to look at next, after ``steps`` of them."""
+        return steps + jnp.arange(size, dtype=jnp.uint32)
 
-    def start(self, pair: Pair) -> PyTree[Array]:
+    def log_ratios(
+        self, pair: Pair, state: Any, words: UInt32[Array, "streams 2"], index: UInt32[Array, "n"]
+    ) -> Float[Array, "n"]:
+        """ln r of the candidates with these numbers."""
+        return jax.vmap(
+            lambda i: pair.log_ratio(self.draw(words[Stream.CANDIDATE], i, pair.proposal))
+        )(index)
+
+    @abc.abstractmethod
+    def start(self, pair: Pair) -> Any:
         """The rule's state before the first candidate."""
-        ...
 
-    def examine(self, pair: Pair, carry: PyTree[Array], chunk: Chunk) -> Verdict:
+    @abc.abstractmethod
+    def examine(self, pair: Pair, state: Any, chunk: Chunk) -> Verdict:
         """Continues the search over a chunk."""
-        ...
 
-    def exhausted(self, carry: PyTree[Array]) -> Int[Array, ""]:
+    @abc.abstractmethod
+    def exhausted(self, state: Any) -> Int[Array, ""]:
         """The status when all candidates are used up."""
-        ...
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def decode(
-    rule: Rule, key: Array, index: UInt32[Array, "..."], proposal: Distribution
+    rule: CandidateRule, key: Array, index: UInt32[Array, "*shape"], proposal: Any
 ) -> Float[Array, "*event"]:
     """Regenerates one candidate."""
     return rule.draw(randomness.stream_key(key, Stream.CANDIDATE), index, proposal)
 
 
-def candidate(
-    words: UInt32[Array, "2"], index: UInt32[Array, ""], proposal: Distribution
-) -> Float[Array, "*event"]:
-    """A draw from the proposal, by its number."""
-    return proposal.sample_from_bits(randomness.coordinate_bits(words, index, proposal.event_size))
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """A search under way.
+
+    Attributes:
+        words: keys of the streams, by ``Stream``.
+        state: the rule's state.
+        steps: candidates dealt with.
+        index: the candidate chosen so far.
+        status: -1, or the final status.
+    """
+
+    words: UInt32[Array, "streams 2"]
+    state: Any
+    steps: UInt32[Array, ""]
+    index: UInt32[Array, "..."]
+    status: Int[Array, ""]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode(
-    rule: Rule,
+    rule: CandidateRule,
     key: Array,
-    target: Distribution,
-    proposal: Distribution,
-    own_key: Array | None = None,
+    target: Any,
+    proposal: Any,
+    private_key: Array | None = None,
 ) -> Code:
-    """Searches for one example; the streams that a decoder does not need come from ``own_key``, if there is one."""
-    progress = _begin(rule, key, key if own_key is None else own_key, target, proposal)
+    """Searches for one example.
+
+    Args:
+        rule: the coder's part of the search.
+        key: the shared key.
+        target: the target.
+        proposal: the proposal.
+        private_key: key of the streams that the decoder does not need; None for the shared key.
+    """
+    progress = _begin(rule, key, key if private_key is None else private_key, target, proposal)
     progress = _advance(rule, _CHUNK, target, proposal, progress, None)
     return _finish(rule, key, proposal, progress)
 
 
-def _begin(rule, key, own_key, target, proposal):
+def _begin(
+    rule: CandidateRule, key: Array, private_key: Array, target: Any, proposal: Any
+) -> Progress:
     pair = rule.pair(target, proposal)
-    own = (randomness.stream_key(own_key, stream) for stream in (Stream.ARRIVAL, Stream.ACCEPT))
-    words = jnp.stack([randomness.stream_key(key, Stream.CANDIDATE), *own])
+    private = [
+        randomness.stream_key(private_key, stream) for stream in (Stream.ARRIVAL, Stream.ACCEPT)
+    ]
+    words = jnp.stack([randomness.stream_key(key, Stream.CANDIDATE), *private])
     invalid = any_violation(violations(pair, rule.bounded, rule.widths))
     status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     first = jnp.zeros(rule.last_index.shape, jnp.uint32)
@@ -183,36 +213,53 @@ def _begin(rule, key, own_key, target, proposal):
     return varying(progress, words[0, 0], status)
 
 
-def _advance(rule, size, target, proposal, progress, chunks):
+class _Run(NamedTuple):
+    """State of the loop over chunks."""
+
+    progress: Progress
+    chunks: Int[Array, ""] | None  # chunks left before the loop pauses; None: it runs to the end
+
+
+def _advance(
+    rule: CandidateRule,
+    size: int,
+    target: Any,
+    proposal: Any,
+    progress: Progress,
+    chunks: Any,
+) -> Progress:
     """Runs a search until it ends, or for a number of chunks."""
     pair = rule.pair(target, proposal)
     words = progress.words
 
-    def step(state):
-        progress, chunks = state
-        index = rule.candidates(progress.carry, progress.steps, size)
-        ratios = rule.log_ratios(pair, progress.carry, words, index)
+    def step(run):
+        progress = run.progress
+        index = rule.candidates(progress.state, progress.steps, size)
+        ratios = rule.log_ratios(pair, progress.state, words, index)
         ratios = jnp.minimum(ratios, pair.log_ratio_max())  # against rounding
+        # The last chunk may reach beyond the list: no rule chooses a candidate of ratio 0. The
+        # barrier computes ratios once, and with the same bits whatever the rule does with them.
         ratios = jax.lax.optimization_barrier(jnp.where(index < rule.limit, ratios, -jnp.inf))
-        verdict = rule.examine(pair, progress.carry, Chunk(index, ratios, words))
+        verdict = rule.examine(pair, progress.state, Chunk(index, ratios, words))
         steps = progress.steps + verdict.used.astype(jnp.uint32)
-        status = jnp.where(steps < rule.cap, _RUNNING, rule.exhausted(verdict.carry))
-        status = jnp.where(verdict.stopped & (steps <= rule.cap), Status.DONE, status).astype(
-            jnp.int32
-        )
-        steps, index = jnp.minimum(steps, rule.cap), jnp.minimum(verdict.index, rule.last_index)
-        progress = Progress(words, verdict.carry, steps, index, status)
-        return progress, None if chunks is None else chunks - 1
+        status = jnp.where(steps < rule.cap, _RUNNING, rule.exhausted(verdict.state))
+        # A search that ends within a chunk beyond the cap has not ended within the cap.
+        done = verdict.stopped & (steps <= rule.cap)
+        status = jnp.where(done, Status.DONE, status).astype(jnp.int32)
+        # The same chunk may have gone beyond the cap and the last index.
+        steps = jnp.minimum(steps, rule.cap)
+        index = jnp.minimum(verdict.index, rule.last_index)
+        progress = Progress(words, verdict.state, steps, index, status)
+        return _Run(progress, None if run.chunks is None else run.chunks - 1)
 
-    def unfinished(state):
-        progress, chunks = state
-        running = progress.status == _RUNNING
-        return running if chunks is None else running & (chunks > 0)
+    def unfinished(run):
+        running = run.progress.status == _RUNNING
+        return running if run.chunks is None else running & (run.chunks > 0)
 
-    return jax.lax.while_loop(unfinished, step, (progress, chunks))[0]
+    return jax.lax.while_loop(unfinished, step, _Run(progress, chunks)).progress
 
 
-def _finish(rule, key, proposal, progress):
+def _finish(rule: CandidateRule, key: Array, proposal: Any, progress: Progress) -> Code:
     sample = decode(rule, key, progress.index, proposal)
     return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
 
@@ -230,24 +277,32 @@ _put = jax.jit(
 
 
 def encode_lanes(
-    rule: Rule,
+    rule: CandidateRule,
     keys: Array,
-    targets: Distribution,
-    proposals: Distribution,
-    own_keys: Array | None = None,
+    targets: Any,
+    proposals: Any,
+    private_keys: Array | None = None,
 ) -> Code:
-    """Searches for many examples, with leading batch axes; a loop on the host, not for use under transformations.
+    """Searches for a batch of examples; a loop on the host, not for use under transformations.
 
-    All searches run for a few chunks, then those that have not ended for a few more, and so forth; the longer a
-    search has run, the wider its chunks. Lanes are gathered into slabs of few different sizes, so that few programs
-    are compiled; a slab is filled up with copies of one of its lanes.
+    All searches run for a few chunks, then those that have not ended for a few more, and so on; the
+    longer a search has run, the wider its chunks. Lanes are gathered into slabs of few different
+    sizes, so that few programs are compiled.
+
+    Args:
+        rule: the coder's part of the search.
+        keys: one shared key per example.
+        targets: targets with a leading batch axis.
+        proposals: proposals with a leading batch axis.
+        private_keys: as for `encode`, one per example.
     """
-    progress = _begin_lanes(rule, keys, keys if own_keys is None else own_keys, targets, proposals)
+    private_keys = keys if private_keys is None else private_keys
+    progress = _begin_lanes(rule, keys, private_keys, targets, proposals)
+    event_size = max(proposals.event_size // len(keys), 1)
     chunk, spent = 16, 0
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
-        for slab in _slabs(
-            lanes, _SLAB * 16 // (rule.width(chunk) * max(proposals.event_size // len(keys), 1))
-        ):
+        # fewer lanes at a time where each has more numbers, so that a slab fits into the cache
+        for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * event_size)):
             part = _take((targets, proposals, progress), slab)
             progress = _put(
                 progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1))
@@ -257,8 +312,12 @@ def encode_lanes(
     return _finish_lanes(rule, keys, proposals, progress)
 
 
-def _slabs(lanes, largest):
-    """Cuts lane numbers into slabs of 32, 256, 2048 or 16384 lanes, the last one filled up with its last lane."""
+def _slabs(lanes: Int[np.ndarray, "n"], largest: int) -> Iterator[Int[np.ndarray, "size"]]:
+    """Cuts lane numbers into slabs of 32, 256, 2048 or 16384 lanes.
+
+    The last slab is padded with its last lane: equal lanes give equal results, so that it does not
+    matter which of them is kept.
+    """
     size = _SLAB
     while lanes.size:
         while size > 32 and (size > largest or size >= 2 * lanes.size):

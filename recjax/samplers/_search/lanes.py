@@ -1,4 +1,4 @@
-"""Batches of searches: some are under way at a time, and the next example takes the place of one that has ended."""
+"""Batches of tree searches: as soon as one ends, the next example takes its lane."""
 
 import concurrent.futures
 import dataclasses
@@ -9,40 +9,50 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
-from recjax.distributions.base import Distribution
 from recjax.samplers.base import Code, Status
 
 _DEVICE_LANES = 1 << 16
 
 
 class Search(NamedTuple):
-    """The parts of a search; ``rule``, the coder's own part, is hashable.
+    """The parts of a search loop. ``rule`` is the coder's part, which is hashable.
 
     Attributes:
-        begin: maps rule, key, target and proposal to a state, whose ``status`` is negative until it has ended.
-        advance: maps rule, targets, proposals and states, with batch axes, to the states some steps on.
+        encode: maps rule, key, target and proposal to a code: the search for one example.
+        begin: maps rule, key, target and proposal to a state, whose ``status`` is negative until
+            the search has ended.
+        advance: maps rule, targets, proposals and states, with batch axes, to the states after some
+            steps.
         finish: maps rule, proposal and state to a code.
-        lanes: searches under way at a time, whose state stays in a core's cache.
+        lanes: number of searches at a time on a CPU's core, whose states stay in the core's cache.
     """
 
+    encode: Callable[..., Code]
     begin: Callable[..., Any]
     advance: Callable[..., Any]
     finish: Callable[..., Code]
     lanes: int
 
 
-def encode_lanes(
-    search: Search, rule: Any, keys: Array, targets: Any, proposals: Distribution
-) -> Code:
-    """Searches for many examples, with leading batch axes; not for use under transformations.
+def encode_lanes(search: Search, rule: Any, keys: Array, targets: Any, proposals: Any) -> Code:
+    """Searches for a batch of examples; not for use under transformations.
 
-    On CPUs every core has a share of the examples to itself: one program's kernels are too small to share.
+    On CPUs every core searches for an equal share of the examples: one program's kernels are too
+    small to be spread over cores.
 
-    In single precision an example takes 8 bytes for its key, 4 for every parameter of the two distributions, 28 for its
-    code, and 28 again while the shares are joined; a lane of a search along one path takes 0.5 kB, one with a queue of
-    open nodes 6 kB. There are ``search.lanes`` lanes on every core, and 65,536 on an accelerator.
+    In single precision an example takes 8 bytes for its key, 4 for every parameter of the two
+    distributions, 28 for its code, and 28 again while the shares are joined; a lane of a search
+    along one path takes 0.5 kB, one with a queue of open nodes 6 kB. There are ``search.lanes``
+    lanes on every core, and 65,536 on an accelerator.
+
+    Args:
+        search: the loop.
+        rule: the coder's part of the search.
+        keys: one key per example.
+        targets: targets with a leading batch axis.
+        proposals: proposals with a leading batch axis.
     """
     on_cpu = jax.default_backend() == "cpu"
     lanes = search.lanes if on_cpu else _DEVICE_LANES
@@ -50,21 +60,41 @@ def encode_lanes(
     size = -(-len(keys) // threads)
 
     def share(first):
+        lanes_here = min(lanes, size)
         codes = _search_share(
-            search, rule, min(lanes, size), size, jnp.int32(first), keys, targets, proposals
+            search, rule, lanes_here, size, jnp.int32(first), keys, targets, proposals
         )
-        return jax.block_until_ready(
-            codes
-        )  # or one thread would start all of them, one after the other
+        # without this wait one thread would start all shares, which then run one after the other
+        return jax.block_until_ready(codes)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         codes = list(pool.map(share, range(0, len(keys), size)))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: len(keys)], *codes)
+    # the last share may reach beyond the last example
+    return jax.tree.map(lambda *shares: jnp.concatenate(shares)[: len(keys)], *codes)
+
+
+class _Share(NamedTuple):
+    """State of the search for a share of the examples."""
+
+    example: Int[Array, "lanes"]  # each lane's example; `size` or more for a lane without one
+    following: Int[Array, ""]  # the next example to be loaded
+    pairs: tuple[Any, Any]  # targets and proposals of the lanes
+    states: Any  # states of the lanes' searches
+    codes: Code  # results of all examples of the share
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _search_share(search, rule, lanes, size, first, keys, targets, proposals):
-    """Codes of ``size`` examples from number ``first`` on; beyond the last example they have no meaning."""
+def _search_share(
+    search: Search,
+    rule: Any,
+    lanes: int,
+    size: int,
+    first: Int[Array, ""],
+    keys: Array,
+    targets: Any,
+    proposals: Any,
+) -> Code:
+    """Codes of ``size`` examples from ``first`` on, meaningless beyond the last example."""
     begin, finish = (
         jax.vmap(functools.partial(part, rule)) for part in (search.begin, search.finish)
     )
@@ -73,35 +103,35 @@ def _search_share(search, rule, lanes, size, first, keys, targets, proposals):
     )
 
     def load(example):
-        some = jax.tree.map(
+        # A lane without an example loads the last one, and counts as ended.
+        keys_here, targets_here, proposals_here = jax.tree.map(
             lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals)
         )
-        states = begin(*some)
-        # lanes without an example have ended
-        states = dataclasses.replace(
-            states, status=jnp.where(example < size, states.status, Status.DONE)
-        )
-        return (some[1], some[2]), states
+        states = begin(keys_here, targets_here, proposals_here)
+        status = jnp.where(example < size, states.status, Status.DONE)
+        return (targets_here, proposals_here), dataclasses.replace(states, status=status)
 
-    def body(carry):
-        example, following, pairs, states, codes = carry
-        target, proposal = pairs
-        states = search.advance(rule, target, proposal, states)
+    def body(share):
+        targets_here, proposals_here = share.pairs
+        states = search.advance(rule, targets_here, proposals_here, share.states)
         ended = states.status >= 0
-        place = jnp.where(ended, example, size)
-        found = finish(proposal, states)
-        codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), codes, found)
+        # Codes of searches that go on are written to no place: beyond the end, and dropped.
+        place = jnp.where(ended, share.example, size)
+        found = finish(proposals_here, states)
+        codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), share.codes, found)
+        # Lanes whose search has ended load the next examples, in order.
         count = jnp.cumsum(ended, dtype=jnp.int32)
-        example = jnp.where(ended, following + count - 1, example)
+        example = jnp.where(ended, share.following + count - 1, share.example)
         pairs, fresh = load(example)
         states = jax.tree.map(functools.partial(_choose, ended), fresh, states)
-        return example, following + count[-1], pairs, states, codes
+        return _Share(example, share.following + count[-1], pairs, states, codes)
 
     example = jnp.arange(lanes, dtype=jnp.int32)
     codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
-    carry = example, jnp.int32(lanes), *load(example), codes
-    return jax.lax.while_loop(lambda carry: jnp.any(carry[0] < size), body, carry)[-1]
+    start = _Share(example, jnp.int32(lanes), *load(example), codes)
+    return jax.lax.while_loop(lambda share: jnp.any(share.example < size), body, start).codes
 
 
-def _choose(which, new, old):
+def _choose(which: Array, new: Array, old: Array) -> Array:
+    """Rows of ``new`` where ``which`` is true, of ``old`` elsewhere."""
     return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)

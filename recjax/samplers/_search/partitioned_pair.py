@@ -1,4 +1,4 @@
-"""A target over the shares of a partitioned proposal that suit it best."""
+"""Pairs of a target and a partitioned proposal, whose bins have the shares that suit the target."""
 
 from typing import Any
 
@@ -15,23 +15,26 @@ from recjax.samplers._search import bins as partition
 
 _UNIT = 30  # log2 of the integer that stands for the largest share
 _WORD = np.uint32(0xFFFFFFFF)
-_NEAR = 0.1  # depth below the maximum of ln r' down to which survival probabilities are integrated
+_NEAR = 0.1  # depth in nats below the maximum of ln r' down to which survival is integrated
 
 
 class PartitionedPair(Pair):
-    """A target Q over the search proposal P' = sum_j pi_j P|_{B_j}, for the equal-mass bins B_j of a proposal P.
+    """A target Q over P' = sum_j pi_j P|_{B_j}, for the equal-mass bins B_j of a proposal P.
 
-    The shares pi_j are in proportion to the largest ratio r = dQ/dP on B_j. Of all shares these have the smallest
-    maximum of r' = dQ/dP' = r / (J pi_j): the mean over bins of the largest ratio on each, (1/J) sum_j max_{B_j} r. It
-    is at most max r, and tends to 1 with more bins. They are products over the components, in whole numbers, which are
-    the shares exactly.
+    The shares pi_j are in proportion to the largest ratio r = dQ/dP on B_j. Of all shares these
+    have the smallest maximum of r' = dQ/dP' = r / (J pi_j): the mean over bins of the largest ratio
+    on each, (1/J) sum_j max_{B_j} r. It is at most max r, and tends to 1 with more bins. The shares
+    are products over the components, and exact ratios of whole numbers.
 
     Args:
-        target, proposal: a pair whose ratio is bounded on intervals; with several components, they are independent.
+        target: a target whose ratio to the proposal is bounded on intervals. If it has several
+            components, they are independent.
+        proposal: the proposal P.
         bits: log2 of the bins of every component.
 
     Raises:
-        ValueError: there are not as many bits as components, or the ratio's maximum on intervals is not known.
+        ValueError: there are not as many bits as components, or the ratio's maximum on intervals is
+            not known.
     """
 
     def __init__(self, target: Any, proposal: Any, bits: tuple[int, ...]) -> None:
@@ -44,23 +47,21 @@ class PartitionedPair(Pair):
                 f"target: a {type(target).__name__} of several components may have dependent ones"
             )
         edges = self._edges()
-        self._interval = edges[0][0], edges[1][0]  # of the bins of a scalar
+        self._interval = edges[0][0], edges[1][0]  # ends of the bins of a scalar
         tops = self._tops(*edges)
         top = tops.max(-1, keepdims=True)
-        # at most 2^30 in all: weights are rounded up, so that every bin with any of Q can be drawn
+        # The weights of a component sum to at most 2^30. They are rounded up, so that every bin
+        # that the target may fall into can be drawn.
         room = (_UNIT - np.array(bits))[:, None]
-        weights = jnp.ceil(jnp.exp(tops - top) * np.exp2(room).astype(tops.dtype)).astype(
-            jnp.uint32
-        )
+        scale = np.exp2(room).astype(tops.dtype)
+        weights = jnp.ceil(jnp.exp(tops - top) * scale).astype(jnp.uint32)
         self._ends = jnp.cumsum(weights, -1, dtype=jnp.uint32)
         total = self._ends[:, -1:].astype(jnp.int32).astype(tops.dtype)
-        # ln (J pi) of every component's bins
-        scaled = (
-            weights.astype(jnp.int32).astype(tops.dtype)
-            / total
-            * np.exp2(bits).astype(tops.dtype)[:, None]
-        )
+        # J pi of every component's bins
+        shares = weights.astype(jnp.int32).astype(tops.dtype) / total
+        scaled = shares * np.exp2(bits).astype(tops.dtype)[:, None]
         self.log_shares = jnp.log(scaled)
+        # bins that are never drawn have no ratio: not inf - inf
         tops = jnp.max(jnp.where(weights > 0, tops - self.log_shares, -jnp.inf), -1)
         self._top = proposal._sum(tops.reshape(proposal.event_shape))
 
@@ -68,9 +69,10 @@ class PartitionedPair(Pair):
         """Both ends of every component's bins."""
         bins = np.arange(1 << max(self.bits, default=0), dtype=np.uint32)
         used = np.array(self.bits, np.uint32)[:, None]
-        kept = (32 - used) % 32
-        first = np.broadcast_to(bins << kept, (used.size, bins.size))
-        last = np.where(used > 0, first + (np.uint32(1) << kept) - np.uint32(1), _WORD)
+        # a component without bits has one bin, from 0 to the last quantile; no shift by 32
+        rest = (32 - used) % 32
+        first = np.broadcast_to(bins << rest, (used.size, bins.size))
+        last = np.where(used > 0, first + (np.uint32(1) << rest) - np.uint32(1), _WORD)
 
         def of_component(proposal, first, last):
             low = proposal.sample_from_quantile(first, jnp.zeros_like(first))
@@ -80,24 +82,32 @@ class PartitionedPair(Pair):
             partition.components(self.proposal), jnp.asarray(first), jnp.asarray(last)
         )
 
-    def _tops(self, low, high):
-        """ln of the largest ratio on every component's bins, -inf beyond the last bin."""
+    def _tops(
+        self, low: Float[Array, "d bins"], high: Float[Array, "d bins"]
+    ) -> Float[Array, "d bins"]:
+        """ln of the largest ratio on every component's bins."""
         components = partition.components(self.plain.target), partition.components(self.proposal)
         tops = jax.vmap(lambda q, p, a, b: jax.vmap(pair_of(q, p).log_ratio_max_on)(a, b))(
             *components, low, high
         )
+        # rows are as wide as the most bins of a component: -inf beyond a component's last bin
         return jnp.where(np.arange(tops.shape[1]) < np.exp2(self.bits)[:, None], tops, -jnp.inf)
 
     def bins(self, key: UInt32[Array, "2"], number: UInt32[Array, ""]) -> UInt32[Array, ""]:
-        """The bin of the candidate with this number in the search."""
+        """The bin of a candidate, by the candidate's number in the search.
+
+        Args:
+            key: the key of the accepting stream, which the receiver does not need.
+            number: the candidate's number.
+        """
         d = self.proposal.event_size
         random = randomness.coordinate_bits(key, number, 2 * d)
         zero = jnp.zeros(d, jnp.uint32)
         _, weight = words.multiply_high((random[:d], random[d:]), (zero, self._ends[:, -1]))
+        # binary search for the number of bins that end at or before the drawn weight
         place = zero.astype(jnp.int32)
-        for step in (
-            1 << level for level in reversed(range(max(self.bits, default=0)))
-        ):  # of a binary search
+        for level in reversed(range(max(self.bits, default=0))):
+            step = 1 << level
             below = jnp.take_along_axis(self._ends, place[:, None] + (step - 1), -1)[:, 0] <= weight
             place = place + jnp.where(below, step, 0)
         number = jnp.uint32(0)
@@ -108,12 +118,10 @@ class PartitionedPair(Pair):
     def log_ratio(self, x: tuple[Float[Array, "*event"], UInt32[Array, ""]]) -> Float[Array, ""]:
         """ln r' of an event and its bin."""
         event, number = x
-        shares = jnp.take_along_axis(
-            self.log_shares, partition.places(number, self.bits).astype(jnp.int32)[:, None], -1
-        )
-        return self.plain.log_ratio(event) - self.proposal._sum(
-            shares.reshape(self.proposal.event_shape)
-        )
+        place = partition.places(number, self.bits).astype(jnp.int32)
+        shares = jnp.take_along_axis(self.log_shares, place[:, None], -1)
+        log_share = self.proposal._sum(shares.reshape(self.proposal.event_shape))
+        return self.plain.log_ratio(event) - log_share
 
     def log_ratio_max(self) -> Float[Array, ""]:
         return self._top
@@ -128,9 +136,10 @@ class PartitionedPair(Pair):
         return self.plain.width_violations()
 
     def survival(self, log_h: Float[Array, ""]) -> Float[Array, ""]:
-        """The sum over bins of w_Q - h J pi_j w_P for the part of {r >= h J pi_j} in each, which is an interval.
+        """E_P'[(r' - h)^+]: the sum over bins of w_Q - h J pi_j w_P for {r >= h J pi_j} in each.
 
-        Near the maximum by quadrature of the density over the interval: without cancellation.
+        That set is an interval in each bin. Near the maximum its share is found by quadrature of
+        the density, without cancellation.
         """
         low, high, w_p, w_q = self._level_sets(log_h)
         levels = log_h + self.log_shares[0]
@@ -148,11 +157,11 @@ class PartitionedPair(Pair):
             return (stop - start) * jnp.sum(weights * jax.vmap(at)(start + (stop - start) * nodes))
 
         near = jax.vmap(excess)(low, middle, levels) + jax.vmap(excess)(middle, high, levels)
-        drawn = self.log_shares[0] > -jnp.inf
+        drawn = self.log_shares[0] > -jnp.inf  # other bins have no level, and give NaN
         return jnp.sum(jnp.where(drawn, jnp.where(self._top - log_h < _NEAR, near, apart), 0))
 
-    def _level_sets(self, log_h):
-        """Of every bin the ends of {r' >= h}, and its probabilities under P and Q."""
+    def _level_sets(self, log_h: Float[Array, ""]) -> tuple[Float[Array, "bins"], ...]:
+        """For every bin the ends of {r' >= h}, and its probabilities under P and Q."""
         if self.proposal.event_size != 1:
             raise ValueError("target: width functions of a partition exist for scalar pairs only")
 

@@ -3,13 +3,14 @@
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
-from recjax.distributions.base import Distribution, any_violation
+from recjax.distributions.base import any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
@@ -19,7 +20,7 @@ from recjax.words import Word
 
 _RUNNING, _UNDECIDED = -1, -2
 _ROUND = 3  # levels that searches descend before those that have ended make room
-_EXACT = 16  # one search in so many takes the exact step at a time
+_EXACT = 16  # in a batch, one lane in 16 can take its exact decision at a time
 
 
 @jax.tree_util.register_dataclass
@@ -29,7 +30,7 @@ class Visit:
 
     Attributes:
         node: the node.
-        cut: where its children would meet.
+        cut: the quantile at which its children meet.
         x: the draw.
         log_ratio: ln r(x).
         draws: two more uniform words of the node.
@@ -45,9 +46,16 @@ class Visit:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What a coder does at a node: accept its draw, or go on to a child; or it needs the exact computation first."""
+    """A coder's decision at a node: accept its draw, or go on to a child.
 
-    carry: PyTree[Array]
+    Attributes:
+        state: the coder's state after the node.
+        accepted: whether the draw is the sample.
+        undecided: whether `PathRule.decide` is needed; then the other fields do not count.
+        right: whether the search goes on to the right child.
+    """
+
+    state: Any
     accepted: Bool[Array, ""]
     undecided: Bool[Array, ""]
     right: Bool[Array, ""]
@@ -56,94 +64,132 @@ class Decision:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A search under way; its node is the one to visit next, or the last one of a search that has ended."""
+    """A search under way.
+
+    Attributes:
+        keys: keys of the candidates' and the arrivals' streams.
+        node: the node to visit next; of a search that has ended, the last one visited.
+        state: the coder's state.
+        steps: nodes visited.
+        status: -1, -2 if the exact decision at the node is due, or the final status.
+    """
 
     keys: tuple[Word, Word]
     node: tree.Node
-    carry: PyTree[Array]
+    state: Any
     steps: Int[Array, ""]
     status: Int[Array, ""]
 
 
 class PathRule(abc.ABC):
-    """What the loop asks of a coder."""
+    """The part of a search that is a coder's: frozen and hashable. Its state is a pytree."""
 
     split: tree.Split
     max_steps: int
 
+    @property
+    def loop(self) -> lanes.Search:
+        """The loop that this rule is for."""
+        return SEARCH
+
     @abc.abstractmethod
-    def start(self, pair: Pair) -> PyTree[Array]:
+    def start(self, pair: Pair) -> Any:
         """The coder's state at the root."""
 
     @abc.abstractmethod
-    def decide(self, pair: Pair, carry: PyTree[Array], visit: Visit, exact: bool) -> Decision:
-        """What to do at a node. Unless ``exact``, it may be left undecided, with the state as it was."""
+    def decide(self, pair: Pair, state: Any, visit: Visit) -> Decision:
+        """Decides at a node."""
+
+    def decide_by_bounds(self, pair: Pair, state: Any, visit: Visit) -> Decision:
+        """Decides at a node from bounds that are cheap, or leaves it undecided."""
+        return self.decide(pair, state, visit)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode(rule: PathRule, key: Array, target: Any, proposal: Distribution) -> Code:
+def encode(rule: PathRule, key: Array, target: Any, proposal: Any) -> Code:
     """Searches for one example."""
 
     def body(walk):
-        walk = _step(rule, False, target, proposal, walk)
-        exact = functools.partial(_step, rule, True, target, proposal)
-        # at most once; shard_map accepts a loop where it rejects a conditional
+        walk = _step_by_bounds(rule, target, proposal, walk)
+        exact = functools.partial(_step_exactly, rule, target, proposal)
+        # at most one round; shard_map accepts a loop where it rejects a conditional
         return jax.lax.while_loop(lambda walk: walk.status == _UNDECIDED, exact, walk)
 
     walk = _begin(rule, key, target, proposal)
-    return _finish(
-        rule, proposal, jax.lax.while_loop(lambda walk: walk.status == _RUNNING, body, walk)
-    )
+    walk = jax.lax.while_loop(lambda walk: walk.status == _RUNNING, body, walk)
+    return _finish(rule, proposal, walk)
 
 
-def _begin(rule, key, target, proposal):
+def _begin(rule: PathRule, key: Array, target: Any, proposal: Any) -> Walk:
     pair = pair_of(target, proposal)
     keys = tree.stream_words(key, Stream.CANDIDATE), tree.stream_words(key, Stream.ARRIVAL)
-    status = jnp.where(any_violation(violations(pair, True)), Status.INVALID, _RUNNING).astype(
-        jnp.int32
-    )
+    invalid = any_violation(violations(pair, True))
+    status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     walk = Walk(keys, tree.root(), rule.start(pair), jnp.int32(0), status)
     return varying(walk, keys[0][0], status)
 
 
-def _step(rule, exact, target, proposal, walk):
-    """Visits a walk's node, unless the walk has ended."""
+def _step_by_bounds(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Walk:
+    """Visits the node of a running walk; the decision may be left to `_step_exactly`."""
+    return _step(rule, rule.decide_by_bounds, _RUNNING, target, proposal, walk)
+
+
+def _step_exactly(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Walk:
+    """Visits the node of an undecided walk."""
+    return _step(rule, rule.decide, _UNDECIDED, target, proposal, walk)
+
+
+def _step(
+    rule: PathRule,
+    decide: Callable[[Pair, Any, Visit], Decision],
+    turn: int,
+    target: Any,
+    proposal: Any,
+    walk: Walk,
+) -> Walk:
+    """Visits a walk's node if the status of the walk is ``turn``."""
     pair, node = pair_of(target, proposal), walk.node
     point = node.point(walk.keys[0])
     x = tree.sample_at(proposal, point)
     log_ratio = jnp.minimum(pair.log_ratio(x), pair.log_ratio_max())  # against rounding
     visit = Visit(node, node.cut(point, rule.split), x, log_ratio, node.draws(walk.keys[1]))
-    decision = rule.decide(pair, walk.carry, visit, exact)
+    decision = decide(pair, walk.state, visit)
     steps = walk.steps + 1
     status = jnp.where(steps >= min(rule.max_steps, tree.MAX_DEPTH), Status.MAX_STEPS, _RUNNING)
     status = jnp.where(decision.accepted, Status.DONE, status).astype(jnp.int32)
+    # A search that ends stays at its node, which holds the sample.
     moves = status == _RUNNING
     child = node.child(decision.right, visit.cut)
     node = jax.tree.map(lambda new, old: jnp.where(moves, new, old), child, node)
-    after = Walk(walk.keys, node, decision.carry, steps, status)
+    after = Walk(walk.keys, node, decision.state, steps, status)
+    # An undecided walk waits at the same node, as if it had not been visited.
     waiting = dataclasses.replace(walk, status=jnp.full_like(walk.status, _UNDECIDED))
     after = jax.tree.map(lambda a, b: jnp.where(decision.undecided, a, b), waiting, after)
-    active = walk.status == (_UNDECIDED if exact else _RUNNING)
+    # In a batch all lanes take every step: those whose turn it is not stay as they are.
+    active = walk.status == turn
     return jax.tree.map(lambda new, old: jnp.where(active, new, old), after, walk)
 
 
-def _finish(rule, proposal, walk):
+def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
     sample = tree.sample_at(proposal, walk.node.point(walk.keys[0]))
     return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
 
 
-def _advance(rule, targets, proposals, walks):
-    """Some levels down, for a batch."""
-    step = jax.vmap(functools.partial(_step, rule, False))
+def _advance(rule: PathRule, targets: Any, proposals: Any, walks: Walk) -> Walk:
+    """Takes a batch a few levels down."""
+    step = jax.vmap(functools.partial(_step_by_bounds, rule))
     walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(targets, proposals, walks), walks)
     return _decide_exactly(rule, (targets, proposals), walks)
 
 
-def _decide_exactly(rule, pairs, walks):
-    """The exact step for undecided lanes, put off until they are many or nothing else is left to do."""
+def _decide_exactly(rule: PathRule, pairs: tuple[Any, Any], walks: Walk) -> Walk:
+    """Takes the exact step of undecided lanes, for one sixteenth of all lanes at a time.
+
+    Undecided lanes wait until they fill that share, or until no other lane is running.
+    """
     count = walks.status.size
     size = -(-count // _EXACT)
-    step = jax.vmap(functools.partial(_step, rule, True))
+    step = jax.vmap(functools.partial(_step_exactly, rule))
 
     def due(walks):
         waiting = walks.status == _UNDECIDED
@@ -151,6 +197,8 @@ def _decide_exactly(rule, pairs, walks):
         return (jnp.sum(waiting, dtype=jnp.int32) >= size) | jnp.any(waiting) & idle
 
     def body(walks):
+        # Places without an undecided lane hold the number `count`. Reading clips it to the last
+        # lane, whose result is computed for nothing; writing drops it.
         chosen = jnp.flatnonzero(walks.status == _UNDECIDED, size=size, fill_value=count)
         part = jax.tree.map(lambda x: x.at[chosen].get(mode="clip"), (*pairs, walks))
         return jax.tree.map(lambda x, new: x.at[chosen].set(new, mode="drop"), walks, step(*part))
@@ -158,4 +206,4 @@ def _decide_exactly(rule, pairs, walks):
     return jax.lax.while_loop(due, body, walks)
 
 
-SEARCH = lanes.Search(_begin, _advance, _finish, lanes=512)
+SEARCH = lanes.Search(encode, _begin, _advance, _finish, lanes=512)

@@ -1,11 +1,12 @@
-"""The stretch function sigma of greedy Poisson rejection sampling, and cheap bounds that mostly replace it.
+"""The stretch function sigma of greedy Poisson rejection sampling, and cheap bounds of it.
 
-sigma(h) is the integral of 1 / S over [0, h], S(h) = w_Q(h) - h w_P(h) = E_P[(r - h)^+], a convex falling function
-with derivative -w_P (Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023).
+sigma(h) is the integral of 1 / S over [0, h], S(h) = w_Q(h) - h w_P(h) = E_P[(r - h)^+], a convex
+falling function with derivative -w_P (Flamich, *Greedy Poisson rejection sampling*, NeurIPS 2023).
 """
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,14 @@ from recjax.distributions.quadrature import gauss_legendre
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """A level h with sigma(h), S(h) and w_P(h)."""
+    """A value h of the density ratio, with the functions of it that the search needs.
+
+    Attributes:
+        log_h: ln h.
+        stretched: sigma(h).
+        survival: S(h).
+        width: w_P(h).
+    """
 
     log_h: Float[Array, ""]
     stretched: Float[Array, ""]
@@ -26,18 +34,17 @@ class Level:
     width: Float[Array, ""]
 
 
-def ground(dtype) -> Level:
-    """The level 0 of a target whose support is all of the proposal's; for others w_P is only bounded by 1."""
-    return Level(
-        jnp.full((), -jnp.inf, dtype),
-        jnp.zeros((), dtype),
-        jnp.ones((), dtype),
-        jnp.ones((), dtype),
-    )
+def ground(dtype: Any) -> Level:
+    """The level 0, with w_P = 1.
+
+    That is exact for targets whose support is all of the proposal's, for others an upper bound.
+    """
+    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
+    return Level(jnp.full((), -jnp.inf, dtype), zero, one, one)
 
 
 def raised(pair: Pair, level: Level, log_h: Float[Array, ""]) -> Level:
-    """The level ``log_h`` above ``level``."""
+    """The level ``log_h``, which lies above ``level``."""
     stretched = level.stretched + stretch_between(pair, level.log_h, log_h)
     return Level(log_h, stretched, pair.survival(log_h), pair.widths(log_h)[0])
 
@@ -45,21 +52,24 @@ def raised(pair: Pair, level: Level, log_h: Float[Array, ""]) -> Level:
 def stretch_bounds(
     pair: Pair, level: Level, log_h: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Bounds of sigma(h) for h above ``level``: S lies below its chord and above its tangents at both ends.
+    """Lower and upper bound of sigma(h) for h above ``level``.
 
-    They hold up to rounding, for which they are moved apart by a relative 1e-4; NaN where S underflows.
+    S lies below its chord and above its tangents at both ends. The bounds hold up to rounding, for
+    which they are moved apart by a relative 1e-4. They are NaN where S underflows.
     """
     step = (jnp.exp(log_h) - jnp.exp(level.log_h)) / level.survival
-    # S and its slope at h relative to those at the level. Quotients also are faster: XLA on CPUs computes a sum or a
-    # product anew for each of its uses, with all that leads to it, but not a quotient.
+    # S and its slope at h relative to those at the level. Quotients also are faster: XLA on CPUs
+    # computes a sum or a product anew for each of its uses, with all that leads to it, but not a
+    # quotient.
     fall, slope = pair.survival(log_h) / level.survival, pair.widths(log_h)[0] / level.width
     log_fall = -jnp.log(fall)
-    curved = log_fall > 1e-3
+    curved = log_fall > 1e-3  # below that the quotient is 0 / 0 up to rounding, and step its limit
     below = jnp.where(curved, step * log_fall / (1 - fall), step)
     # S where the tangents meet
     meet = jnp.clip((fall - slope + slope * level.width * step) / (1 - slope), fall, 1)
     log_meet = -jnp.log(meet)
     above = (log_meet + (log_fall - log_meet) / slope) / level.width
+    # nearly parallel tangents do not meet: there S is at least its value at h
     above = jnp.where(curved & (slope < 0.99), above, step / fall)
     return level.stretched + 0.9999 * below, level.stretched + 1.0001 * above
 
@@ -67,18 +77,24 @@ def stretch_bounds(
 def stretch_between(
     pair: Pair, log_low: Float[Array, ""], log_high: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """sigma(high) - sigma(low) for low < high < max r, relative error about 1e-6."""
+    """sigma(high) - sigma(low) for low < high < max r, with a relative error of about 1e-6."""
     closed = pair.stretch(log_low, log_high)
     if closed is not None:
         return closed
+    # by quadrature between the points where the widths are not smooth
     cuts = [log_low, *jnp.clip(jnp.sort(pair.kinks()), log_low, log_high), log_high]
     return jnp.sum(
         jnp.stack([_quadrature(pair, low, high) for low, high in itertools.pairwise(cuts)])
     )
 
 
-def _quadrature(pair, log_low, log_high):
-    """Integrates over g = h / sqrt(1 - h / max r), in which sigma is nearly linear at both ends."""
+def _quadrature(
+    pair: Pair, log_low: Float[Array, ""], log_high: Float[Array, ""]
+) -> Float[Array, ""]:
+    """sigma(high) - sigma(low) for widths that are smooth in between.
+
+    The integral is over g = h / sqrt(1 - h / max r), in which sigma is nearly linear at both ends.
+    """
     top = pair.log_ratio_max()
     low, high = (
         jnp.exp(log_h - 0.5 * jnp.log(-jnp.expm1(log_h - top))) for log_h in (log_low, log_high)
@@ -86,7 +102,7 @@ def _quadrature(pair, log_low, log_high):
     nodes, weights = gauss_legendre(16, top.dtype)
 
     def derivative(g):
-        g = jnp.maximum(g, jnp.finfo(g.dtype).tiny)
+        g = jnp.maximum(g, jnp.finfo(g.dtype).tiny)  # no logarithm of 0
         half = 0.5 * jnp.exp(jnp.log(g) - top)
         ratio = 1 / (half + jnp.sqrt(1 + half * half))  # h / g
         gap = ratio * ratio  # 1 - h / max r

@@ -1,4 +1,4 @@
-"""What `jax.shard_map` wants of the first state of a loop."""
+"""The first state of a loop under `jax.shard_map`."""
 
 import functools
 import operator
@@ -12,7 +12,10 @@ Tree = TypeVar("Tree")
 
 
 def varying(state: Tree, *like: Array) -> Tree:
-    """The same state, marked as varying over every mesh axis that the integers ``like`` vary over.
+    """Returns the same state, marked as varying over all mesh axes of the integers ``like``.
+
+    A loop under ``shard_map`` must begin with a state that varies over the same axes as the state
+    after a step, but constants vary over none. Adding a zero that is made of ``like`` marks them.
 
     >>> int(varying(jnp.int32(3), jnp.uint32(7)))
     3

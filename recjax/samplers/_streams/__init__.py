@@ -1,1 +1,1 @@
-"""Range-coded strings of indices, one file per form of index."""
+"""Codes of indices, one file per form of index, and the strings that they make together."""

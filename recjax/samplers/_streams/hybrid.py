@@ -1,63 +1,77 @@
-"""Indices of hybrid coding as one range-coded byte string: the cells, all equally likely, then the ranks."""
+"""Code of hybrid indices: the cells, all equally likely, and the rank."""
 
-from typing import Any
+import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, UInt32
 
-from recjax.bits import range_coder, stream, zipf
-from recjax.errors import FormatError
-from recjax.samplers.hybrid import HybridCoder, HybridIndex
-
-
-def write(
-    coder: HybridCoder, index: HybridIndex, keys: Array, proposal: Any, rate_bits: float
-) -> bytes:
-    """The indices of a batch as bytes."""
-    cell, rank = (np.asarray(part) for part in index)
-    if not all(np.issubdtype(part.dtype, np.integer) for part in (cell, rank)):
-        raise ValueError("index must hold whole numbers")
-    if rank.shape != (len(keys),) or cell.shape != (*rank.shape, *proposal.event_shape):
-        raise ValueError(
-            f"index: cells {list(cell.shape)} and ranks {list(rank.shape)} do not fit keys and proposal"
-        )
-    for part, limit in ((cell, 1 << coder.cell_bits), (rank, coder.limit)):
-        if np.any(part < 0) or np.any(part >= limit):
-            raise ValueError(f"index must be from 0 to {limit - 1}")
-    encoder = stream.queue.RangeEncoder()
-    if coder.cell_bits:
-        encoder.encode(cell.ravel().astype(np.int32), stream.model.Uniform(1 << coder.cell_bits))
-    range_coder.put_indices(
-        encoder, rank.astype(np.int64), *_zeta(coder, rank.size, proposal, rate_bits)
-    )
-    return stream.shortest(encoder)
+from recjax.bits import stream
+from recjax.samplers._streams.numbers import ZetaCode
+from recjax.samplers.base import checked_index
+from recjax.samplers.index_code import IndexCode, checked_batch
 
 
-def read(
-    coder: HybridCoder, data: bytes, keys: Array, proposal: Any, rate_bits: float
-) -> HybridIndex:
-    """The indices that `write` wrote.
+class HybridIndex(NamedTuple):
+    """Index of hybrid coding.
+
+    Attributes:
+        cell: for each component a cell in the proposal's quantiles, from 0 to 2^cell_bits - 1.
+        rank: the 0-based number of the candidate.
+    """
+
+    cell: UInt32[Array | np.ndarray, "*event"]
+    rank: UInt32[Array | np.ndarray, ""]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HybridCode(IndexCode):
+    """``cell_bits`` per component, and the zeta code of the rank at a rate that is less by as much.
+
+    Args:
+        last: the largest cell of every component.
+        cell_bits: log2 of the number of cells per component.
+        rank: code of the rank.
+    """
+
+    last: UInt32[np.ndarray, "*event"]
+    cell_bits: int
+    rank: ZetaCode
+
+    def bits(self, key: Any, index: Any) -> Float[Array, ""]:
+        _, rank = checked_hybrid(index, self.last, self.rank.last)
+        return self.rank.spent_bits + self.rank.length(rank)
+
+    def put(self, encoder: Any, keys: Any, index: Any) -> None:
+        cell, rank = index
+        cell = checked_batch(cell, len(keys), self.last).ravel()
+        if self.cell_bits:  # the range coder has no model of one symbol
+            encoder.encode(cell.astype(np.int32), stream.model.Uniform(1 << self.cell_bits))
+        self.rank.put(encoder, keys, rank)
+
+    def take(self, decoder: Any, keys: Any) -> HybridIndex:
+        shape = (len(keys), *self.last.shape)
+        cell = np.zeros(shape, np.uint32)
+        if self.cell_bits:
+            model = stream.model.Uniform(1 << self.cell_bits)
+            cell = decoder.decode(model, cell.size).reshape(shape).astype(np.uint32)
+        return HybridIndex(cell, self.rank.take(decoder, keys))
+
+
+def checked_hybrid(
+    index: Any, last: UInt32[np.ndarray, "*event"], last_rank: int
+) -> tuple[UInt32[Array, "*event"], UInt32[Array, ""]]:
+    """A cell and a rank as uint32: concrete values are checked, traced ones clamped.
+
+    Args:
+        index: a pair of a cell and a rank.
+        last: the largest cell of every component.
+        last_rank: the largest rank.
 
     Raises:
-        FormatError: no such indices have the code ``data``.
+        ValueError: the index is no such pair, or a concrete value is out of range.
     """
-    decoder, shape = stream.reader(data), (len(keys), *proposal.event_shape)
-    cell = np.zeros(shape, np.uint32)
-    try:
-        if coder.cell_bits:
-            model = stream.model.Uniform(1 << coder.cell_bits)
-            cell = decoder.decode(model, cell.size).reshape(shape).astype(np.uint32)
-        rank = range_coder.take_indices(decoder, *_zeta(coder, len(keys), proposal, rate_bits))
-    except (
-        AssertionError
-    ) as error:  # what the decoder raises for a point outside every symbol's interval
-        raise FormatError("the index stream is damaged") from error
-    index = HybridIndex(cell, rank.astype(np.uint32))
-    if np.any(rank >= coder.limit) or write(coder, index, keys, proposal, rate_bits) != data:
-        raise FormatError("the index stream is damaged or has bytes left over")
-    return index
-
-
-def _zeta(coder, count, proposal, rate_bits):
-    rate = max(rate_bits - coder.cell_bits * proposal.event_size, 0)
-    return np.full(count, zipf.MAX_LOG2_SIZE), zipf.zeta_exponent(rate)
+    if not isinstance(index, tuple) or len(index) != 2:
+        raise ValueError("index must be a HybridIndex: a cell for every component, and a rank")
+    cell, rank = index
+    return checked_index(cell, last), checked_index(rank, np.asarray(last_rank, np.uint32))

@@ -6,14 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from recjax.codec.siren.fit import Arrangement, Layout, advance, block_kl_bits, initial_fit
-from recjax.codec.siren.geometry import Geometry
-from recjax.codec.siren.network import Siren, SirenConfig, initial_prior
+from recjax.codec.siren.fit import (
+    Job,
+    advance,
+    block_kl_bits,
+    from_slots,
+    initial_fit,
+    to_slots,
+)
+from recjax.codec.siren.layout import Geometry, LatentGroup, Layout, group_layout
+from recjax.codec.siren.network import initial_network, initial_prior
 from recjax.codec.siren.objective import SirenNetwork
-from recjax.codec.siren.partition import block_table, partition, source_rows
+from recjax.codec.siren.partition import partition
 from recjax.codec.siren.posterior import LatentPrior, initial_posterior
+from recjax.codec.siren.settings import SirenConfig
 from recjax.codec.siren.targets import make_targets
 
 pytestmark = pytest.mark.standard_promotion
@@ -31,44 +38,39 @@ KEY = jax.random.key(0)
 def layout_of(counts):
     order, widths = partition(np.full(N, 0.6), BUDGET, seed=0)
     words = np.random.default_rng(0).integers(0, 2**32, N, dtype=np.uint32)
-    blocks = block_table(order, widths, N)
-    member = np.zeros((N + 1, len(widths)), np.float32)
-    member[blocks, np.arange(len(widths))[:, None]] = 1
-    source, inverse = source_rows(counts, words)
-    return Layout(*map(jnp.asarray, (source, inverse, blocks, member[:-1])))
+    ones = np.ones(N, np.float32)
+    group = LatentGroup(kind="patch", scale=ones, log_std=-ones, order=order, widths=widths)
+    return group_layout(group, counts, words, 0, int(widths.max()))
 
 
 @pytest.fixture(scope="module")
 def problem():
     rng = np.random.default_rng(0)
     loc, scale = initial_prior(CONFIG, 0)
-    graph, params = nnx.split(Siren(CONFIG))
     network = SirenNetwork(
-        graph, params, (LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)),)
+        CONFIG,
+        initial_network(CONFIG),
+        (LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)),),
     )
     y, x = np.mgrid[:4, :4] / 4
     waves = np.sin(
         rng.uniform(1, 4, (8, 1, 1, 3)) * y[..., None]
         + rng.uniform(-3, 3, (8, 1, 1, 3)) * x[..., None]
     )
-    patches = np.uint8(128 + 100 * waves)
+    patches = np.float32(0.4 * waves)
     weights = np.ones((8, 4, 4), np.float32)
     weights[REAL:] = 0
     layout = layout_of(COUNTS)
-    state = initial_fit(arranged(layout), [initial_posterior(1, N)], 1e-4)
+    log_beta = jnp.float32(math.log(1e-4))
+    state = initial_fit(Layout((layout,), Geometry()), [initial_posterior(1, N)], log_beta)
     return network, state, layout, make_targets(patches, weights)
-
-
-def arranged(layout):
-    return Arrangement((layout,), Geometry())
 
 
 def run(problem, steps, state=None, targets=None, key=KEY):
     network, start, layout, wanted = problem
     state, targets = state or start, targets or wanted
-    return advance(
-        network, state, arranged(layout), targets, key, RATES, steps=steps, budget=BUDGET
-    )
+    job = Job(network, Layout((layout,), Geometry()), targets, key)
+    return advance(job, state, RATES, steps=steps, budget=BUDGET)
 
 
 def test_starts_at_the_prior_mean(problem):
@@ -84,7 +86,7 @@ def test_starts_at_the_prior_mean(problem):
 def test_block_kl_sums_the_latents_of_the_slot(problem):
     _, state, layout, _ = problem
     mean = jnp.asarray(np.random.default_rng(1).standard_normal((8, N)), jnp.float32)
-    posterior = state.posteriors[0].replace(mean=mean)
+    posterior = state.posteriors[0]._replace(mean=mean)
     got = np.asarray(block_kl_bits(posterior, layout))
     kl = np.asarray(posterior.kl_nats()) / math.log(2)
     source, blocks = np.asarray(layout.source), np.asarray(layout.blocks)
@@ -100,9 +102,9 @@ def test_block_kl_sums_the_latents_of_the_slot(problem):
 def test_slots_and_rows_are_inverse(problem):
     layout = problem[2]
     x = jnp.asarray(np.random.default_rng(1).standard_normal((8, N)), jnp.float32)
-    np.testing.assert_array_equal(layout.from_slots(layout.to_slots(x)), x)
-    assert np.any(np.asarray(layout.to_slots(x)[:5]) != np.asarray(x[:5]))
-    np.testing.assert_array_equal(layout.to_slots(x)[5:], x[5:])
+    np.testing.assert_array_equal(from_slots(layout, to_slots(layout, x)), x)
+    assert np.any(np.asarray(to_slots(layout, x)[:5]) != np.asarray(x[:5]))
+    np.testing.assert_array_equal(to_slots(layout, x)[5:], x[5:])
 
 
 @pytest.mark.parametrize("steps", [0, 1, 10, 16])
@@ -115,14 +117,13 @@ def test_takes_the_steps_it_was_asked_for(problem, steps):
 @pytest.mark.parametrize("beta", [1e-6, 1e-2])
 def test_kl_of_every_block_ends_near_the_budget(problem, beta):
     network, state, layout, targets = problem
-    state = state.replace(log_beta=(jnp.full_like(state.log_beta[0], math.log(beta)),))
+    state = state._replace(log_beta=(jnp.full_like(state.log_beta[0], math.log(beta)),))
     before = np.asarray(block_kl_bits(state.posteriors[0], layout))[:REAL]
     assert np.all(np.abs(before / BUDGET - 1) > 0.2)
+    job = Job(network, Layout((layout,), Geometry()), targets, KEY)
     for rates in ((0.03, 0.03), (0.03, 0.003), (0.003, 0.001)):
         rates = tuple(map(jnp.float32, rates))
-        state, error = advance(
-            network, state, arranged(layout), targets, KEY, rates, steps=900, budget=BUDGET
-        )
+        state, error = advance(job, state, rates, steps=900, budget=BUDGET)
     kl = np.asarray(block_kl_bits(state.posteriors[0], layout))[:REAL]
     assert np.abs(kl / BUDGET - 1).max() < 0.2 and np.abs(kl / BUDGET - 1).mean() < 0.05
     assert abs(kl.mean() / BUDGET - 1) < 0.03
@@ -135,12 +136,13 @@ def test_fixed_latents_never_move(problem):
     _, state, _, _ = problem
     rng = np.random.default_rng(2)
     free = jnp.asarray(rng.integers(0, 2, (8, N)), jnp.float32)
-    state = state.replace(
-        free=(free,), posteriors=(state.posteriors[0].replace(mean=state.posteriors[0].mean + 0.3),)
+    state = state._replace(
+        free=(free,),
+        posteriors=(state.posteriors[0]._replace(mean=state.posteriors[0].mean + 0.3),),
     )
     # Adam's moments of what was fixed only now are not zero
     moments = jax.tree.map(lambda leaf: leaf + 1e-3, (state.optimiser.mu, state.optimiser.nu))
-    state = state.replace(optimiser=state.optimiser._replace(mu=moments[0], nu=moments[1]))
+    state = state._replace(optimiser=state.optimiser._replace(mu=moments[0], nu=moments[1]))
     after, _ = run(problem, 10, state)
     for before, now in zip(
         jax.tree.leaves(state.posteriors), jax.tree.leaves(after.posteriors), strict=True
@@ -154,7 +156,7 @@ def test_padding_has_no_influence(problem):
     plain, _ = run(problem, 10)
     # other pixels in the rows of weight 0
     values = targets.values.at[:, REAL:].set(3.0)
-    other, _ = run(problem, 10, targets=targets.replace(values=values))
+    other, _ = run(problem, 10, targets=targets._replace(values=values))
     for a, b in zip(
         jax.tree.leaves(plain.posteriors), jax.tree.leaves(other.posteriors), strict=True
     ):
@@ -162,7 +164,9 @@ def test_padding_has_no_influence(problem):
     # another posterior in the padding
     _, state, _, _ = problem
     (posterior,) = state.posteriors
-    shifted = state.replace(posteriors=(posterior.replace(mean=posterior.mean.at[REAL:].add(1.0)),))
+    shifted = state._replace(
+        posteriors=(posterior._replace(mean=posterior.mean.at[REAL:].add(1.0)),)
+    )
     other, _ = run(problem, 10, shifted)
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(other), strict=True):
         if a.ndim:
@@ -188,8 +192,8 @@ def test_two_halves_are_one_whole(problem):
 def test_the_price_of_a_coded_block_stays_finite(problem):
     _, start, _, _ = problem
     # a coded block far over the budget, whose KL no price can lower any more
-    coded = start.replace(
-        posteriors=(start.posteriors[0].replace(mean=start.posteriors[0].mean + 20),),
+    coded = start._replace(
+        posteriors=(start.posteriors[0]._replace(mean=start.posteriors[0].mean + 20),),
         free=(jnp.zeros_like(start.free[0]),),
         log_beta=(jnp.full_like(start.log_beta[0], 88.7),),
     )

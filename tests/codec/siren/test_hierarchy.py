@@ -13,15 +13,17 @@ from recjax.codec import decompress, decompress_batch, encode_batch, load_prior,
 from recjax.codec.container import parse
 from recjax.codec.siren.batch import make_batch
 from recjax.codec.siren.encoding import code_signals
-from recjax.codec.siren.groups import KINDS
+from recjax.codec.siren.layout import KINDS
 from recjax.codec.siren.objective import posterior_gradient, sampled_inputs
 from recjax.codec.siren.posterior import Posterior
+from recjax.codec.siren.settings import EncodingConfig
 from recjax.codec.siren.targets import make_targets, take_subset
-from recjax.codec.siren.upsampler import EncodingConfig
 from recjax.modalities import Signal
+from recjax.modalities.image import IMAGE
 from recjax.modalities.image.pixels import psnr
 
-pytestmark = pytest.mark.standard_promotion
+# a prior of its own to train, and programs of its own
+pytestmark = [pytest.mark.standard_promotion, pytest.mark.slow]
 
 ENCODING = EncodingConfig(depth=3, cells=(2, 2), factors=(2, 2), hidden=(6,), encodings=4)
 SHAPES = [(8, 8), (29, 21), (1, 40), (16, 16)]
@@ -31,7 +33,7 @@ SHAPES = [(8, 8), (29, 21), (1, 40), (16, 16)]
 def config(train_config):
     network = dataclasses.replace(train_config.network, encoding=ENCODING)
     return dataclasses.replace(
-        train_config, network=network, scene=(4, 2), levels=3, region=2, rounds=20, rate=1.0
+        train_config, network=network, scene=(4, 2), levels=3, region=(2, 2), rounds=20, rate=1.0
     )
 
 
@@ -59,14 +61,14 @@ def encoded(signals, full, effort):
 
 def test_prior_has_all_groups(full, config):
     assert [group.kind for group in full.groups] == list(KINDS)
-    assert full.config.encoding == ENCODING and full.region == 2
-    image, region, patch = full.groups
-    assert image.n_latents == region.n_latents == full.config.n_weight_latents
+    assert full.config.encoding == ENCODING and full.region == (2, 2)
+    signal, region, patch = full.groups
+    assert signal.n_latents == region.n_latents == full.config.n_weight_latents
     assert patch.n_latents == full.config.n_weight_latents + 12
     # the grid has information, and its latents are coded
     assert (patch.order >= full.config.n_weight_latents).sum() > 6
-    assert full.blocks_in((4, 2)) == (image.n_blocks, 2 * region.n_blocks, 8 * patch.n_blocks)
-    assert image.n_blocks > 0
+    assert full.blocks_in((4, 2)) == (signal.n_blocks, 2 * region.n_blocks, 8 * patch.n_blocks)
+    assert signal.n_blocks > 0
     # blocks were filled with the average KL of a training signal
     kl_bits = full.metadata["training"]["kl_bits"]
     assert abs(kl_bits - full.budget * sum(full.blocks_in((4, 2)))) < full.budget * 12
@@ -92,7 +94,8 @@ def test_stream_has_the_indices_of_all_groups_in_order(signals, encoded, full, e
     coder = TrellisCoder(
         budget=full.budget, extra_bits=effort.extra_bits, lookahead=effort.lookahead
     )
-    batch, _, indices, _ = code_signals(signals, full, effort, jax.random.key(0), coder)
+    grids = [IMAGE.to_grid(signal) for signal in signals]
+    batch, _, indices, _ = code_signals(grids, full, effort, jax.random.key(0), coder)
     for result, image, parts in zip(encoded, SHAPES, batch.split(indices), strict=True):
         patches = tuple(-(-side // 8) for side in image)
         header, payload = parse(result.blob)
@@ -107,9 +110,8 @@ def test_no_two_blocks_share_their_candidates(full):
     batch = make_batch(full, [(4, 4), (2, 1)])
     ids = np.concatenate(
         [
-            np.asarray(blocks.ids(jnp.int32(b)))[: counts[0]]
-            for blocks, counts, group in zip(batch.blocks, batch.counts, full.groups, strict=True)
-            for b in range(group.n_blocks)
+            group.ids[: counts[0]].reshape(-1, 2)
+            for group, counts in zip(batch.layout.groups, batch.counts, strict=True)
         ]
     )
     assert len(np.unique(ids, axis=0)) == len(ids) == sum(full.blocks_in((4, 4)))
@@ -119,7 +121,7 @@ def test_gradient_equals_autodiff_of_the_whole_batch(full):
     """Chunks, borders and parents against one plain loss."""
     rng = np.random.default_rng(0)
     batch = make_batch(full, [(4, 5), (3, 6), (1, 1)])
-    layouts, geometry = batch.arrangement
+    layouts, geometry = batch.layout
     array = lambda x: jnp.asarray(x, jnp.float32)
     draw = lambda scale=1.0: tuple(
         array(scale * rng.standard_normal(layout.source.shape)) for layout in layouts
@@ -129,8 +131,9 @@ def test_gradient_equals_autodiff_of_the_whole_batch(full):
     )
     free = tuple(array(rng.integers(0, 2, layout.source.shape)) for layout in layouts)
     beta, noise = tuple(jnp.abs(x) * 1e-4 for x in draw()), draw()
-    rows = len(batch.blocks[-1].slots)
-    targets = make_targets(rng.integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8), split="phases")
+    rows = batch.padded[-1]
+    patches = rng.uniform(-0.5, 0.5, (rows, 8, 8, 3)).astype(np.float32)
+    targets = make_targets(patches, split="phases")
     subset = take_subset(targets, 2)
 
     def plain(posteriors):
@@ -156,12 +159,12 @@ def test_gradient_equals_autodiff_of_the_whole_batch(full):
 def test_neighbours_see_each_other_and_images_do_not(full):
     """A latent of a grid changes the patches around it, and no other image of the batch."""
     batch = make_batch(full, [(2, 2), (2, 2)])
-    z = tuple(jnp.zeros(layout.source.shape, jnp.float32) for layout in batch.arrangement.layouts)
+    z = tuple(jnp.zeros(layout.source.shape, jnp.float32) for layout in batch.layout.groups)
     cell = full.config.n_weight_latents + 3 * ENCODING.depth  # the last cell of the first patch
     moved = (*z[:-1], z[-1].at[0, cell : cell + ENCODING.depth].set(3.0))
 
     def draw(z):
-        inputs = full.network.inputs(z, batch.arrangement.geometry)
+        inputs = full.network.inputs(z, batch.layout.geometry)
         return full.network.values(inputs, jnp.arange(64))
 
     changed = np.abs(np.asarray(draw(moved) - draw(z))).max((1, 2))

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from recjax.codec.siren import objective
-from recjax.codec.siren.geometry import Geometry
-from recjax.codec.siren.network import Siren, SirenConfig, initial_prior
+from recjax.codec.siren.layout import Geometry
+from recjax.codec.siren.network import initial_network, initial_prior, network_values
 from recjax.codec.siren.objective import (
     SirenNetwork,
     distortion,
@@ -19,6 +18,7 @@ from recjax.codec.siren.objective import (
     posterior_gradient,
 )
 from recjax.codec.siren.posterior import LatentPrior, Posterior
+from recjax.codec.siren.settings import SirenConfig
 from recjax.codec.siren.targets import make_targets, take_subset
 
 CONFIG = SirenConfig(grid=(4, 4), width=4, layers=2, features=4, max_frequency=2.0)
@@ -31,14 +31,15 @@ def example():
     rng = np.random.default_rng(0)
     n = CONFIG.n_latents
     loc, scale = initial_prior(CONFIG, 0)
-    graph, params = nnx.split(Siren(CONFIG))
     targets = make_targets(
-        rng.integers(0, 256, (ROWS, 4, 4, 3), dtype=np.uint8),
+        rng.uniform(-0.5, 0.5, (ROWS, 4, 4, 3)).astype(np.float32),
         rng.integers(0, 2, (ROWS, 4, 4)).astype(np.float32),
     )
     array = lambda x: jnp.asarray(x, jnp.float32)
     return dict(
-        network=SirenNetwork(graph, params, (LatentPrior(loc=array(loc), scale=array(scale)),)),
+        network=SirenNetwork(
+            CONFIG, initial_network(CONFIG), (LatentPrior(loc=array(loc), scale=array(scale)),)
+        ),
         posteriors=(
             Posterior(
                 mean=array(rng.standard_normal((ROWS, n))),
@@ -58,9 +59,8 @@ def written_out(mean, log_std, network, beta, free, noise, targets, geometry):
     (beta,), (free,), (noise,), (prior,) = beta, free, noise, network.priors
     std = jnp.exp(log_std)
     z = jnp.where(free == 1, mean + std * noise, mean)
-    pixels = nnx.merge(network.graph, network.params)(
-        prior.loc[None] + prior.scale[None] * z, targets.points
-    )
+    z = prior.loc[None] + prior.scale[None] * z
+    pixels = network_values(network.config, network.params, z, targets.points)
     error = jnp.square(pixels - targets.values) * targets.weights[:, None, :]
     kl = (std**2 + mean**2) / 2 - 0.5 - log_std
     return error.sum() / error[0].size + jnp.where(free == 1, beta * kl, 0).sum()
@@ -84,8 +84,8 @@ def test_gradient_equals_that_of_the_written_out_loss(example):
 def test_distortion_is_an_average_over_the_full_patch(example):
     network, targets = example["network"], example["targets"]
     inputs = network.inputs((example["posteriors"][0].mean,), Geometry())
-    everything = targets.replace(weights=jnp.ones_like(targets.weights))
-    nothing = targets.replace(weights=jnp.zeros_like(targets.weights))
+    everything = targets._replace(weights=jnp.ones_like(targets.weights))
+    nothing = targets._replace(weights=jnp.zeros_like(targets.weights))
     pixels = np.asarray(network.values(inputs, targets.points))
     np.testing.assert_allclose(
         distortion(network, inputs, everything),
@@ -97,7 +97,7 @@ def test_distortion_is_an_average_over_the_full_patch(example):
 
 def test_pixels_outside_have_no_influence(example):
     targets = example["targets"]
-    noisy = targets.replace(values=jnp.where(targets.weights[:, None] == 0, 77.0, targets.values))
+    noisy = targets._replace(values=jnp.where(targets.weights[:, None] == 0, 77.0, targets.values))
     run = jax.jit(posterior_gradient)
     (gradient,), error = run(*example.values())
     (other,), same = run(*(example | {"targets": noisy}).values())

@@ -1,19 +1,11 @@
-"""Blocks of latents and the shifts across patches: integers that encoder and decoder must share."""
+"""Blocks of latents: every latent in one, each with about a budget of KL."""
 
 import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from recjax.codec.siren.partition import (
-    NEGLIGIBLE,
-    block_table,
-    informative,
-    partition,
-    source_rows,
-)
+from recjax.codec.siren.partition import NEGLIGIBLE, informative, partition
 
 KL = np.random.default_rng(0).gamma(0.3, 2.0, 500)
 
@@ -65,44 +57,3 @@ def test_negligible_latents_are_those_that_carry_least():
     # as many as possible
     assert KL[~kept].sum() + KL[kept].min() > NEGLIGIBLE * KL.sum()
     assert informative(np.full(10, 1.0)).all()
-
-
-def test_block_table_lists_the_blocks():
-    order, widths = partition(KL, 8, seed=3)
-    table = block_table(order, widths, len(KL))
-    assert table.shape == (len(widths), widths.max()) and table.dtype == np.int32
-    for row, block in zip(table, blocks_of(order, widths), strict=True):
-        np.testing.assert_array_equal(row[: len(block)], block)
-        assert np.all(row[len(block) :] == len(KL))
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 2**31))
-def test_shifts_are_a_bijection_within_each_signal(counts, seed):
-    words = np.random.default_rng(seed).integers(0, 2**32, 6, dtype=np.uint32)
-    source, inverse = source_rows(counts, words)
-    assert source.dtype == inverse.dtype == np.int32
-    rows, columns = np.arange(sum(counts))[:, None], np.arange(6)[None]
-    np.testing.assert_array_equal(source[inverse, columns], np.broadcast_to(rows, source.shape))
-    np.testing.assert_array_equal(inverse[source, columns], np.broadcast_to(rows, source.shape))
-    ends = np.cumsum(counts)
-    for start, end in zip(ends - counts, ends, strict=True):
-        assert np.all(np.sort(source[start:end], axis=0) == np.arange(start, end)[:, None])
-        # what happens to a signal does not depend on its neighbours in the batch
-        np.testing.assert_array_equal(
-            source[start:end] - start, source_rows([int(end - start)], words)[0]
-        )
-
-
-def test_single_patches_stay_where_they_are():
-    words = np.random.default_rng(0).integers(0, 2**32, 5, dtype=np.uint32)
-    source, inverse = source_rows([1, 1, 1], words)
-    for table in (source, inverse):
-        np.testing.assert_array_equal(table, np.broadcast_to(np.arange(3)[:, None], (3, 5)))
-
-
-def test_shifts_mix_patches():
-    words = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint32)
-    source, _ = source_rows([4], words)
-    share = np.bincount(source[0], minlength=4) / 1000
-    assert np.all(np.abs(share - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 1000))

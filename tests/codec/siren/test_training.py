@@ -18,7 +18,6 @@ import pytest
 import recjax
 from recjax.codec import TrainConfig, load_prior, train_prior
 from recjax.codec.siren import round
-from recjax.codec.siren.network import SirenConfig
 from recjax.codec.siren.round import (
     ROUND_STEPS,
     batch_rows,
@@ -29,8 +28,11 @@ from recjax.codec.siren.round import (
     select_targets,
     training_targets,
 )
+from recjax.codec.siren.settings import SirenConfig
 from recjax.codec.training import loop
 from recjax.codec.training.checkpoints import Checkpoints
+from recjax.modalities import Signal
+from recjax.modalities.image import IMAGE
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -60,6 +62,10 @@ def images():
     return np.clip(colours + slopes + np.zeros((40, 4, 4, 3)), 0, 255).astype(np.uint8)
 
 
+def grids(images):
+    return [IMAGE.to_grid(Signal(image)) for image in images]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(images, tmp_path_factory):
     """The file of a run from start to end, and its log."""
@@ -70,7 +76,7 @@ def undisturbed(images, tmp_path_factory):
 
 def test_objective_falls(images):
     config = TrainConfig(**{**vars(CONFIG), "steering": 1e-30})
-    targets = training_targets(images, config)
+    targets = training_targets(grids(images), config)
     state, run, objective = initial_state(config, len(images)), make_round(config), []
     beta = math.exp(float(state.log_beta))
     for number in range(config.rounds):
@@ -86,8 +92,9 @@ def test_objective_falls(images):
     assert int(state.done) == config.rounds
 
 
+@pytest.mark.slow
 def test_moments_follow_the_unit_of_their_latents(images, monkeypatch):
-    targets, key = training_targets(images, CONFIG), round_key(CONFIG, 0)
+    targets, key = training_targets(grids(images), CONFIG), round_key(CONFIG, 0)
     rows = batch_rows(CONFIG, len(images), 0)
     one_round = lambda: make_round(CONFIG)(
         initial_state(CONFIG, len(images)), select_targets(targets, rows, CONFIG), rows, key
@@ -99,9 +106,9 @@ def test_moments_follow_the_unit_of_their_latents(images, monkeypatch):
         lambda prior, posterior, _: (prior, posterior, jnp.ones(NETWORK.n_latents)),
     )
     plain = one_round()
-    unit = np.asarray(refitted.priors[0].scale / plain.priors[0].scale)
+    unit = np.asarray(refitted.groups[0].prior.scale / plain.groups[0].prior.scale)
     assert np.abs(np.log(unit)).max() > 0.1
-    ours, before = refitted.row_optimisers[0], plain.row_optimisers[0]
+    ours, before = refitted.groups[0].optimiser, plain.groups[0].optimiser
     np.testing.assert_allclose(ours.mu.mean, before.mu.mean * unit, rtol=1e-4)
     np.testing.assert_allclose(ours.nu.mean, before.nu.mean * unit**2, rtol=1e-4)
     np.testing.assert_array_equal(ours.mu.log_std, before.mu.log_std)
@@ -119,6 +126,7 @@ def test_file_and_log_say_what_was_done(undisturbed, images):
     assert prior.config.n_latents <= NETWORK.n_latents
 
 
+@pytest.mark.slow
 def test_the_price_moves_the_rate_to_its_goal(images, tmp_path):
     rates = {}
     for rate in (0.4, 0.8):
@@ -148,11 +156,11 @@ def test_stops_on_time_with_a_usable_prior_and_goes_on_to_the_same_end(
 def test_a_run_that_keeps_no_state_does_not_promise_to_go_on():
     lines, begin = [], types.SimpleNamespace(done=0)
     training = loop.Training(
-        unit="step", units=2, stride=1, log_units=2, gradient_steps=1, identity={}, devices=1,
+        unit="step", units=2, stride=1, log_units=2, gradient_steps=1, config=CONFIG, devices=1,
         advance=lambda state, first, end: (types.SimpleNamespace(done=end), [[0.0]]),
         summary=lambda report, done: {}, describe=lambda point, state: "",
     )  # fmt: skip
-    loop.train(training, begin, loop.Limits(max_minutes=0.0, log=lines.append))
+    loop.train(training, begin, loop.Limits(max_minutes=0.0, log=lines.append), "")
     assert lines == ["stopped after 1 of 2 steps"]
 
 
@@ -174,6 +182,7 @@ train_prior(CONFIG, images, "p.safetensors", checkpoint_dir="checkpoints", check
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_one_checkpoint_interval_at_most(undisturbed, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     folder = tmp_path / "checkpoints"
@@ -221,7 +230,7 @@ def test_divergence_is_an_error_and_writes_nothing(images, tmp_path, max_minutes
     ],
 )
 def test_images_that_do_not_fit_are_refused(images, tmp_path, change):
-    with pytest.raises(ValueError, match="images"):
+    with pytest.raises(ValueError, match=r"image|signals"):
         train_prior(
             CONFIG, change(images), tmp_path / "p", checkpoint_dir=tmp_path / "c", log=ignore
         )
@@ -274,6 +283,12 @@ def test_checkpoint_folder_must_be_a_folder(images, tmp_path):
         {"steering": 0.0},
         {"budget": 3},
         {"budget": 21},
+        {"scene": (1,)},
+        {"scene": (0, 1)},
+        {"region": (4, 4, 4)},
+        {"region": (4, 0)},
+        {"levels": 4},
+        {"seed": -1},
     ],
 )
 def test_settings_out_of_range_are_refused(fields):

@@ -13,7 +13,6 @@ import pytest
 
 from recjax import parallel
 from recjax.codec import TrainConfig, TransformTraining, load_prior, train_prior, train_transform
-from recjax.codec.siren.network import SirenConfig
 from recjax.codec.siren.round import (
     batch_rows,
     batch_signals,
@@ -24,10 +23,12 @@ from recjax.codec.siren.round import (
     select_targets,
     training_targets,
 )
-from recjax.codec.siren.upsampler import EncodingConfig
+from recjax.codec.siren.settings import EncodingConfig, SirenConfig
 from recjax.codec.transform.family import initial_state as initial_family
 from recjax.codec.transform.family import make_step
 from recjax.codec.transform.network import TransformConfig
+from recjax.modalities import Signal
+from recjax.modalities.image import IMAGE
 
 pytestmark = pytest.mark.standard_promotion
 ROOT = Path(__file__).parents[3]
@@ -37,7 +38,7 @@ NETWORK = SirenConfig(
     grid=(8, 8), width=4, layers=2, features=4, max_frequency=2.0, encoding=ENCODING
 )
 PRIOR = TrainConfig(
-    rate=1.0, rounds=2, batch=16, scene=(2, 2), levels=3, region=1, budget=8, network=NETWORK
+    rate=1.0, rounds=2, batch=16, scene=(2, 2), levels=3, region=(1, 1), budget=8, network=NETWORK
 )
 TRANSFORM = TransformTraining(
     prices=(2e-2, 2e-3), batch=4, crop=16, budget=8,
@@ -45,10 +46,14 @@ TRANSFORM = TransformTraining(
 )  # fmt: skip
 
 
+def grids(images):
+    return [IMAGE.to_grid(Signal(image)) for image in images]
+
+
 def prior_state(devices):
     """After one round."""
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
-    targets, rows = training_targets(images, PRIOR), batch_rows(PRIOR, len(images), 0)
+    targets, rows = training_targets(grids(images), PRIOR), batch_rows(PRIOR, len(images), 0)
     state = parallel.placed(initial_state(PRIOR, len(images)), devices)
     run = make_round(PRIOR, devices)
     batch = select_targets(targets, rows, PRIOR)
@@ -103,6 +108,7 @@ def script(name, path):
     assert done and lines[0] == {"prior": "on 4 devices", "transform": "on 3 devices"}[name], lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATES)
 def test_four_devices_learn_what_one_does(name, tmp_path):
     # more threads than reductions can wait at once, or that of the last device never begins; and patience
@@ -165,6 +171,7 @@ def test_chunks_are_about_as_long_whatever_the_batch(rows, chunks):
     assert chunks_of(rows) == chunks
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_fill_whole_chunks_are_trained_on(monkeypatch):
     """14 rows in chunks of about 5 are 2 chunks of 7, 13 are one; with the same result as all at once."""
     images = np.random.default_rng(0).integers(0, 256, (14, 8, 8, 3), np.uint8)
@@ -173,7 +180,7 @@ def test_rows_that_do_not_fill_whole_chunks_are_trained_on(monkeypatch):
         states = []
         for rows in (5, 100):
             monkeypatch.setattr("recjax.codec.siren.round.TRAINING_ROWS", rows)
-            targets, which = training_targets(images[:signals], config), np.arange(signals)
+            targets, which = training_targets(grids(images[:signals]), config), np.arange(signals)
             state = initial_state(config, signals)
             states.append(make_round(config)(state, targets, which, round_key(config, 0))[0].params)
         for one, other in zip(*map(jax.tree.leaves, states), strict=True):

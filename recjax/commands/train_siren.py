@@ -1,4 +1,4 @@
-"""``recjax train-prior``."""
+"""``recjax train siren``."""
 
 import math
 import shlex
@@ -14,7 +14,7 @@ from recjax.codec import TrainConfig
 from recjax.commands.shared import resumable
 
 
-def train_prior(
+def train_siren(
     images: Positional[Path],
     out: Positional[Path],
     *,
@@ -26,10 +26,13 @@ def train_prior(
     max_minutes: float = math.inf,
     force: bool = False,
 ) -> None:
-    """Learn a prior from images. After an interruption, the same command goes on from the last checkpoint.
+    """Learn a prior from images.
+
+    After an interruption, the same command goes on from the last checkpoint.
 
     Args:
-        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images [M, 32, 32, 3].
+        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images
+            [M, 32, 32, 3].
         out: the .safetensors file to write.
         config: how the prior is trained.
         patches: patches cut from a folder, in signals of --scene patches each.
@@ -48,7 +51,6 @@ def train_prior(
         raise ValueError(f"--max-minutes must be positive, got {max_minutes}")
     if patches < 2:
         raise ValueError(f"--patches must be at least 2, got {patches}")
-    height, width, _ = config.signal_shape
     signals = max(patches // math.prod(config.scene), 2)
     provenance = {
         "data": data or images.name,
@@ -58,7 +60,7 @@ def train_prior(
     with resumable():
         codec.train_prior(
             config,
-            codec.load_training_images(images, (height, width), patches=signals, seed=config.seed),
+            codec.load_training_images(images, config.sides, patches=signals, seed=config.seed),
             out,
             checkpoint_dir=checkpoints,
             max_minutes=max_minutes,

@@ -1,0 +1,240 @@
+"""The result tables of the documentation, as Markdown, from the files in ``experiments/results``.
+
+``python -m experiments.tables FOLDER`` writes one file for each table; ``make docs`` does so too. No
+number of a table is typed by hand: a new run of an experiment changes the page.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recjax.results.files import load_results
+from recjax.results.rate_curves import psnr_at
+
+RESULTS = Path(__file__).parent / "results"
+PUBLISHED = Path(__file__).parent / "published"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; columns of numbers are aligned to the right.
+
+    >>> print(table(["coder", "bits"], [["A*", "3"]]))
+    | coder | bits |
+    |---|--:|
+    | A* | 3 |
+    """
+    rules = ["--:" if all(map(_number, column)) else "---" for column in zip(*rows)]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]])
+
+
+def _number(cell: str) -> bool:
+    return not cell or cell.lstrip("+-")[:1].isdigit()
+
+
+def details(name: str) -> dict[str, Any]:
+    """What a results file holds beside its curves."""
+    return json.loads((RESULTS / f"{name}.json").read_text())["results"]
+
+
+def description(name: str) -> str:
+    """What was measured and by which command."""
+    about = json.loads((RESULTS / f"{name}.json").read_text())
+    command, *rest = about["source"].split(", ", 1)
+    source = ", ".join([f"`{command}`", *rest])
+    return f"{about['description'].rstrip('.')}. Made by {source}."
+
+
+def published(data_set: str, curve: str, bpp: float) -> str:
+    """The PSNR of a published curve at a rate, or an empty cell outside the curve."""
+    panel = load_results(PUBLISHED / f"{data_set}.json").panels[0]
+    (points,) = (held for held in panel.curves if held.label == curve)
+    value = psnr_at(points, bpp)
+    return "" if value is None else f"{value:.1f}"
+
+
+def cifar10() -> str:
+    """CIFAR-10: rate of the indices and of files, PSNR, exact samples, published curves."""
+    head = ["prior", "index bits (bpp)", "file (bpp)", "PSNR (dB)", "encoding (s)", "decoding (s)"]
+    head += ["exact: KL (bpp)", "PSNR (dB)", "RECOMBINER (dB)", "COMBINER (dB)"]
+    rows = []
+    for row in details("cifar10")["priors"]:
+        files, exact = row["files"], row["exact"]
+        at = [published("cifar10", name, files["index_bpp"]) for name in ("RECOMBINER", "COMBINER")]
+        numbers = [f"{files['index_bpp']:.3f}", f"{files['file_bpp']:.3f}", _psnr(files["psnr"])]
+        numbers += [f"{files[f'{way}seconds_an_image']:.3f}" for way in ("", "decode_")]
+        numbers += [f"{exact['kl_bpp']:.3f}", f"{exact['psnr']['mean']:.2f}"]
+        rows.append([f"`{row['prior']}`", *numbers, *at])
+    return table(head, rows)
+
+
+def coding_gap() -> str:
+    """What the block coders lose against exact samples, for a SIREN on CIFAR-10."""
+    rows = [
+        [
+            row["variant"],
+            f"{row['index_bpp']:.3f}",
+            f"{row['psnr']:.2f}",
+            f"{row['gap_db']:.2f} ± {row['gap_standard_error']:.2f}",
+            _percent(row["closed"]),
+        ]
+        for row in details("coding_gap")["coders"]
+    ]
+    return table(["coder", "index bits (bpp)", "PSNR (dB)", "gap (dB)", "closed"], rows)
+
+
+def ablation() -> str:
+    """What the components of RECOMBINER and COMBINER contribute at one rate."""
+    rows = []
+    for row in details("ablation")["settings"]:
+        reference = row["setting"] == row["base"] == "RECOMBINER"
+        theirs = row["published_difference"]
+        rows.append(
+            [
+                row["setting"],
+                f"{row['index_bpp']:.3f}",
+                _psnr(row["psnr"]),
+                "" if reference else row["base"],
+                "" if reference else _psnr(row["difference"], sign="+"),
+                "" if reference or theirs is None else f"{theirs:+.2f}",
+            ]
+        )
+    return table(
+        [
+            "setting",
+            "index bits (bpp)",
+            "PSNR (dB)",
+            "against",
+            "difference (dB)",
+            "published (dB)",
+        ],
+        rows,
+    )
+
+
+def kodak() -> str:
+    """Kodak: rate and PSNR beside published and measured codecs."""
+    results, rivals = details("kodak"), ["COMBINER", "RECOMBINER", "JPEG 2000", "BPG"]
+    rows = []
+    for kind, points in (("one price", "recjax"), ("equal sizes", "equal_sizes")):
+        comparison = results["comparison"][kind]
+        for i, row in enumerate(results[points]):
+            beside = [
+                next(
+                    value["psnr_at_our_rates"][i]
+                    for name, value in comparison.items()
+                    if name.startswith(f"{rival} (")
+                )
+                for rival in rivals
+            ]
+            exact = row.get("exact", {})
+            rows.append(
+                [
+                    f"`{row['name']}`"
+                    if kind == "one price"
+                    else f"`--bpp {row['name'].split()[0]}`",
+                    f"{row['bpp']:.3f}",
+                    f"{row['psnr']:.2f}",
+                    *(
+                        format(exact[name], form) if exact else ""
+                        for name, form in (("kl_bpp", ".3f"), ("psnr", ".2f"))
+                    ),
+                    *("" if value is None else f"{value:.1f}" for value in beside),
+                ]
+            )
+    head = ["prior", "bpp", "PSNR (dB)", "exact: bpp", "PSNR (dB)", *rivals]
+    return table(head, rows)
+
+
+def kodak_bd_rates() -> str:
+    """The rate that recjax needs more than each codec at equal PSNR."""
+    comparison = details("kodak")["comparison"]
+    rows = [
+        [name, *(f"{comparison[kind][name]['bd_rate_percent']:+.0f} %" for kind in comparison)]
+        for name in comparison["one price"]
+    ]
+    return table(["codec", "one price for all images", "equal sizes for all images"], rows)
+
+
+def kodak_times() -> str:
+    """Mean times of an image in the run that made the Kodak table."""
+    results = details("kodak")
+    rows = [
+        [f"`{row['name']}`", f"{row['seconds']:.1f}", f"{row['decode_seconds']:.2f}"]
+        for row in [*results["recjax"], *results["equal_sizes"]]
+    ]
+    return table(["prior or size", "encoding (s)", "decoding (s)"], rows)
+
+
+def transform_gap() -> str:
+    """What the block coders lose against exact samples, for transforms on photographs."""
+    high, low = (details(f"transform_gap-photo-{rate}")["coders"] for rate in ("high", "low"))
+    rows = [
+        [
+            a["variant"],
+            f"{a['bpp']:.3f}",
+            f"{a['psnr']:.2f}",
+            *(
+                cell
+                for row in (a, b)
+                for cell in (
+                    f"{row['gap_db']:.2f} ± {row['gap_standard_error']:.2f}",
+                    _percent(row["closed"]),
+                )
+            ),
+        ]
+        for a, b in zip(high, low, strict=True)
+    ]
+    head = ["coder", "high: bpp", "PSNR (dB)", "gap (dB)", "closed", "low: gap (dB)", "closed"]
+    return table(head, rows)
+
+
+def samplers() -> str:
+    """Thousands of exact samples per second of every coder, beside loops in NumPy and Numba."""
+    held = details("samplers")["coders"]
+    bits = sorted({row["bits"] for row in held})
+    rows = []
+    for coder in dict.fromkeys(row["coder"] for row in held):
+        at = {row["bits"]: row for row in held if row["coder"] == coder}
+        ours = [f"{at[b]['recjax'] / 1000:.0f}" if b in at else "" for b in bits]
+        loops = [f"{at[4][kind] / 1000:.0f}" for kind in ("numpy", "numba")]
+        rows.append([f"`{coder}`", *ours, *loops])
+    head = ["thousands per second", *(f"{b} bits" for b in bits), "NumPy, 4 bits", "Numba, 4 bits"]
+    return table(head, rows)
+
+
+def _psnr(measured: dict[str, float], sign: str = "") -> str:
+    return f"{measured['mean']:{sign}.2f} ± {measured['standard_error']:.2f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share else ""
+
+
+TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
+    "cifar10": (cifar10, "cifar10"),
+    "coding_gap": (coding_gap, "coding_gap"),
+    "ablation": (ablation, "ablation"),
+    "kodak": (kodak, "kodak"),
+    "kodak_bd_rates": (kodak_bd_rates, None),
+    "kodak_times": (kodak_times, None),
+    "transform_gap": (transform_gap, "transform_gap-photo-high"),
+    "samplers": (samplers, "samplers"),
+}
+"""Each table, and the results file that says how it was measured, once for every file."""
+
+
+def main(folder: Path) -> None:
+    """Writes every table with a line about its source."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (make, source) in TABLES.items():
+        about = f"{description(source)}\n\n" if source else ""
+        (folder / f"{name}.md").write_text(f"{about}{make()}\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    main(**vars(parser.parse_args()))

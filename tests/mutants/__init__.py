@@ -1,0 +1,1 @@
+"""Planted bugs, each of which the quick tests of one file must catch: ``make mutants``."""
