@@ -1,10 +1,11 @@
 """One pass of analysis and synthesis: samples of the amortised posterior of a transform, level by level."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from recjax.codec.transform.analysis import Features, analyse, level_params, posterior_of
 from recjax.codec.transform.network import (
@@ -18,6 +19,19 @@ from recjax.codec.transform.network import (
 
 Posterior = tuple[Array, Array]
 """Mean and log standard deviation of the latents of a level."""
+
+
+class Extent(NamedTuple):
+    """Cells of one level of arrays that belong to a signal, where other cells fill them up.
+
+    Attributes:
+        inside: whether a cell belongs to the signal.
+        near: whether it does or is one of the cells next to the edges, for arrays with one cell
+            beyond each edge.
+    """
+
+    inside: Bool[Array, "1 *sides 1"]
+    near: Bool[Array, "1 *bordered_sides 1"]
 
 
 def posterior(
@@ -49,7 +63,7 @@ def ancestral_pass(
     noise: Sequence[Array],
     mean_offsets: Sequence[Array],
     log_lagrangian: Array | float = 0.0,
-    inside: Sequence[Array] | None = None,
+    extents: Sequence[Extent] | None = None,
 ) -> tuple[list[Posterior], Float[Array, "n *values channels"]]:
     """Posteriors from the top level down, each given samples of the levels above.
 
@@ -59,8 +73,7 @@ def ancestral_pass(
         noise: standard normal noise for the samples of every level.
         mean_offsets: offsets of the means of every level, see `posterior`.
         log_lagrangian: logarithm of the Lagrange multiplier relative to the one of the training.
-        inside: 1 for the cells of every level that belong to the signal and 0 for those that fill up
-            the arrays, whose latents are 0 as those beyond the edges; None if all belong to it.
+        extents: cells of every level that belong to the signals, if others fill up the arrays.
 
     Returns:
         The posteriors, lowest level first, and the decoded signals.
@@ -72,13 +85,23 @@ def ancestral_pass(
         mean, log_std = posterior(
             network, level, features[level], above, mean_offsets[level], log_lagrangian
         )
+        if extents is not None:
+            # features of nothing may give any posterior: gradients must not meet its infinities
+            inside = extents[level].inside
+            mean, log_std = (jnp.where(inside, x, 0) for x in (mean, log_std))
         posteriors.append((mean, log_std))
         sample = mean + jnp.exp(log_std) * noise[level]
-        if inside is not None:
-            sample = sample * inside[level]
+        if extents is not None:
+            # as a decoder has it: latents beyond the edges are 0
+            sample = jnp.where(inside, sample, 0)
         coefficients = above.coefficients(bordered(sample))
         if level:
             above = context(network, level - 1, above, coefficients)
+        if level and extents is not None:
+            # contexts of contexts of nothing may grow without bound, and 0 times infinity is no
+            # gradient
+            near = extents[level - 1].near
+            above = Context(*(jnp.where(near, x, 0) for x in above))
     return posteriors[::-1], synthesise(network, above, coefficients)
 
 

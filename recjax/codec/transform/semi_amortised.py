@@ -7,6 +7,7 @@ it carries none, so that plain gradient steps of one length suit all latents; Ad
 by noise, as far as the others. Standard deviations stay as they are: steps on them gained nothing.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from recjax.codec.transform.amortised import ancestral_pass
+from recjax.codec.transform.amortised import Extent, ancestral_pass
 from recjax.codec.transform.analysis import Features
 from recjax.codec.transform.network import TransformNetwork, wide
 from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
@@ -59,20 +60,20 @@ def improved_offsets(
         (*x.coefficients.shape[:-1], depth)
         for x, depth in zip(features, config.depths, strict=True)
     ]
-    inside = [_inside(config, level, shape[1:-1], cells) for level, shape in enumerate(shapes)]
+    extents = [_extent(config, level, shape[1:-1], cells) for level, shape in enumerate(shapes)]
     sizes = [math.prod(shape) for shape in shapes]
     total, ends = sum(sizes), [sum(sizes[: level + 1]) for level in range(len(sizes))]
     weight = 1 / (config.channels * lagrangian)
 
     def nats(mean_offsets, noise):
         posteriors, decoded = ancestral_pass(
-            network, features, noise, mean_offsets, log_relative, inside
+            network, features, noise, mean_offsets, log_relative, extents
         )
         bits = jnp.float32(0)
-        for (mean, log_std), scale, tail, mask in zip(posteriors, scales, tails, inside):
+        for (mean, log_std), scale, tail, extent in zip(posteriors, scales, tails, extents):
             u = posterior_of_u(mean, log_std, wide(scale, config.rank), wide(tail, config.rank))
             # cells beyond the signal are not coded
-            bits = bits + jnp.sum(kl_bits(*u) * mask)
+            bits = bits + jnp.sum(jnp.where(extent.inside, kl_bits(*u), 0))
         error = jnp.sum(jnp.where(counted, jnp.square(decoded - values), 0))
         return weight * error + math.log(2) * bits
 
@@ -94,13 +95,15 @@ def improved_offsets(
     return jax.lax.fori_loop(0, steps, step, [jnp.zeros(shape) for shape in shapes])
 
 
-def _inside(config, level, sides, cells):
-    """1 for the cells of a level that belong to the signal, ``[1, *sides, 1]``."""
-    out = jnp.ones((1,) * (config.rank + 2))
-    for axis, side in enumerate(sides):
-        growth = config.factors[1][axis] ** (config.levels - 1 - level)
-        line = jnp.arange(side) < cells[axis] * growth
-        out = out * jnp.expand_dims(
-            line.astype(jnp.float32), [k for k in range(config.rank + 2) if k != axis + 1]
-        )
-    return out
+def _extent(config, level, sides, cells):
+    """The cells of a level that belong to the signal, the first ones along every axis."""
+    counts = config.cells(level, cells)
+    return Extent(
+        _first(sides, counts), _first([side + 2 for side in sides], [n + 2 for n in counts])
+    )
+
+
+def _first(sides, counts):
+    """Whether a place is among the first ones along every axis, ``[1, *sides, 1]``."""
+    places = jnp.indices((1, *sides, 1), jnp.int32, sparse=True)[1:-1]
+    return functools.reduce(jnp.logical_and, [x < n for x, n in zip(places, counts, strict=True)])
