@@ -12,8 +12,8 @@ from matplotlib import cbook
 from PIL import Image, ImageDraw, ImageFont
 
 import recjax
-from recjax.commands.eval import best_at_size
 from recjax.modalities.image.pixels import psnr
+from recjax.modalities.image.rivals import best_at_size
 
 OUT = Path(__file__).parent / "_static" / "demo.png"
 CROP = (128, 40, 384, 296)

@@ -3,7 +3,7 @@
     python -m experiments.cifar10 --data FOLDER --priors cifar10-*.safetensors
 
 ``FOLDER`` holds ``test_150.npz`` with ``images`` (uint8 [N, 32, 32, 3]); the priors are trained by
-``recjax train-prior`` or ``recjax train-transform``. Every file is decoded again and PSNR is the mean over images, as
+``recjax train siren`` or ``recjax train transform``. Every file is decoded again and PSNR is the mean over images, as
 in the papers.
 "Exact" replaces the block coder by exact samples of the posteriors, counted at their KL divergence (see
 `experiments.exact`): for a SIREN with the same refinement and without any (the latter is COMBINER's "theoretically
@@ -23,9 +23,9 @@ from experiments.exact import exact_samples
 from experiments.outputs import save
 from experiments.published import load_curve
 from recjax.codec import Prior, decompress_batch, encode_batch, load_prior
+from recjax.codec.kinds import KINDS
 from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.prior import SirenPrior
-from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
 
@@ -154,10 +154,8 @@ def to_results(priors: list[Prior], measured: list[dict], description: str) -> R
 
 def measure(signals: list[recjax.Signal], prior: Prior, level: int) -> dict:
     """Files, and exact sampling with the same refinement and without any."""
-    effort = effort_of(level, transform=isinstance(prior, TransformPrior))
-    few = dataclasses.replace(
-        effort, fit_steps=min(effort.fit_steps, 10), refine_steps=min(effort.refine_steps, 1)
-    )
+    effort = KINDS[prior.kind].effort(level)
+    few = dataclasses.replace(effort, fit_steps=min(effort.fit_steps, 10))
     encode_batch(signals, prior, effort=few)  # compile
     result = {
         "prior": prior.name,

@@ -10,13 +10,13 @@ from matplotlib import cbook
 from PIL import Image, ImageDraw
 
 from recjax.atomic import write_atomic
-from recjax.cli import cache_compilations
+from recjax.cache import enable_compilation_cache
 from recjax.commands.compress import compress
 from recjax.commands.decompress import decompress
-from recjax.commands.eval import best_at_size
 from recjax.commands.info import info
 from recjax.modalities import load
 from recjax.modalities.image.pixels import psnr
+from recjax.modalities.image.rivals import best_at_size
 
 CAPTION = 24
 
@@ -74,5 +74,5 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=Path("demo"))
     parser.add_argument("--effort", type=int, default=5)
     parser.add_argument("--quality", choices=["low", "high"], default="high")
-    cache_compilations()
+    enable_compilation_cache()
     main(**vars(parser.parse_args()))

@@ -20,7 +20,8 @@ from recjax.codec.transform.amortised import descend
 from recjax.codec.transform.fit import Fit, fit_transform
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
-from recjax.modalities import Signal
+from recjax.modalities import Grid, Signal
+from recjax.modalities.image import IMAGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +56,19 @@ def exact_samples(
         keys = jax.random.split(jax.random.key(0), len(signals))
         samples = []
         for signal, key in zip(signals, keys, strict=True):
-            fit = fit_transform([signal], prior, steps=effort.fit_steps, price=1.0, key=key)
+            fit = fit_transform(
+                [IMAGE.to_grid(signal)], prior, steps=effort.fit_steps, price=1.0, key=key
+            )
             samples.append(sample_fit(signal, prior, fit, key))
         images, bits = zip(*samples, strict=True)
         return list(images), sum(bits)
     assert isinstance(prior, SirenPrior)
+    grids = [IMAGE.to_grid(signal) for signal in signals]
     batch, z, _, kl_bits = code_signals(
-        signals, prior, effort, jax.random.key(0), ExactSampler(prior.budget)
+        grids, prior, effort, jax.random.key(0), ExactSampler(prior.budget)
     )
-    decoded = render(prior, batch, z, [(signal.values.shape, False) for signal in signals])
+    values = render(prior, batch, z, [grid.sides for grid in grids])
+    decoded = [IMAGE.from_grid(Grid(own)) for own in values]
     return decoded, float(sum(part.sum() for part in kl_bits))
 
 
@@ -73,10 +78,8 @@ def sample_fit(
     """One image at a sample of its posterior, and the KL of all latents, also of those that files leave out."""
     height, width, _ = signal.values.shape
     values, bits = _sample(fit, prior.scales, prior.tails, key)
-    image = np.floor((np.clip(values[0, :height, :width], -0.5, 0.5) + 0.5) * 255 + 0.5).astype(
-        np.uint8
-    )
-    return Signal(image, "image", {"gray": False}), float(bits)
+    image = IMAGE.from_grid(Grid(np.asarray(values[0, :height, :width])))
+    return image, float(bits)
 
 
 @jax.jit

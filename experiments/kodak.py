@@ -24,10 +24,10 @@ from experiments.exact import exact_samples
 from experiments.outputs import save
 from experiments.published import load_curve
 from experiments.rivals import measured_curves, missing_codecs
-from recjax.codec import Encoded, Prior, decompress, encode_at_rate, encode_batch, load_prior
+from recjax.codec import Encoding, Prior, decompress, encode, encode_batch, load_prior
 from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 from recjax.codec.transform.prior import TransformPrior
-from recjax.modalities.image.files import list_images
+from recjax.modalities.files import list_signals
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Curve, Panel, Results
 from recjax.results.rate_curves import bd_rate, psnr_at
@@ -62,7 +62,7 @@ def load_images(folder: Path, limit: int | None) -> dict[str, recjax.Signal]:
     Raises:
         ValueError: there are none, or one cannot be read.
     """
-    paths = list_images(folder)[:limit]
+    paths = list_signals(folder)[:limit]
     if not paths:
         raise ValueError(f"the limit {limit} leaves no image")
     return {path.name: recjax.load(path) for path in paths}
@@ -70,7 +70,7 @@ def load_images(folder: Path, limit: int | None) -> dict[str, recjax.Signal]:
 
 def files(
     images: dict[str, recjax.Signal],
-    encode: Callable[[recjax.Signal], Encoded],
+    write: Callable[[recjax.Signal], Encoding],
     priors: Sequence[Prior],
 ) -> list[dict]:
     """Size, quality and seconds of a file of every image; compilation for the shape of an image is apart."""
@@ -79,10 +79,10 @@ def files(
         for name, signal in images.items():
             if signal.values.shape not in shapes:
                 shapes.add(signal.values.shape)
-                decompress(encode(signal).blob, priors=priors)
+                decompress(write(signal).blob, priors=priors)
             path = Path(folder) / f"{name}.rec"
             start = time.perf_counter()
-            result = encode(signal)
+            result = write(signal)
             path.write_bytes(result.blob)
             encoded = time.perf_counter()
             decoded = decompress(path.read_bytes(), priors=priors)
@@ -115,11 +115,11 @@ def exact(images: dict[str, recjax.Signal], prior: Prior, effort: int) -> dict[s
 def measure(
     images: dict[str, recjax.Signal],
     name: str,
-    encode: Callable[[recjax.Signal], Encoded],
+    write: Callable[[recjax.Signal], Encoding],
     priors: Sequence[Prior] = (),
 ) -> dict:
     """`files`, and their means."""
-    rows = files(images, encode, priors)
+    rows = files(images, write, priors)
     means = {
         key: float(np.mean([row[key] for row in rows]))
         for key in ("bpp", "kl_bpp", "psnr", "seconds", "decode_seconds")
@@ -217,7 +217,7 @@ def main(args: Args) -> None:
         measure(
             images,
             f"{bpp:g} bpp",
-            lambda signal, bpp=bpp: encode_at_rate(signal, bpp, effort=args.effort),
+            lambda signal, bpp=bpp: encode(signal, bpp=bpp, effort=args.effort),
             priors,
         )
         for bpp in args.bpp

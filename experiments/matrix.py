@@ -22,7 +22,8 @@ from jaxtyping import Int, UInt8
 import recjax
 from recjax.bits.range_coder import decode_indices
 from recjax.codec.container import parse
-from recjax.codec.prior import Prior, embedded_priors
+from recjax.codec.prior import Prior
+from recjax.codec.prior_files import embedded_priors
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.stream import read_stream
 from recjax.modalities.grid import n_patches

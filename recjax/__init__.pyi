@@ -6,10 +6,12 @@ from recjax import errors as errors
 from recjax import limits as limits
 from recjax import modalities as modalities
 from recjax import samplers as samplers
+from recjax.codec import Encoding as Encoding
 from recjax.codec import compress as compress
 from recjax.codec import compress_batch as compress_batch
 from recjax.codec import decompress as decompress
 from recjax.codec import decompress_batch as decompress_batch
+from recjax.codec import encode as encode
 from recjax.codec import load_prior as load_prior
 from recjax.distributions import Categorical as Categorical
 from recjax.distributions import Channel as Channel

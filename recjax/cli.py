@@ -4,28 +4,36 @@ import _thread
 import contextlib
 import functools
 import importlib
+import inspect
 import io
 import os
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn, get_args, get_type_hints
 
 from recjax import __version__
+from recjax.cache import set_environment
+from recjax.errors import TargetWarning
 
 VERBS = {
-    "compress": "an image to a .rec file",
-    "decompress": "a .rec file to an image",
-    "info": "what a .rec file holds, bit by bit",
+    "compress": "a file, a folder or - to .rec files",
+    "decompress": ".rec files to what they were made from",
+    "info": "what .rec files hold, bit by bit",
     "priors": "the priors that come with recjax",
-    "train-prior": "learn a prior from images",
-    "train-transform": "learn a transform prior for several rates from images",
-    "eval": "rate and PSNR of a folder of images, beside JPEG and WebP",
+    "train siren": "learn a prior of implicit neural representations",
+    "train transform": "learn transform priors for several rates",
+    "eval": "rate and quality of a folder of files, beside other codecs",
     "bench": "speed of the coders beside NumPy",
     "plot": "pictures of results files over each other, and BD-rates",
 }
+ALIASES = {"train-prior": "train siren", "train-transform": "train transform"}
+"""Earlier names, which the metadata of the embedded priors cite."""
+
+
+_CACHE_TROUBLE = ("Error reading persistent compil", "Error writing persistent compil")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,14 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, by default those of the process.
 
     Returns:
-        The exit code: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C. Errors are one line on stderr.
+        The exit code: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C. Errors are one line
+        on stderr.
 
     >>> main(["--version"])
     recjax 0.1.0
     0
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    process_arguments, sys.argv = sys.argv, ["recjax", *argv]  # what train-prior records
+    process_arguments, sys.argv = sys.argv, ["recjax", *argv]  # what training records
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(_usage())
@@ -50,13 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[0] == "--version":
             print(f"recjax {__version__}")
             return 0
-        if argv[0] not in VERBS:
-            return _fail(f"there is no verb {argv[0]!r}; recjax --help lists them", 2)
-        cache_compilations()
-        command = _parse(argv[0], argv[1:])
+        verb, rest = _verb(argv)
+        if longer := [name for name in VERBS if name.startswith(f"{verb} ")]:
+            return _fail(f"say which: recjax {' or recjax '.join(longer)}", 2)
+        if verb not in VERBS:
+            return _fail(f"there is no verb {verb!r}; recjax --help lists them", 2)
+        set_environment()
+        command = _parse(verb, rest)
         if isinstance(command, int):
             return command
-        with _interruptible():
+        with _interruptible(), _short_warnings():
             command()
         sys.stdout.flush()
         return 0
@@ -73,9 +85,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.argv = process_arguments
 
 
+def _verb(argv: list[str]) -> tuple[str, list[str]]:
+    """The verb, of one word or two, and its arguments."""
+    if " ".join(argv[:2]) in VERBS:
+        return " ".join(argv[:2]), argv[2:]
+    return ALIASES.get(argv[0], argv[0]), argv[1:]
+
+
 def _usage() -> str:
     verbs = "\n".join(f"  {verb:<16} {summary}" for verb, summary in VERBS.items())
-    return f"usage: recjax VERB ...\n\n{verbs}\n\nrecjax VERB --help says more, recjax --version which release this is."
+    more = "recjax VERB --help says more, recjax --version which release this is."
+    return f"usage: recjax VERB ...\n\n{verbs}\n\n{more}"
 
 
 def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
@@ -83,13 +103,18 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
     import tyro
 
     style = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
-    name = verb.replace("-", "_")
+    name = verb.replace(" ", "_")
     run = getattr(importlib.import_module(f"recjax.commands.{name}"), name)
 
     @functools.wraps(run)
     def deferred(*args, **kwargs):
         return functools.partial(run, *args, **kwargs)
 
+    hints = get_type_hints(run, include_extras=True)
+    deferred.__annotations__ = {name: _without_none(kind) for name, kind in hints.items()}
+    # tyro would follow __wrapped__ to the annotations of the function itself
+    del vars(deferred)["__wrapped__"]
+    vars(deferred)["__signature__"] = inspect.signature(run)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -100,27 +125,50 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
         return _fail(f"{_reason(messages.getvalue())}; recjax {verb} --help says more", 2)
 
 
+def _without_none(annotation: Any) -> Any:
+    """The annotation of an option, whose help does not say that it may be None, which nobody types."""
+    import tyro
+
+    kinds = get_args(annotation)
+    if type(None) not in kinds:
+        return annotation
+    (kind,) = (kind for kind in kinds if kind is not type(None))
+    return Annotated[
+        annotation, tyro.conf.arg(metavar=kind.__name__.upper(), help_behavior_hint="")
+    ]
+
+
 def _reason(box: str) -> str:
-    """What is wrong, out of the box that tyro draws: a title, the reason and, behind a rule, help."""
+    """The reason in the box that tyro draws: a title, the reason and, behind a rule, help."""
     text = "\n".join(line.strip("│ ") for line in box.splitlines()[1:])
     reason = next(filter(str.strip, re.split(r"^[-─]{3}.*$", text, flags=re.MULTILINE)), text)
     reason = " ".join(reason.replace("(required)", "").split())
     return re.sub(r"^Error parsing [a-z.]+: ", "", reason).rstrip(".")
 
 
-def cache_compilations() -> None:
-    """Lets later runs skip compilation, unless the environment says otherwise; read when jax is imported."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    with contextlib.suppress(OSError):  # without a writable home we only lose time
-        folder = base / "recjax" / "jax"
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Shows warnings that users can do something about as one line on stderr."""
+
+    def show(message, category, *where, **rest):
+        if issubclass(category, TargetWarning):
+            _fail(str(message), 0)
+        elif not str(message).startswith(_CACHE_TROUBLE):
+            before(message, category, *where, **rest)
+        elif trouble.setdefault("first", message) is message:  # JAX says it of every program
+            folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+            _fail(f"the cache {folder} is full or damaged: programs are compiled anew", 0)
+
+    trouble: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        before, warnings.showwarning = warnings.showwarning, show
+        warnings.simplefilter("always", TargetWarning)
+        yield
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raises Ctrl-C again where Python can only report it, as in JAX's callback of the garbage collector."""
+    """Raises Ctrl-C again where Python can only report it, as in callbacks of the collector."""
 
     def report(unraisable):
         if issubclass(unraisable.exc_type, KeyboardInterrupt):

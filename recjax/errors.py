@@ -1,4 +1,4 @@
-"""The exception that every bad file raises."""
+"""The exception that every bad file raises, and the warning of a target that was not met."""
 
 
 class FormatError(ValueError):
@@ -7,3 +7,7 @@ class FormatError(ValueError):
     >>> issubclass(FormatError, ValueError)
     True
     """
+
+
+class TargetWarning(UserWarning):
+    """A file could not be made as large or as good as was asked for; the nearest one was made."""

@@ -305,7 +305,7 @@ CASES = {
         Case(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", name="image.heic"),
         Case(b"some text"),
     ],
-    "an empty file, a folder, a file that cannot be read": [
+    "an empty file, a folder without images, a file that cannot be read": [
         Case(b""),
         Case(Path.mkdir),
         Case(lambda path: None),

@@ -1,115 +1,196 @@
-"""A miniature codec that keeps the mean colour of every 8x8 patch to 4 bits, and the command line on it."""
+"""A kind of prior without training: the mean of every patch, quantised; and the command line on it.
+
+It works at every rank and number of channels, its rate is free, and a file of it takes no
+compilation. `FIXED` is the same with one rate per prior.
+"""
 
 import dataclasses
-import hashlib
+import json
+import math
 import re
 import types
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
-import recjax
 from recjax import cli
-from recjax.bits import range_coder, zipf
-from recjax.codec import container
-from recjax.modalities.image import pixels as im
+from recjax.bits import stream
+from recjax.codec import kinds, prior_files
+from recjax.codec.kinds import Payload
+from recjax.codec.prior import FORMAT, Prior
+from recjax.errors import FormatError
+from recjax.modalities import Grid
+from recjax.modalities.grid import cut, filled_up, join, n_patches
 
 
-@dataclasses.dataclass(frozen=True)
-class MiniaturePrior:
-    name: str = "photo-high"
-    modality: str = "image"
-    patch_shape: tuple = (8, 8, 3)
-    budget: int = 12
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ToyPrior(Prior):
+    """Patches are coded by their means.
+
+    Attributes:
+        sides: of a patch.
+        depth: channels.
+        step: quantisation step at the multiplier 1.
+        least_price: below it a posterior is said not to be finite.
+    """
+
+    kind = "toy"
+    rate_is_free = True
+
+    sides: tuple[int, ...]
+    depth: int
+    step: float
+    least_price: float
 
     @property
-    def digest(self):
-        return hashlib.sha256(self.name.encode()).digest()
+    def patch(self):
+        return self.sides
 
     @property
-    def metadata(self):
-        training = {
-            "curve": [{"kl_bits": 32.0, "psnr": 20.0}],
-            "config": {"network": {"grid": [8, 8]}},
-        }
-        return {"licence": "none", "training": training}
+    def channels(self):
+        return self.depth
 
     @property
     def summary(self):
-        return {"blocks": 1}
+        return {"kind": "toy", "blocks": 1}
 
 
 @dataclasses.dataclass(frozen=True)
-class Compressed:
-    blob: bytes
-    kl_bits: float
-    index_bits: float
-    header_bits: int
-    psnr: float
+class ToyEffort:
+    level: int
+    extra_bits: int = 0
 
 
-def miniature_codec():
-    codec = types.ModuleType("recjax.codec")
-    names = dict.fromkeys(f"photo-{quality}" for quality in ("low", "medium", "high", "best"))
+def parse(header, tensors, n_bytes, common):
+    fields = {name: header[name] for name in ("depth", "step", "least_price")}
+    return ToyPrior(**common, sides=tuple(header["sides"]), **fields)
 
-    def load_prior(name):
-        if str(name) not in names:
-            raise ValueError(f"there is no prior {name}")
-        return MiniaturePrior(str(name))
 
-    def compress(one, prior):
-        values = one.values
-        levels = im.to_patches(values, prior.patch_shape)[0].mean((1, 2)).astype(int) >> 4
-        indices = levels @ [256, 16, 1]
-        header = container.Header(
-            scheme=1,
-            modality=container.Modality.IMAGE,
-            shape=None if values.shape == prior.patch_shape else values.shape[:2],
-            gray=one.meta["gray"],
-            extra_bits=0,
-            exponent=zipf.best_exponent(indices, np.full(indices.size, 12)),
-            digest_prefix=prior.digest[:3],
-        )
-        payload = range_coder.encode_indices(indices, np.full(indices.size, 12), header.exponent)
-        bits = float(zipf.codelength_bits(indices, 12, header.exponent).sum())
-        blob = container.pack(header, payload, prior.digest)
-        return Compressed(blob, 10.0, bits, container.header_bits(header, payload), 20.0)
+def encode(grids, prior, settings, key, *, prices, progress):
+    if any(price < prior.least_price for price in prices):
+        raise ValueError("a posterior is not finite")
+    return [_payload(prior, grid, price) for grid, price in zip(grids, prices, strict=True)]
 
-    def decompress(blob, priors):
-        prefix = container.parse(blob)[0].digest_prefix
-        known = [
-            prior for prior in (*priors, *map(load_prior, names)) if prior.digest[:3] == prefix
-        ]
-        if not known:
-            raise recjax.FormatError(f"no prior {prefix.hex()} is known")
-        header, payload = container.verify(blob, known[0].digest)
-        shape = header.shape or known[0].patch_shape[:2]
-        count = np.prod(im.n_patches(shape, (8, 8)))
-        indices = range_coder.decode_indices(payload, np.full(count, 12), header.exponent)
-        levels = (indices[:, None] // [256, 16, 1] % 16 * 16 + 8).astype(np.uint8)
-        patches = np.broadcast_to(levels[:, None, None], (count, 8, 8, 3))
-        return recjax.Signal(
-            im.from_patches(patches, shape, (8, 8)), "image", {"gray": header.gray}
-        )
 
-    def stream_parts(prior, header, payload):
-        sizes = np.full(np.prod(im.n_patches(header.shape or prior.patch_shape[:2], (8, 8))), 12)
-        indices = range_coder.decode_indices(payload, sizes, header.exponent)
-        bits = float(zipf.codelength_bits(indices, sizes, header.exponent).sum())
-        return {"patch": {"blocks": len(sizes), "index_bits": round(bits, 2)}}
+def decode(prior, files):
+    return [_decode(prior, *file) for file in files]
 
-    codec.stream_parts = types.ModuleType("recjax.codec.stream_parts")
-    codec.stream_parts.stream_parts = stream_parts
-    codec.load_prior = load_prior
-    codec.embedded_priors = lambda: names
-    codec.embedded_with = lambda prefix: [
-        p for p in map(load_prior, names) if p.digest.startswith(prefix)
-    ]
-    codec.encode_batch = lambda signals, prior, **_: [compress(each, prior) for each in signals]
-    codec.decompress_batch = lambda blobs, *, priors=(): [
-        decompress(blob, priors) for blob in blobs
-    ]
-    return codec
+
+def account(prior, header, payload):
+    _, numbers = _read(prior, header, payload)
+    return {"patch": {"blocks": len(numbers), "index_bits": 8.0 * len(payload)}}
+
+
+# the first two bytes say the quantisation step, 2^(number / 2048 - 12), the rest the numbers of
+# steps
+_FINE, _LAST = 2048, 12 * 2048 - 1
+
+
+def _model(step):
+    most = math.ceil(0.5 / step) + 1
+    return stream.model.QuantizedGaussian(-most, most, 0.0, 0.2 / step)
+
+
+def _payload(prior, grid, price):
+    code = round(_FINE * (math.log2(prior.step * math.sqrt(price)) + 12))
+    code = min(max(code, 0), _LAST)
+    step = 2 ** (code / _FINE - 12)
+    means = cut(filled_up(grid.values, prior.patch), prior.patch).reshape(
+        -1, math.prod(prior.patch), prior.channels
+    )
+    numbers = np.rint(means.mean(1) / step).astype(np.int32)
+    encoder = stream.queue.RangeEncoder()
+    encoder.encode(numbers.ravel(), _model(step))
+    data = code.to_bytes(2, "big") + stream.shortest(encoder)
+    return Payload(
+        stream=data,
+        exponent=0,
+        stream_bits=8.0 * len(data),
+        kl_bits={"patch": numbers.size * math.log2(1 / step)},
+        latents={"patch": numbers.astype(np.float32)},
+    )
+
+
+def _read(prior, header, payload):
+    count = math.prod(n_patches(header.sides(prior), prior.patch)) * prior.channels
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or code > _LAST or count > 2**20:
+        raise FormatError("the index stream is cut off")
+    step = 2 ** (code / _FINE - 12)
+    try:
+        numbers = stream.reader(payload[2:]).decode(_model(step), count)
+    except AssertionError:
+        raise FormatError("the index stream is damaged") from None
+    return step, numbers.reshape(-1, prior.channels)
+
+
+def _decode(prior, header, payload):
+    step, numbers = _read(prior, header, payload)
+    sides = header.sides(prior)
+    means = (numbers * step).astype(np.float32)
+    ones = np.ones((1, *prior.patch, 1), np.float32)
+    patches = ones * means.reshape(-1, *[1] * len(prior.patch), prior.channels)
+    return Grid(join(patches, sides, prior.patch), flag=header.flag)
+
+
+class FixedToyPrior(ToyPrior):
+    """A toy whose rate is that of its step."""
+
+    kind = "fixed"
+    rate_is_free = False
+
+
+def parse_fixed(header, tensors, n_bytes, common):
+    return FixedToyPrior(**vars(parse(header, tensors, n_bytes, common)))
+
+
+TOY = types.SimpleNamespace(
+    parse=parse, effort=ToyEffort, encode=encode, decode=decode, account=account
+)
+FIXED = types.SimpleNamespace(**vars(TOY) | {"parse": parse_fixed})
+
+
+def write_toy(
+    path, *, kind="toy", modality="image", sides=(8, 8), depth=3, step=1 / 16, least_price=0.0
+):
+    """Writes a prior file of a toy kind."""
+    training = {
+        "curve": [{"kl_bits": 32.0, "psnr": 20.0}],
+        "config": {"network": {"grid": list(sides)}},
+    }
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "modality": modality,
+        "sides": list(sides),
+        "depth": depth,
+        "step": step,
+        "least_price": least_price,
+        "beta": step**2 / 10,
+        "budget": 12,
+        "metadata": {"data": Path(path).stem, "licence": "none", "training": training},
+    }
+    tensors = {"unused": np.zeros(1, np.float32)}
+    Path(path).write_bytes(safetensors.numpy.save(tensors, metadata={"recjax": json.dumps(header)}))
+    return Path(path)
+
+
+def install(monkeypatch, folder, **settings):
+    """Registers the toy kinds, and embeds toy priors in place of those of the package.
+
+    Args:
+        monkeypatch: of pytest.
+        folder: the folder of the priors, which is made.
+        settings: further arguments of `write_toy`.
+    """
+    monkeypatch.setitem(kinds.KINDS, "toy", TOY)
+    monkeypatch.setitem(kinds.KINDS, "fixed", FIXED)
+    folder.mkdir()
+    for number, quality in enumerate(("low", "medium", "high", "best")):
+        path = folder / f"photo-{quality}.safetensors"
+        write_toy(path, step=2.0 ** -(number + 2), **settings)
+    monkeypatch.setattr(prior_files, "EMBEDDED", folder)
 
 
 def run(capsys, *argv):

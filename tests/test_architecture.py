@@ -14,7 +14,7 @@ from recjax import Coder
 from recjax.distributions.base import Distribution
 
 ROOT = Path(recjax.__file__).parent
-BASE = {"errors", "atomic", "randomness", "words"}
+BASE = {"errors", "atomic", "cache", "randomness", "words"}
 
 HOME = recjax._modules()
 """The module of every public name; "recjax" for a package."""
@@ -26,6 +26,7 @@ PACKAGES = sorted(HOME.keys() - set(PUBLIC))
 ARROWS = {
     "errors": set(),
     "atomic": set(),
+    "cache": set(),
     "results": {"atomic"},
     "words": set(),
     "randomness": {"words"},
@@ -40,7 +41,8 @@ ARROWS = {
     "bench": BASE
     | {"distributions", "limits", "samplers", "blocks", "bits", "codec", "modalities", "results"},
     "commands": BASE | {"bits", "modalities", "codec", "bench", "results"},
-    "cli": {"commands"},
+    "cli": {"cache", "commands", "errors"},
+    "__main__": {"cli"},
 }
 
 # third-party package -> the only parts that may import it

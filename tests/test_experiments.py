@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -34,7 +35,7 @@ from recjax.codec import (
     decompress_batch,
     encode_batch,
     load_prior,
-    rate_control,
+    prior_files,
     train_transform,
 )
 from recjax.codec.siren.network import SirenConfig
@@ -132,7 +133,11 @@ def test_prices_without_a_step_since_the_last_look_have_no_point():
 
 @pytest.mark.slow
 def test_kodak_takes_landscape_and_portrait(transforms, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(rate_control, "QUALITIES", tuple(map(str, transforms)))
+    for name, prior in zip(
+        ("low", "medium", "high", "best"), (*transforms[:1] * 2, *transforms[1:] * 2)
+    ):
+        shutil.copy(prior, tmp_path / f"photo-{name}.safetensors")
+    monkeypatch.setattr(prior_files, "EMBEDDED", tmp_path)
     pytest.importorskip("matplotlib")
     images = {"a.png": photo(0, 16, 24), "b.png": photo(1, 24, 16)}
     for name, values in images.items():

@@ -12,9 +12,10 @@ _HOME = {
     "compress_batch": "compression",
     "decompress": "decoding",
     "decompress_batch": "decoding",
-    "embedded_priors": "prior",
+    "embedded_priors": "prior_files",
     "embedded_with": "prior_files",
-    "encode_at_rate": "rate_control",
+    "encode": "compression",
+    "encode_all": "compression",
     "encode_batch": "encoding",
     "load_prior": "prior_files",
     "load_training_images": "training.data",
@@ -26,15 +27,16 @@ _HOME = {
 if TYPE_CHECKING:
     from recjax.codec.compression import compress as compress
     from recjax.codec.compression import compress_batch as compress_batch
+    from recjax.codec.compression import encode as encode
+    from recjax.codec.compression import encode_all as encode_all
     from recjax.codec.decoding import decompress as decompress
     from recjax.codec.decoding import decompress_batch as decompress_batch
     from recjax.codec.encoding import Encoding as Encoding
     from recjax.codec.encoding import encode_batch as encode_batch
     from recjax.codec.prior import Prior as Prior
-    from recjax.codec.prior import embedded_priors as embedded_priors
+    from recjax.codec.prior_files import embedded_priors as embedded_priors
     from recjax.codec.prior_files import embedded_with as embedded_with
     from recjax.codec.prior_files import load_prior as load_prior
-    from recjax.codec.rate_control import encode_at_rate as encode_at_rate
     from recjax.codec.siren.settings import TrainConfig as TrainConfig
     from recjax.codec.siren.training import train_prior as train_prior
     from recjax.codec.training.data import load_training_images as load_training_images

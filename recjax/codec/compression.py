@@ -1,11 +1,11 @@
-"""Signals to ``.rec`` bytes."""
+"""Signals to ``.rec`` files: `compress`, `encode`, and their targets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 
-from recjax.codec.encoding import AnyPrior, encode_batch
-from recjax.codec.rate_control import encode_at_rate
+from recjax.codec.encoding import AnyPrior, Encoding, check_signals, encode_batch
+from recjax.codec.rate_control import TARGETS, encode_to_target
 from recjax.modalities import Signal
 
 
@@ -13,38 +13,137 @@ def compress(
     signal: Signal,
     prior: AnyPrior | None = None,
     *,
+    quality: str | int | None = None,
     bpp: float | None = None,
+    psnr: float | None = None,
     effort: int = 5,
     key: jax.Array | None = None,
 ) -> bytes:
-    """Compresses one signal to the bytes of a ``.rec`` file; same input, same bytes.
+    """Compresses a signal to the bytes of a ``.rec`` file; same input, same bytes.
+
+    At most one of ``quality``, ``bpp`` and ``psnr`` may be given; by default the file has the
+    default quality of the modality, or that of ``prior``. Compiled programs are kept between runs,
+    see `recjax.cache`.
 
     Args:
-      signal: an image, see :func:`recjax.load`.
-      prior: or its name or path, see :func:`recjax.load_prior`; by default the embedded ``photo-high``, or with ``bpp``
-        the one whose own rate is nearest.
-      bpp: bits of the file for each pixel, at most and about; see :func:`recjax.codec.encode_at_rate`. By default what
-        the image takes at the quality of the prior.
-      effort: 1 (fast) to 9 (slow, better).
-      key: of the encoder's own noise; the decoder does not need it.
+        signal: the signal, see `recjax.load`.
+        prior: a prior, its name or its path, see `recjax.load_prior`.
+        quality: name of a quality of the modality, or its number in order of rate from 1; of images
+            ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior.
+        bpp: bits of the file per cell of the signal (per pixel), at most: the file is the largest
+            found that is not larger, within 2 % unless a `recjax.errors.TargetWarning` says
+            otherwise. With a prior whose rate is fixed, the choice is among the embedded priors of
+            its kind.
+        psnr: PSNR of the decoded signal in dB, at least: the file is the smallest found that
+            reaches it.
+        effort: 1 (fast) to 9 (slow, better).
+        key: key of the encoder's noise; the decoder does not need it.
+
+    Returns:
+        The file, for `recjax.decompress`.
 
     Raises:
-      ValueError: an argument is out of range, or there is no such prior or no such small file.
+        ValueError: an argument is out of range, two targets are given, no such prior exists, or no
+            file meets the target.
     """
-    return compress_batch([signal], prior, bpp=bpp, effort=effort, key=key)[0]
+    return encode(signal, prior, quality=quality, bpp=bpp, psnr=psnr, effort=effort, key=key).blob
 
 
 def compress_batch(
     signals: Sequence[Signal],
     prior: AnyPrior | None = None,
     *,
+    quality: str | int | None = None,
     bpp: float | None = None,
+    psnr: float | None = None,
     effort: int = 5,
     key: jax.Array | None = None,
 ) -> list[bytes]:
-    """:func:`compress` for many signals at once, which fills a device (unless there is a size to be met)."""
-    if bpp is not None:
-        return [
-            encode_at_rate(signal, bpp, prior, effort=effort, key=key).blob for signal in signals
-        ]
-    return [result.blob for result in encode_batch(signals, prior, effort=effort, key=key)]
+    """Compresses many signals at once, which fills a device; see `compress`.
+
+    A target holds for every signal. Each signal has a Lagrange multiplier of its own, and each
+    round of the search codes together the signals whose search goes on.
+    """
+    encodings = encode_all(
+        signals, prior, quality=quality, bpp=bpp, psnr=psnr, effort=effort, key=key
+    )
+    return [encoding.blob for encoding in encodings]
+
+
+def encode(
+    signal: Signal,
+    prior: AnyPrior | None = None,
+    *,
+    quality: str | int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    effort: int = 5,
+    key: jax.Array | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Encoding:
+    """Compresses a signal and says what went into the file; the arguments are those of `compress`.
+
+    Args:
+        signal: the signal.
+        prior: a prior, its name or its path.
+        quality: name or number of a quality of the modality.
+        bpp: bits per cell, at most.
+        psnr: PSNR in dB, at least.
+        effort: 1 (fast) to 9 (slow, better).
+        key: key of the encoder's noise.
+        progress: called with the fraction done.
+
+    Returns:
+        The file with its latents, its KL divergence in bits by group of latents, and the decoded
+        signal, which is computed when it is first asked for.
+
+    Raises:
+        ValueError: as `compress`.
+    """
+    (encoding,) = encode_all(
+        [signal],
+        prior,
+        quality=quality,
+        bpp=bpp,
+        psnr=psnr,
+        effort=effort,
+        key=key,
+        progress=progress,
+    )
+    return encoding
+
+
+def encode_all(
+    signals: Sequence[Signal],
+    prior: AnyPrior | None = None,
+    *,
+    quality: str | int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    effort: int = 5,
+    key: jax.Array | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[Encoding]:
+    """`encode` for many signals at once; see `compress_batch`."""
+    wanted = {"quality": quality, "bpp": bpp, "psnr": psnr}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    check_targets(given, prior)
+    if not signals:
+        return []
+    (name, value), *_ = [*given.items(), ("quality", None)]
+    if name != "quality":
+        return encode_to_target(
+            signals, TARGETS[name], value, prior, effort=effort, key=key, progress=progress
+        )
+    if value is not None:
+        prior = check_signals(signals).prior_of_quality(value)
+    return encode_batch(signals, prior, effort=effort, key=key, progress=progress)
+
+
+def check_targets(given: dict[str, object], prior: AnyPrior | None) -> None:
+    """Raises a ValueError that names two arguments of which a file can have only one."""
+    if len(given) > 1:
+        one, other = list(given)[:2]
+        raise ValueError(f"a file has one target: give {one} or {other}, not both")
+    if "quality" in given and prior is not None:
+        raise ValueError("quality is the choice of a prior: give quality or prior, not both")

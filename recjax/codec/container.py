@@ -6,7 +6,8 @@ offset  bytes   content
 0       2       magic ``EC 72``
 2       1       high 4 bits: format version (1 or 2); low 4 bits: scheme of the shared randomness
 3       1       bits 0-2 modality (`recjax.modalities.MODALITIES`); bit 3 shape omitted: it is
-                that of one patch of the prior; bit 4 the flag of the modality (image: gray); bits 5-7 extra bits t
+                that of one patch of the prior; bit 4 the flag of the modality (image: gray); bits
+                5-7 extra bits t
 4       1       exponent ``a`` of the Zipf code, in units of 1/64
 5       3       the first 3 bytes of the prior's SHA-256 digest
 8       0 or n  shape, unless omitted: each side as a LEB128 varint (height, width of an image)
@@ -16,22 +17,26 @@ offset  bytes   content
                 4096 bytes, else CRC-32 (that of zlib)
 ====== ======= =====================================================================================
 
-The checksum covers the whole digest, so that a prior which only shares the first three bytes is noticed. In version 1
-every block stands alone and its index has t bits more than its budget; in version 2 the blocks of a slot pass through a
-register with t bits more, and an index has the bits of the budget.
+The checksum covers the whole digest, so that a prior which only shares the first three bytes is
+noticed. In version 1 every block stands alone and its index has t bits more than its budget; in
+version 2 the blocks of a slot pass through a register with t bits more, and an index has the bits
+of the budget.
 """
 
 import binascii
 import dataclasses
 import math
 import zlib
+from typing import TYPE_CHECKING
 
 from recjax.bits.zipf import MAX_EXPONENT
-from recjax.blocks.ordered_random import BlockCoder
-from recjax.blocks.trellis import TrellisCoder
 from recjax.codec.prior import Prior
 from recjax.errors import FormatError
 from recjax.modalities import Modality, modality_of_code
+
+if TYPE_CHECKING:
+    from recjax.blocks.ordered_random import BlockCoder
+    from recjax.blocks.trellis import TrellisCoder
 
 MAGIC = b"\xecr"
 VERSION = 2
@@ -50,13 +55,14 @@ class Header:
 
     Attributes:
         scheme: version of the shared randomness, 0 .. 15.
-        modality: of the signal.
-        shape: cells along every axis, within the bounds of the modality; None: one patch of the prior.
+        modality: modality of the signal.
+        shape: cells along every axis, within the bounds of the modality; None: one patch of the
+            prior.
         flag: the bit that the modality owns; of an image, whether it is gray.
         extra_bits: ``t``, 0 .. 7; a block of budget ``b`` has ``2^(b + t)`` candidates.
-        exponent: of the Zipf code in units of 1/64, 0 .. 255.
+        exponent: exponent of the Zipf code in units of 1/64, 0 .. 255.
         digest_prefix: the first three bytes of the prior's digest.
-        version: of the format, 1 or 2.
+        version: version of the format, 1 or 2.
 
     Raises:
         ValueError: if a field is outside its range.
@@ -94,12 +100,16 @@ class Header:
         """Cells of the signal along every axis."""
         return prior.patch if self.shape is None else self.shape
 
-    def block_coder(self, prior: Prior) -> BlockCoder | TrellisCoder:
+    def block_coder(self, prior: Prior) -> "BlockCoder | TrellisCoder":
         """The coder of the file's blocks.
 
         Raises:
             ValueError: the extra bits do not fit the prior's budget.
         """
+        # both import JAX, which a header does not need
+        from recjax.blocks.ordered_random import BlockCoder
+        from recjax.blocks.trellis import TrellisCoder
+
         coder = BlockCoder if self.version == 1 else TrellisCoder
         return coder(budget=prior.budget, extra_bits=self.extra_bits)
 
@@ -112,7 +122,7 @@ def pack(header: Header, payload: bytes, digest: bytes) -> bytes:
     """The file of ``header`` and ``payload``.
 
     Args:
-        header: what the file says before its payload.
+        header: the fields before the payload.
         payload: the index stream.
         digest: the 32 bytes of the prior's SHA-256.
 
@@ -145,7 +155,8 @@ def parse(blob: bytes) -> tuple[Header, bytes]:
     """Header and index stream of a file; needs no prior and checks no checksum (`verify` does).
 
     Raises:
-        FormatError: if this is no ``.rec`` file, is cut off, has a newer version, or a field is outside its range.
+        FormatError: if this is no ``.rec`` file, is cut off, has a newer version, or a field is
+            outside its range.
     """
     if blob[: len(MAGIC)] != MAGIC[: len(blob)] or not blob:
         raise FormatError("not a .rec file")

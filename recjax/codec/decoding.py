@@ -2,11 +2,13 @@
 
 import functools
 import math
+import sys
 from collections.abc import Iterable, Sequence
 
 import jax
 
 from recjax import randomness
+from recjax.cache import enable_compilation_cache
 from recjax.codec.container import parse, verify
 from recjax.codec.kinds import KINDS
 from recjax.codec.prior import Prior
@@ -23,16 +25,16 @@ def decompress(
 
     Args:
         blob: the file.
-        priors: besides the embedded ones; the file names its prior by digest.
-        max_cells: signals of more cells (pixels) are refused; by default the modality's bound. A plain
-            image of any size has a file of some hundred bytes, so that a short file may ask for much
-            work; this bounds it.
+        priors: priors besides the embedded ones; the file names its prior by digest.
+        max_cells: signals of more cells (pixels) are refused; by default the modality's bound. A
+            plain image of any size has a file of some hundred bytes, so that a short file may ask
+            for much work; this bounds it.
 
     Raises:
-        FormatError: the file is damaged, of a newer version, its prior is not at hand, or its signal is
-            too large.
-        ValueError: ``blob`` is not bytes, ``priors`` are not priors, or ``max_cells`` is not a positive
-            whole number.
+        FormatError: the file is damaged, of a newer version, its prior is not at hand, or its
+            signal is too large.
+        ValueError: ``blob`` is not bytes, ``priors`` are not priors, or ``max_cells`` is not a
+            positive whole number.
     """
     return decompress_batch([blob], priors=priors, max_cells=max_cells)[0]
 
@@ -45,7 +47,8 @@ def decompress_batch(
     if isinstance(priors, Prior) or not all(isinstance(prior, Prior) for prior in given):
         raise ValueError("priors must be a sequence of what load_prior returns")
     if max_cells is not None:
-        check_range("max_cells", max_cells, 1, math.inf)
+        check_range("max_cells", max_cells, 1, sys.maxsize)
+    enable_compilation_cache()
     groups: dict[tuple, list[int]] = {}
     embedded = functools.cache(embedded_with)  # once for all files of a prior
     parsed = [_open(blob, given, embedded, max_cells) for blob in blobs]

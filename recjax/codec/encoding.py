@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,8 +11,9 @@ import jax
 import numpy as np
 
 from recjax import randomness
-from recjax.codec.container import Header, header_bits, pack
-from recjax.codec.decoding import decompress
+from recjax.cache import enable_compilation_cache
+from recjax.codec.container import Header, header_bits, pack, parse
+from recjax.codec.decoding import decompress, decompress_batch
 from recjax.codec.kinds import KINDS, Payload
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import load_prior
@@ -29,8 +31,8 @@ class Encoding:
     Attributes:
         blob: the file.
         latents: the coded latents by group, as the decoder has them.
-        kl_bits: KL divergence of the posteriors when they were coded, by group, in bits. No exact code
-            can be much shorter than the sum on average.
+        kl_bits: KL divergence of the posteriors when they were coded, by group, in bits. No exact
+            code can be much shorter than the sum on average.
         index_bits: length of the code of the indices; the stream is rounded up to bytes.
         header_bits: everything in the file but the index stream.
         signal: the original.
@@ -52,8 +54,13 @@ class Encoding:
 
     @property
     def score(self) -> float:
-        """Quality of the decoded signal by the measure of its modality; of an image the PSNR in dB."""
+        """Quality of the decoded signal by its modality's measure; of an image the PSNR in dB."""
         return modality_of_name(self.signal.modality).score.measure(self.signal, self.decoded)
+
+    @property
+    def rate(self) -> float:
+        """Bits of the file per cell of the signal; of an image per pixel."""
+        return 8 * len(self.blob) / math.prod(parse(self.blob)[0].sides(self.prior))
 
 
 def encode_batch(
@@ -63,50 +70,63 @@ def encode_batch(
     effort: int | Any = 5,
     key: jax.Array | None = None,
     extra_bits: int | None = None,
-    price: float = 1.0,
+    price: float | Sequence[float] = 1.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Encoding]:
     """Compresses signals together, with an account of the bits of each.
 
     Args:
         signals: signals of one modality and any sizes.
-        prior: a prior, its name or its path, see `recjax.load_prior`; by default the one of the modality's
-            default quality.
+        prior: a prior, its name or its path, see `recjax.load_prior`; by default the one of the
+            modality's default quality.
         effort: 1 (fast) to 9 (slow, better), or explicit settings of the kind of prior.
-        key: of the encoder's noise; the decoder does not need it.
-        extra_bits: overrides the effort's ``t``.
-        price: Lagrange multiplier relative to the one at which the prior was trained, for priors whose
-            rate is free. Less makes a larger file.
+        key: key of the encoder's noise; the decoder does not need it.
+        extra_bits: replaces the effort's ``t``.
+        price: Lagrange multiplier relative to the one at which the prior was trained, for priors
+            whose rate is free; a number, or one per signal. Less makes a larger file.
         progress: called with the fraction done.
 
     Raises:
-        ValueError: a signal cannot be coded, a setting is out of range, there is no such prior, or a
-            posterior could not be coded (it was not finite).
+        ValueError: a signal cannot be coded, a setting is out of range, there is no such prior, or
+            a posterior could not be coded (it was not finite).
     """
     if not signals:
         return []
     modality = check_signals(signals)
-    prior = as_prior(modality.qualities[modality.default_quality] if prior is None else prior)
+    prior = as_prior(modality.prior_of_quality() if prior is None else prior)
     if prior.modality != modality.name:
         raise ValueError(f"a prior for {prior.modality} cannot encode {modality.name}")
     kind = KINDS[prior.kind]
+    settings: Any = effort
     if not dataclasses.is_dataclass(effort):
-        check_range("effort", effort, 1, 9)
-        effort = kind.effort(int(effort))
+        check_range("effort", settings, 1, 9)
+        settings = kind.effort(int(settings))
     if extra_bits is not None:
-        effort = dataclasses.replace(effort, extra_bits=extra_bits)
-    if not 0.01 <= price <= 100:
+        settings = dataclasses.replace(settings, extra_bits=extra_bits)
+    prices = list(price) if isinstance(price, Sequence) else [price] * len(signals)
+    if not all(0.01 <= each <= 100 for each in prices):
         raise ValueError(f"price must be 0.01 to 100, got {price}")
-    if price != 1 and not prior.rate_is_free:
+    if not prior.rate_is_free and set(prices) != {1}:
         raise ValueError(f"the rate of a {prior.kind} is that of its prior: price must be 1")
+    enable_compilation_cache()
     key = jax.random.key(0, impl="threefry2x32") if key is None else key
     grids = [modality.to_grid(signal) for signal in signals]
+    for grid in grids:
+        _check_grid(grid, modality, prior)
     with jax.enable_x64(False):  # the same files whatever the program computes with
-        payloads = kind.encode(grids, prior, effort, key, price=price, progress=progress)
+        payloads = kind.encode(grids, prior, settings, key, prices=prices, progress=progress)
     return [
-        _pack(signal, grid, modality, payload, prior, effort.extra_bits)
+        _pack(signal, grid, modality, payload, prior, settings.extra_bits)
         for signal, grid, payload in zip(signals, grids, payloads, strict=True)
     ]
+
+
+def decode_together(encodings: Sequence[Encoding]) -> None:
+    """Decodes many files at once, which fills a device, so that `Encoding.decoded` is at hand."""
+    priors = {encoding.prior.digest: encoding.prior for encoding in encodings}
+    blobs = [encoding.blob for encoding in encodings]
+    for encoding, signal in zip(encodings, decompress_batch(blobs, priors=priors.values())):
+        vars(encoding)["decoded"] = signal
 
 
 def as_prior(prior: AnyPrior) -> Prior:
@@ -131,6 +151,23 @@ def check_signals(signals: Sequence[Signal]) -> Modality:
     for signal in signals:
         modality.check(signal)
     return modality
+
+
+def _check_grid(grid: Grid, modality: Modality, prior: Prior) -> None:
+    sides, channels = grid.sides, grid.values.shape[-1]
+    if len(sides) != len(prior.patch) or channels != prior.channels:
+        raise ValueError(
+            f"the prior {prior.name} is one for {len(prior.patch)} axes and {prior.channels} "
+            f"channels; the signal has {len(sides)} and {channels}"
+        )
+    if not all(1 <= side <= modality.max_side for side in sides):
+        raise ValueError(f"{modality.name} sides must be 1 to {modality.max_side}, got {sides}")
+    if math.prod(sides) > modality.max_cells:
+        raise ValueError(f"the {modality.name} has more than {modality.max_cells} {modality.unit}s")
+    if not np.isfinite(grid.values).all():
+        raise ValueError(f"the {modality.name} has values that are not finite")
+    if grid.mask is not None and not grid.mask.any():
+        raise ValueError(f"the mask leaves nothing of the {modality.name}")
 
 
 def _pack(

@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import jax
 import numpy as np
 
 from recjax.codec import siren, transform
 from recjax.codec.container import Header
 from recjax.codec.prior import Prior
 from recjax.modalities import Grid
+
+if TYPE_CHECKING:
+    import jax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Payload:
 
     Attributes:
         stream: the bytes.
-        exponent: of the Zipf code of the indices, in units of 1/64.
+        exponent: exponent of the Zipf code of the indices, in units of 1/64.
         stream_bits: length of the code; the stream is rounded up to bytes.
         kl_bits: KL divergence of the posteriors when they were coded, by group of latents, in bits.
         latents: the coded latents by group of latents.
@@ -68,9 +70,9 @@ class Kind(Protocol):
         grids: Sequence[Grid],
         prior: Any,
         settings: Any,
-        key: jax.Array,
+        key: "jax.Array",
         *,
-        price: float,
+        prices: Sequence[float],
         progress: Callable[[float], None] | None,
     ) -> list[Payload]:
         """Codes signals together.
@@ -78,10 +80,10 @@ class Kind(Protocol):
         Args:
             grids: the signals.
             prior: a prior of this kind.
-            settings: of `effort`.
-            key: of the encoder's noise.
-            price: Lagrange multiplier relative to the one of the prior's training; 1 unless
-                ``prior.rate_is_free``.
+            settings: what `effort` returned, or the like.
+            key: key of the encoder's noise.
+            prices: Lagrange multiplier of every signal relative to the one of the prior's training;
+                1 unless ``prior.rate_is_free``.
             progress: called with the fraction done.
         """
         ...

@@ -1,24 +1,25 @@
 """Priors: everything that encoder and decoder share, in one file without pickle.
 
-A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``. Its name in
-``.rec`` files is the SHA-256 of its bytes. What is in it depends on the network: :mod:`recjax.codec.siren.prior`,
-:mod:`recjax.codec.transform.prior`.
+A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``.
+Its name in ``.rec`` files is the SHA-256 of its bytes. What is in it depends on the kind, see
+`recjax.codec.siren.prior` and `recjax.codec.transform.prior`.
 """
 
 import abc
 import dataclasses
 import json
 import os
-from importlib import resources
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from flax import nnx
-from jaxtyping import Array, UInt32
+from jaxtyping import UInt32
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+# functions that need JAX import it: `recjax info` and `recjax priors` do without
 
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
@@ -27,11 +28,13 @@ FORMAT = 3
 class Network(NamedTuple):
     """A network split by ``nnx.split``."""
 
-    graph: nnx.GraphDef
+    graph: "nnx.GraphDef"
     params: Any
 
     def module(self) -> Any:
         """The network put together again."""
+        from flax import nnx
+
         return nnx.merge(self.graph, self.params)
 
 
@@ -42,7 +45,8 @@ class Prior(abc.ABC):
     Attributes:
       name: for people; files name a prior by its digest.
       digest: SHA-256 of the file, 32 bytes.
-      beta: price of a nat of KL at which the prior was trained; mean squared error of values in [0, 1].
+      beta: price of a nat of KL at which the prior was trained, in units of the mean squared error
+          of values in [0, 1].
       budget: bits of KL a block is meant to have.
       modality: name of the modality of the signals that it is for.
       metadata: provenance (training data and licence, command, seed, versions, results).
@@ -58,7 +62,7 @@ class Prior(abc.ABC):
     kind: ClassVar[str]
     """Name of the kind in `recjax.codec.kinds.KINDS` and in prior files."""
     rate_is_free: ClassVar[bool]
-    """Whether an encoder can choose the rate by its Lagrange multiplier; else the prior has one rate."""
+    """Whether an encoder chooses the rate by its Lagrange multiplier; else the prior has one."""
 
     @property
     @abc.abstractmethod
@@ -76,9 +80,9 @@ class Prior(abc.ABC):
         """Facts for people."""
 
 
-def stream_key(prior: Prior) -> UInt32[Array, "2"]:
-    """Key of the random numbers that all files of a prior share: the first 64 bits of its digest."""
-    return jnp.asarray(np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32))
+def stream_key(prior: Prior) -> UInt32[np.ndarray, "2"]:
+    """Key of the random numbers of all files of a prior: the first 64 bits of its digest."""
+    return np.frombuffer(prior.digest[:8], ">u4").astype(np.uint32)
 
 
 def write_prior(
@@ -93,46 +97,56 @@ def write_prior(
     """Writes a prior file atomically.
 
     Args:
-      header: what the file says besides its format and modality.
-      tensors: besides those of the network.
-      modality: name of the modality.
-      params: of the network.
+        path: the file.
+        header: description of the prior, without its format and modality.
+        tensors: arrays by name, without those of the network.
+        modality: name of the modality.
+        params: parameters of the network: nested dictionaries and lists of arrays.
+        force: whether an existing file may be replaced.
 
     Raises:
-      ValueError: the file exists and ``force`` is off, or cannot be written.
+        ValueError: the file exists and ``force`` is off, or cannot be written.
     """
     from recjax.atomic import write_atomic
 
-    network = {
-        name: np.asarray(leaf).astype(_leaf_dtype(leaf)) for name, leaf in _named_leaves(params)
-    }
+    if not isinstance(params, dict):
+        from flax import nnx
+
+        params = nnx.to_pure_dict(params)
+    network: dict[str, np.ndarray] = {}
+    _named(
+        lambda name, leaf: network.update({name: np.asarray(leaf).astype(_dtype(leaf.shape))}),
+        params,
+    )
     text = json.dumps(header | {"format": FORMAT, "modality": modality}, sort_keys=True)
     write_atomic(
         path, safetensors.numpy.save(network | tensors, metadata={"recjax": text}), force=force
     )
 
 
-def embedded_priors() -> dict[str, Path]:
-    """Names and files of the priors inside the package."""
-    folder = resources.files("recjax") / "priors"
-    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
-
-
 def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The parameters of a network in a file's tensors.
+    """The parameters of a network in a file's tensors, as NumPy arrays.
 
     Args:
-      like: parameters of the same shapes.
+        like: nested dictionaries and lists with anything that has a shape, such as an array.
+        tensors: the tensors of the file by name.
 
     Raises:
-      KeyError, ValueError: one is missing, or of another shape, or not finite.
+        KeyError, ValueError: one is missing, or of another shape, or not finite.
     """
-    names = [name for name, _ in _named_leaves(like)]
-    for name, leaf in _named_leaves(like):
-        check_tensor(tensors[name], name, _leaf_dtype(leaf), leaf.shape)
-    return jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.asarray(tensors[name], jnp.float32) for name in names]
-    )
+
+    def load(name: str, leaf: Any) -> np.ndarray:
+        check_tensor(tensors[name], name, _dtype(leaf.shape), leaf.shape)
+        return tensors[name].astype(np.float32)
+
+    if isinstance(like, dict):
+        return _named(load, like)
+    import jax
+    from flax import nnx
+
+    leaves: list[np.ndarray] = []
+    _named(lambda name, leaf: leaves.append(load(name, leaf)), nnx.to_pure_dict(like))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -145,12 +159,15 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
         raise ValueError(f"{name} is not finite")
 
 
-def _named_leaves(params):
-    pure = params if isinstance(params, dict) else nnx.to_pure_dict(params)
-    leaves = jax.tree_util.tree_flatten_with_path(pure)[0]
-    return [("params" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+def _named(function: Callable[[str, Any], Any], tree: Any, name: str = "params") -> Any:
+    """A function of name and value of every leaf; a leaf's name is its path, as JAX prints it."""
+    if isinstance(tree, dict):
+        return {key: _named(function, tree[key], f"{name}[{key!r}]") for key in sorted(tree)}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_named(function, x, f"{name}[{i}]") for i, x in enumerate(tree))
+    return function(name, tree)
 
 
-def _leaf_dtype(leaf):
+def _dtype(shape: tuple[int, ...]) -> Any:
     """Matrices and features in half precision, offsets (a thousandth of the file) not."""
-    return np.float16 if leaf.ndim == 2 else np.float32
+    return np.float16 if len(shape) == 2 else np.float32

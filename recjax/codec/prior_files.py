@@ -1,4 +1,4 @@
-"""Reading prior files."""
+"""Reading prior files, those inside the package included."""
 
 import functools
 import hashlib
@@ -10,10 +10,17 @@ import safetensors
 import safetensors.numpy
 
 from recjax.codec.kinds import KINDS
-from recjax.codec.prior import FORMAT, Prior, embedded_priors
+from recjax.codec.prior import FORMAT, Prior
 from recjax.modalities import modality_of_name
 
 MAX_BYTES = 1 << 28
+EMBEDDED = Path(__file__).parents[1] / "priors"
+"""Folder of the priors inside the package."""
+
+
+def embedded_priors() -> dict[str, Path]:
+    """Names and files of the priors inside the package."""
+    return {path.stem: path for path in sorted(EMBEDDED.glob("*.safetensors"))}
 
 
 def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
@@ -55,9 +62,19 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
 
 
 def embedded_with(digest_prefix: bytes) -> list[Prior]:
-    """The embedded priors whose digests begin so. The others are not parsed, which takes most of a second."""
+    """The embedded priors whose digests begin so; the others are not parsed, which takes long."""
     files = embedded_priors()
     return [load_prior(name) for name in files if _digest(files[name]).startswith(digest_prefix)]
+
+
+def embedded_of_kind(modality: str, kind: str) -> list[Prior]:
+    """The embedded priors of a modality and kind, in order of rate."""
+    loaded = []
+    for name, path in embedded_priors().items():
+        header = _header(path.read_bytes())
+        if header["modality"] == modality and header.get("kind", "siren") == kind:
+            loaded.append(load_prior(name))
+    return sorted(loaded, key=lambda prior: -prior.beta)  # a bit that costs more is used less
 
 
 @functools.cache

@@ -13,11 +13,13 @@ def bench(
     json: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Measure speed: the block coder beside NumPy and bare matrix products, or the exact coders beside plain loops.
+    """Measure speed: of the block coder beside NumPy, or of the exact coders beside plain loops.
 
     Args:
-        what: blocks: blocks of 25 weights at 16 bits; samplers: samples a second of the exact coders.
-        seconds: time for the repeats; setting up takes longer, and samplers need some minutes at least.
+        what: blocks: blocks of 25 weights at 16 bits; samplers: samples a second of the exact
+            coders.
+        seconds: time for the repeats; setting up takes longer, and samplers need some minutes at
+            least.
         json: also write the results to this file.
         force: replace the file of --json if it exists.
     """

@@ -1,75 +1,122 @@
 """``recjax compress``."""
 
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from recjax.atomic import check_output, write_atomic
-from recjax.commands.shared import Quality, check_distinct, chosen_prior, progress_bar
-from recjax.modalities import load
+from recjax.commands.shared import (
+    check_distinct,
+    check_written,
+    each_file,
+    is_stdin,
+    is_stdout,
+    naming,
+    progress_bar,
+    read_input,
+    write_output,
+)
+from recjax.modalities import Signal, modality_of_name
+from recjax.modalities.files import list_signals, load, signal_of
+
+if TYPE_CHECKING:
+    from recjax.codec import Prior
 
 
 def compress(
-    image: Positional[Path],
+    source: Positional[Path],
     out: Positional[Path],
     *,
     prior: str | None = None,
-    quality: Quality | None = None,
+    quality: str | None = None,
     bpp: float | None = None,
+    psnr: float | None = None,
     effort: int = 5,
     seed: int | None = None,
+    check: bool = False,
     force: bool = False,
 ) -> None:
-    """Compress an image to a .rec file.
+    """Compress a file, or every file of a folder, to .rec files.
+
+    At most one of --quality, --bpp and --psnr.
 
     Args:
-        image: PNG, JPEG or WebP, 1x1 to 4096x4096.
-        out: the .rec file to write.
+        source: a PNG, JPEG or WebP image of at most 4096x4096, a folder of them, or - for standard
+            input.
+        out: the .rec file to write, a folder for those of a folder, or - for standard output.
         prior: name or path of a prior, instead of --quality.
-        quality: which of the embedded priors; by default "high".
-        bpp: bits of the file for each pixel, instead of --quality: the largest file that is not larger.
+        quality: low, medium, high or best, or its number from 1; by default high.
+        bpp: bits of the file per pixel, at most; the largest file that is not larger.
+        psnr: PSNR of the decoded image in dB, at least; the smallest file that reaches it.
         effort: 1 (fast) to 9 (slow, better).
         seed: another seed of the encoder; the decoder does not need it.
+        check: decode the file again and print its quality.
         force: replace OUT if it exists.
     """
     check_effort(effort)
-    if quality is not None and (prior is not None or bpp is not None):
-        raise ValueError(
-            "--quality is the choice of a prior and of its rate: not with --prior or --bpp"
-        )
+    given = {"--quality": quality, "--bpp": bpp, "--psnr": psnr}
+    targets = [name for name, value in given.items() if value is not None]
+    if len(targets) > 1:
+        raise ValueError(f"a file has one target: give {targets[0]} or {targets[1]}, not both")
+    if quality is not None and prior is not None:
+        raise ValueError("--quality is the choice of a prior: give --quality or --prior, not both")
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
-    check_output(out, force=force)
-    check_distinct(image, out)
-    signal = load(image)
+    loaded: list[Prior] = []
 
-    import jax
+    def work(path: Path, result: Path) -> None:
+        check_written(result, force=force)
+        check_distinct(path, result)
+        signal = _read(path)
+        modality = modality_of_name(signal.modality)
+        if quality is not None:
+            modality.prior_of_quality(quality)  # an error before JAX is imported
 
-    from recjax.codec import encode_batch
+        import jax
 
-    key = None if seed is None else jax.random.key(seed)
-    start = time.perf_counter()
-    if bpp is not None:
-        from recjax.codec import encode_at_rate
+        from recjax.codec import encode, load_prior
 
-        loaded = None if prior is None else chosen_prior(prior)
-        with progress_bar("compress") as progress:
-            result = encode_at_rate(signal, bpp, loaded, effort=effort, key=key, progress=progress)
+        if prior is not None and not loaded:
+            loaded.append(load_prior(prior))
+        start = time.perf_counter()
+        with naming(path), progress_bar("compress") as progress:
+            encoding = encode(
+                signal,
+                loaded[0] if loaded else None,
+                quality=quality,
+                bpp=bpp,
+                psnr=psnr,
+                effort=effort,
+                key=None if seed is None else jax.random.key(seed),
+                progress=progress,
+            )
+        seconds = time.perf_counter() - start
+        score = ""
+        if check or psnr is not None:
+            score = f", {encoding.score:.2f} {modality.score.unit} {modality.score.name}"
+        write_output(result, encoding.blob, force=force)
+        print(
+            f"{result}: {len(encoding.blob)} bytes, {encoding.rate:.3f} bits per {modality.unit}"
+            f"{score}; KL {sum(encoding.kl_bits.values()):.0f}, index {encoding.index_bits:.0f}, "
+            f"header {encoding.header_bits:.0f} bits; {seconds:.1f} s",
+            file=sys.stderr if is_stdout(result) else sys.stdout,
+        )
+
+    if source.is_dir():
+        each_file(list_signals(source), out, lambda path, stem: work(path, Path(f"{stem}.rec")))
     else:
-        loaded = chosen_prior(prior, quality or "high")
-        with progress_bar("compress") as progress:
-            (result,) = encode_batch([signal], loaded, effort=effort, key=key, progress=progress)
-    write_atomic(out, result.blob, force=force)
-    pixels = signal.values.shape[0] * signal.values.shape[1]
-    print(
-        f"{out}: {len(result.blob)} bytes, {8 * len(result.blob) / pixels:.3f} bpp, {result.score:.2f} dB; "
-        f"KL {sum(result.kl_bits.values()):.0f}, index {result.index_bits:.0f}, header {result.header_bits:.0f} bits; "
-        f"{time.perf_counter() - start:.1f} s"
-    )
+        work(source, out)
 
 
 def check_effort(effort: int) -> None:
     """Raises ValueError unless ``effort`` is in 1 .. 9."""
     if not 1 <= effort <= 9:
         raise ValueError(f"--effort must be in 1..9, got {effort}")
+
+
+def _read(path: Path) -> Signal:
+    if is_stdin(path):
+        return signal_of(read_input(path, "a file"), "standard input")
+    return load(path)

@@ -4,29 +4,54 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from recjax.commands.shared import check_distinct, naming, read_rec
-from recjax.modalities.files import check_save, save
-from recjax.modalities.image import IMAGE
+from recjax.codec.container import parse
+from recjax.commands.shared import (
+    check_distinct,
+    each_file,
+    is_stdout,
+    naming,
+    read_rec,
+    rec_files,
+    write_output,
+)
+from recjax.modalities.files import check_save
 
 
 def decompress(
-    rec: Positional[Path], out: Positional[Path], *, prior: str | None = None, force: bool = False
+    rec: Positional[Path],
+    out: Positional[Path],
+    *,
+    prior: str | None = None,
+    force: bool = False,
 ) -> None:
-    """Decompress a .rec file to an image.
+    """Decompress a .rec file, or every one of a folder.
 
     Args:
-        rec: the .rec file.
-        out: the image to write: .png or .webp (without further loss) or .jpg.
+        rec: the .rec file, a folder of them, or - for standard input.
+        out: the file to write, an image as .png or .webp (without further loss) or .jpg; a folder
+            for those of a folder, which become .png; or - for standard output, as PNG.
         prior: name or path of the prior, if it is not an embedded one.
         force: replace OUT if it exists.
     """
-    check_save(out, IMAGE, force=force)
-    check_distinct(rec, out)
-    blob = read_rec(rec)
 
-    from recjax.codec import decompress_batch, load_prior
+    def work(path: Path, result: Path) -> None:
+        blob = read_rec(path)
+        modality = parse(blob)[0].modality
+        suffix = modality.suffixes[0]
+        if rec.is_dir():
+            result = Path(f"{result}{suffix}")
+        if not is_stdout(result):
+            suffix = check_save(result, modality, force=force).suffix.lower()
+        check_distinct(path, result)
 
-    priors = () if prior is None else (load_prior(prior),)
-    with naming(rec):
-        (signal,) = decompress_batch([blob], priors=priors)
-    save(signal, out, force=force)
+        from recjax.codec import decompress_batch, load_prior
+
+        priors = () if prior is None else (load_prior(prior),)
+        with naming(path):
+            (signal,) = decompress_batch([blob], priors=priors)
+        write_output(result, modality.write(signal, suffix), force=force)
+
+    if rec.is_dir():
+        each_file(rec_files(rec), out, work)
+    else:
+        work(rec, out)

@@ -9,30 +9,44 @@ from typing import Any
 from tyro.conf import Positional
 
 from recjax.codec.container import header_bits, parse, verify
-from recjax.commands.shared import naming, read_rec
+from recjax.commands.shared import naming, read_rec, rec_files, report, table
 from recjax.modalities.grid import n_patches
 
 
 def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
-    """Show what a .rec file holds, bit by bit; of a file whose prior is not at hand, what the header says.
+    """Show what a .rec file holds, bit by bit.
+
+    Without the prior of the file, this is what the header says.
 
     Args:
-        rec: the .rec file.
-        json: print JSON.
+        rec: the .rec file, a folder of them, or - for standard input.
+        json: print JSON; of a folder an object with one entry per file.
         prior: name or path of the prior, if it is not an embedded one.
     """
-    blob = read_rec(rec)
-    with naming(rec):
+    if not rec.is_dir():
+        facts = _facts(rec, prior)
+        print(json_module.dumps(facts, indent=2) if json else "\n".join(table(facts)))
+        return
+    found, failures, paths = {}, [], rec_files(rec)
+    for path in paths:
+        try:
+            found[path.name] = _facts(path, prior)
+        except ValueError as error:
+            failures.append(str(error))
+    print(json_module.dumps(found, indent=2) if json else "\n".join(table(found)))
+    report(failures, len(paths))
+
+
+def _facts(path: Path, prior: str | None) -> dict[str, Any]:
+    blob = read_rec(path)
+    with naming(path):
         facts = describe(blob, _find_prior(blob, prior))
-    if json:
-        print(json_module.dumps(facts, indent=2))
-    else:
-        print("\n".join(f"{name:<16} {value}" for name, value in facts.items()))
     if not facts["known_prior"]:
         print(
-            f"recjax: {rec}: the rest takes its prior, which is not embedded (--prior PATH)",
+            f"recjax: {path}: the rest takes its prior, which is not embedded (--prior PATH)",
             file=sys.stderr,
         )
+    return facts
 
 
 def describe(blob: bytes, prior) -> dict[str, Any]:
@@ -44,6 +58,7 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
     header, payload = parse(blob) if prior is None else verify(blob, prior.digest)
     facts: dict[str, Any] = {
         "bytes": len(blob),
+        "version": header.version,
         "scheme": header.scheme,
         "modality": header.modality.name,
         "shape": list(header.shape) if header.shape else None,

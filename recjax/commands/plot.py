@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from recjax.atomic import check_output, write_atomic
+from recjax.modalities import MODALITIES
 from recjax.results.drawing import FORMATS, draw, legend_name, picture
 from recjax.results.files import Panel, load_results
 from recjax.results.overlay import overlay
@@ -16,15 +17,17 @@ from recjax.results.rate_curves import bd_rate
 def plot(
     files: Positional[tuple[Path, ...]], *, out: Path | None = None, force: bool = False
 ) -> None:
-    """Draw results files over each other; of curves of PSNR against rate, also print the BD-rates.
+    """Draw results files over each other, and print BD-rates of curves of quality against rate.
 
-    Panels of equal title and axes become one. Measured curves are solid, published ones dashed and grey, theory is
-    dotted. Where curves of one label have a single point in each file, as those of recjax eval with several priors, the
-    points become one curve; else the files' names tell equal labels apart.
+    Panels of equal title and axes become one. Measured curves are solid, published ones dashed and
+    grey, theory is dotted. Where curves of one label have a single point in each file, as those of
+    recjax eval with several priors, the points become one curve; else the files' names tell equal
+    labels apart.
 
     Args:
         files: results files, as of recjax eval --json, recjax bench --json and the experiments.
-        out: the picture to write, .png, .pdf or .svg; by default the name of the first file with .png.
+        out: the picture to write, .png, .pdf or .svg; by default the name of the first file with
+            .png.
         force: replace the picture if it exists.
     """
     if not files:
@@ -48,17 +51,21 @@ def plot(
 
 
 def bd_rate_table(panels: Sequence[Panel]) -> list[str]:
-    """Lines that say, for every panel of PSNR against rate, what each curve needs more than the first measured one."""
-    lines = []
+    """The additional rate of each curve at equal quality, relative to the first measured curve.
+
+    Panels that do not show a modality's score against rate have no lines.
+    """
+    lines, scores = [], {modality.score.label for modality in MODALITIES}
     for panel in panels:
-        if "bits per pixel" not in panel.x.label or "PSNR" not in panel.y.label:
+        if "bits per" not in panel.x.label or panel.y.label not in scores:
             continue
         curves = [curve for curve in panel.curves if len(curve.x) > 1 and curve.kind != "theory"]
         anchor = next((curve for curve in curves if curve.kind == "measured"), None)
         if anchor is None or len(curves) < 2:
             continue
         lines.append(
-            f"{panel.title or 'rate and PSNR'}: rate at equal PSNR (BD-rate) against {legend_name(anchor)}"
+            f"{panel.title or panel.y.label}: rate at equal {panel.y.label.partition(' (')[0]} (BD-rate) "
+            f"against {legend_name(anchor)}"
         )
         for curve in curves:
             if curve is not anchor:

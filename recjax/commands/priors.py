@@ -5,9 +5,11 @@ import math
 from importlib import resources
 from typing import Any
 
+from recjax.commands.shared import table
+
 
 def priors(*, json: bool = False) -> None:
-    """List the priors that come with recjax: kind, rate, quality, training data, licence, how each was made.
+    """List the priors that come with recjax: kind, rate, quality, training data, licence, command.
 
     Args:
         json: print JSON.
@@ -30,21 +32,26 @@ def priors(*, json: bool = False) -> None:
         print(json_module.dumps(facts, indent=2, default=str))
         return
     for name, entries in facts.items():
-        print(name)
-        for key, value in entries.items():
-            if isinstance(value, dict):  # the course of the training; --json has it whole
-                value = ", ".join(
-                    f"{k} {v:.6g}" if isinstance(v, float) else f"{k} {v}"
-                    for k, v in value.items()
-                    if not isinstance(v, list | dict)
-                )
-            print(f"  {key:<16} {value}")
+        print(
+            "\n".join([name, *table({key: _short(value) for key, value in entries.items()}, "  ")])
+        )
     card = resources.files("recjax") / "priors" / "README.md"
     print(f"model card: {card}")
 
 
+def _short(value: Any) -> Any:
+    """Tables in one line, without the course of the training, which ``--json`` has whole."""
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(
+        f"{key} {entry:.6g}" if isinstance(entry, float) else f"{key} {entry}"
+        for key, entry in value.items()
+        if not isinstance(entry, list | dict)
+    )
+
+
 def _reached(training: dict[str, Any]) -> dict[str, float]:
-    """Bits of KL a pixel and PSNR in the last steps of training, on pieces of the training images."""
+    """Bits of KL per pixel and PSNR in the last steps of training, on the training images."""
     last, config = training["curve"][-1], training["config"]
     if "kl_bits" in last:  # of a signal of an implicit neural representation
         pixels = math.prod([*config.get("scene", ()), *config["network"]["grid"]])

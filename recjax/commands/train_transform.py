@@ -1,4 +1,4 @@
-"""``recjax train-transform``."""
+"""``recjax train transform``."""
 
 import math
 import shlex
@@ -24,12 +24,15 @@ def train_transform(
     max_minutes: float = math.inf,
     force: bool = False,
 ) -> None:
-    """Learn a family of transform priors from images, one a price. After an interruption, the same command goes on from
-    the last checkpoint.
+    """Learn a family of transform priors from images, one per price.
+
+    After an interruption, the same command goes on from the last checkpoint.
 
     Args:
-        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images [M, H, W, 3].
-        out: the files to write are OUT-1.safetensors, OUT-2.safetensors, and so on, in the order of the prices.
+        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images
+            [M, H, W, 3].
+        out: the files to write are OUT-1.safetensors, OUT-2.safetensors, and so on, in the order of
+            the prices.
         config: how the priors are trained.
         data: what the images are, kept in the priors.
         licence: of the images, kept in the priors.

@@ -19,12 +19,12 @@ def load(path: str | os.PathLike[str]) -> Signal:
             colours become those of sRGB.
 
     Returns:
-        The signal. Of an image, ``meta["gray"]`` says that the three channels are equal.
+        The signal. Of an image, ``meta["gray"]`` says that the file is gray: it has one channel.
 
     Raises:
-        ValueError: if the file is missing, empty, damaged or of no known kind, larger than 256 MiB, or
-            holds what cannot be coded without loss of meaning: sides above 4096, more than 8 bits per
-            channel, several frames, pixels that are not opaque, unknown colours.
+        ValueError: if the file is missing, empty, damaged or of no known kind, larger than 256 MiB,
+            or holds what cannot be coded without loss of meaning: sides above 4096, more than 8
+            bits per channel, several frames, pixels that are not opaque, unknown colours.
     """
     kinds = " or ".join(modality.formats for modality in registry.MODALITIES)
     data = read_bounded(path, f"a {kinds}")
@@ -46,13 +46,14 @@ def save(signal: Signal, path: str | os.PathLike[str], *, force: bool = False) -
     """Writes a signal; the suffix of ``path`` tells the format.
 
     Args:
-        signal: the signal. Images become ``.png`` or ``.webp`` without loss, or ``.jpg`` of quality 95.
+        signal: the signal. Images become ``.png`` or ``.webp`` without loss, or ``.jpg`` of quality
+            95.
         path: the file to be written, whole or not at all.
         force: whether an existing file may be replaced.
 
     Raises:
-        ValueError: if the modality has no format of that suffix, or ``path`` cannot be written or exists
-            and ``force`` is off.
+        ValueError: if the modality has no format of that suffix, or ``path`` cannot be written or
+            exists and ``force`` is off.
     """
     modality = registry.modality_of_name(signal.modality)
     path = check_save(path, modality, force=force)
@@ -60,7 +61,7 @@ def save(signal: Signal, path: str | os.PathLike[str], *, force: bool = False) -
 
 
 def check_save(path: str | os.PathLike[str], modality: Modality, *, force: bool = False) -> Path:
-    """Raises the ValueError of `save` before there is anything to save; returns ``path`` as a ``Path``."""
+    """The output ``path`` of `save`, whose ValueError it raises before anything is computed."""
     path = check_output(path, force=force)
     if path.suffix.lower() not in modality.suffixes:
         raise ValueError(f"output {path}: the suffix must be one of {', '.join(modality.suffixes)}")

@@ -1,4 +1,4 @@
-"""Signals between the doors of the codec: arrays of values, cut into patches, whatever they mean."""
+"""Signals between the doors of the codec: arrays of values, cut into patches."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ class Grid:
     """A signal as the codec sees it.
 
     Attributes:
-        values: in [-1/2, 1/2], one row of channels per cell.
+        values: numbers in [-1/2, 1/2], one row of channels per cell.
         mask: False where errors do not count (missing samples); None if they count everywhere.
         flag: one bit of the file's header, whose meaning the modality chooses.
         meta: side information that the modality writes and reads; empty for images.
@@ -56,7 +56,7 @@ def filled_up(
 
 
 def weights_of(grid: Grid, patch: Sequence[int]) -> Float32[np.ndarray, "*padded_sides"]:
-    """Weights of the errors of the cells of whole patches: 0 beyond the edge or where masked, else 1."""
+    """Weights of the errors in whole patches: 0 beyond the edge or where masked, else 1."""
     counts = n_patches(grid.sides, patch)
     inside = np.ones(grid.sides, np.float32) if grid.mask is None else grid.mask.astype(np.float32)
     padding = [(0, n * p - side) for side, n, p in zip(grid.sides, counts, patch, strict=True)]

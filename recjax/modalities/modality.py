@@ -16,13 +16,18 @@ class Score:
 
     Attributes:
         name: as it is printed, such as ``"PSNR"``.
-        unit: of its values, such as ``"dB"``.
+        unit: unit of its values, such as ``"dB"``.
         measure: from the original and the decoded signal to a number.
     """
 
     name: str
     unit: str
     measure: Callable[[Signal, Signal], float]
+
+    @property
+    def label(self) -> str:
+        """Name and unit, as on an axis of a plot."""
+        return f"{self.name} ({self.unit})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,32 @@ class Rival:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Modality:
-    """A kind of signal: a module with these functions, and one entry in `recjax.modalities.MODALITIES`.
+    """A kind of signal: a module with these functions, and one entry in `MODALITIES`.
+
+    To add a modality, write a module ``recjax/modalities/NAME.py`` (or a package) that ends in
+    ``NAME = Modality(...)``, and add ``NAME`` to ``MODALITIES`` in `recjax.modalities.registry`.
+    Nothing else changes: the container, the codec, training and the command line ask the entry.
+    ``tests/modalities/test_contract.py`` then holds it to the promises below, as it does
+    ``tests/toy_sound.py`` (one axis) and ``tests/toy_volume.py`` (three axes), which may serve as
+    models.
+
+    * The doors: ``to_grid`` maps a signal, without loss that matters, to values in [-1/2, 1/2],
+      float32, of shape ``[*sides, channels]``. ``from_grid`` clips, rounds and restores type and
+      meaning; ``from_grid(to_grid(signal))`` equals the signal. What the decoder must know beyond
+      the values is one bit, ``Grid.flag``, or bytes, ``Grid.meta``. Cells whose values mean nothing
+      are False in ``Grid.mask``.
+    * Between the doors nobody knows the modality: the number of axes comes from the prior, and
+      errors count equally in all values. A fixed change of coordinates, such as one of colours,
+      belongs at the door; prediction from decoded neighbours belongs to the kind of prior.
+    * ``sniff`` is true of files of this modality and of no other, and ``read`` refuses a file that
+      is damaged or would lose meaning, in one line that names it. Optional dependencies are
+      imported inside these functions, since reading a ``.rec`` file needs none of them.
+    * ``check`` refuses whatever ``to_grid`` cannot map: other types and shapes, no cells at all,
+      more than ``max_side`` along an axis. The codec itself refuses values that are not finite.
+    * ``code`` is one of the eight that the header has room for, and is never given to another
+      modality: files with it may exist.
+    * Until a prior is embedded, ``qualities`` names a prior that has yet to be trained
+      (``recjax train``), and users pass ``prior=`` or ``--prior``.
 
     Attributes:
         name: that signals, priors and messages use.
@@ -59,15 +89,16 @@ class Modality:
         check: raises a ValueError unless a signal can be coded.
         to_grid: from a checked signal to what the codec sees.
         from_grid: from what was decoded to a signal, with its type, range and side information.
-        formats: of files, for messages, such as ``"PNG, JPEG or WebP image"``.
+        formats: names of the file formats, for messages, such as ``"PNG, JPEG or WebP image"``.
         sniff: whether a file with these first bytes is of this modality.
         read: from the bytes and the name of a file to a signal; a ValueError names the file.
         write: from a signal and a suffix to the bytes of a file.
-        suffixes: of the files that `write` writes, with their dots, in lower case.
+        suffixes: suffixes of the files that `write` writes, with their dots, in lower case.
         describe: facts for people, from flag and side information.
-        symmetry: a training signal changed, by a random generator, in a way that leaves the statistics
-            of signals as they are, such as mirroring; arrays of the type of ``Signal.values``.
-        augment: likewise, in ways that widen the statistics.
+        symmetry: a training signal changed, by a random generator, in a way that leaves the
+            statistics of signals as they are, such as mirroring; arrays of the type of
+            ``Signal.values``.
+        augment: a training signal changed in a way that widens the statistics.
         rescale: a training signal at another scale, or None if there is no such thing.
         rivals: other codecs.
     """
@@ -100,3 +131,28 @@ class Modality:
     def rank(self) -> int:
         """Number of axes besides that of the channels."""
         return len(self.axes)
+
+    @property
+    def rate_label(self) -> str:
+        """Quantity and unit of rates, as on an axis of a plot."""
+        return f"rate (bits per {self.unit})"
+
+    def prior_of_quality(self, quality: str | int | None = None) -> str:
+        """The name of the embedded prior of a quality.
+
+        Args:
+            quality: its name, or its number in order of rate from 1; by default the default
+                quality.
+
+        Raises:
+            ValueError: there is no such quality.
+        """
+        names = list(self.qualities)
+        if quality is None:
+            quality = self.default_quality
+        by_number = {str(number): name for number, name in enumerate(names, 1)}
+        name = by_number.get(str(quality), str(quality))
+        if name not in self.qualities:
+            choices = f"{', '.join(names)}, or 1 to {len(names)}"
+            raise ValueError(f"quality of {self.name} must be {choices}; got {quality}")
+        return self.qualities[name]

@@ -1,5 +1,6 @@
 """Images to bytes and back, end to end with a small prior."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -192,20 +193,43 @@ def test_more_work_and_looking_ahead_are_better_on_average(waves, prior, effort)
     assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
 
 
-def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
+@contextlib.contextmanager
+def compiled_programs():
+    """A list that fills with an entry per program that is compiled meanwhile."""
     compiled = []
-    listen = lambda event, duration, **_: (
-        compiled.append(event) if event.endswith("backend_compile_duration") else None
-    )
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_a_second_image_compiles_nothing(waves, prior, effort, encoded):
     first, second = (Signal(values, "image", {"gray": False}) for values in waves(6, 2, 13, 21))
     results = encode_batch([first], prior, effort=effort)
     decompress(results[0].blob, priors=[prior])
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
+    with compiled_programs() as compiled:
         results = encode_batch([second], prior, effort=effort)
         decompress(results[0].blob, priors=[prior])
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compiled == []
+
+
+@pytest.mark.parametrize("counts", [(8, 5, 7), (32, 20, 31)])
+def test_programs_do_not_depend_on_the_number_of_signals(waves, prior, effort, counts):
+    """Numbers of rows are rounded up; what is compiled for 8 rows serves 5 and 7."""
+    batch = [Signal(values, "image", {"gray": False}) for values in waves(8, max(counts))]
+    code = lambda count: decompress_batch(
+        [r.blob for r in encode_batch(batch[:count], prior, effort=effort)], priors=[prior]
+    )
+    code(counts[0])
+    with compiled_programs() as compiled:
+        for count in counts[1:]:
+            code(count)
     assert compiled == []
 
 

@@ -1,4 +1,4 @@
-"""Files of programs with settings of their own decode to the same pixels elsewhere: `make matrix` in short."""
+"""Files of programs with other settings decode to the same pixels: `make matrix` in short."""
 
 import shutil
 import sys
@@ -12,7 +12,8 @@ from experiments.matrix import GOLDEN, Environment, compare, decode, table
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, waves):
-    """What a program with many settings makes of an image, with two small priors, decoded there and here."""
+    """What a program with many settings makes of an image, with two small priors, decoded there and
+    here."""
     folder = tmp_path_factory.mktemp("matrix")
     for name in ("images", "priors"):
         (folder / name).mkdir()

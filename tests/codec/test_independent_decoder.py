@@ -1,4 +1,5 @@
-"""A decoder written from recjax/FORMAT.md agrees with recjax on all golden files; the page has the code's constants."""
+"""A decoder written from recjax/FORMAT.md agrees with recjax on all golden files; the page has the
+code's constants."""
 
 import ast
 import sys
@@ -39,7 +40,7 @@ GOLDEN_FILES = {
 
 
 def packed(prior, payload, **fields):
-    fields = {"scheme": 1, "gray": False, "exponent": 0, "extra_bits": 1, "shape": None} | fields
+    fields = {"scheme": 1, "flag": False, "exponent": 0, "extra_bits": 1, "shape": None} | fields
     header = Header(modality=IMAGE, digest_prefix=prior.digest[:3], **fields)
     return container.pack(header, payload, prior.digest)
 
@@ -120,7 +121,8 @@ def test_all_golden_files_are_compared():
 def test_headers_agree(case):
     header, payload = container.parse(case.blob)
     assert case.file.stream == payload and case.own_prior.digest == case.prior.digest
-    for field in ("version", "scheme", "gray", "extra_bits", "exponent"):
+    assert case.file.gray == header.flag
+    for field in ("version", "scheme", "extra_bits", "exponent"):
         assert getattr(case.file, field) == getattr(header, field)
     assert case.file.shape == (header.shape or case.prior.patch)
 
@@ -145,9 +147,10 @@ def test_integers_agree(case):
 
 
 def test_samples_and_pixels_agree(case, monkeypatch):
-    """Samples not bit for bit: recjax has them in float32, by an approximation of 4e-7. Pixels to one level."""
+    """Samples not bit for bit: recjax has them in float32, by an approximation of 4e-7. Pixels to
+    one level."""
     seen = []
-    for module, function in ((inr_decoding, "render"), (transform_decoding, "image_of")):
+    for module, function in ((inr_decoding, "render"), (transform_decoding, "values_of")):
         original = getattr(module, function)
         monkeypatch.setattr(
             module, function, lambda *args, call=original: seen.append(args) or call(*args)

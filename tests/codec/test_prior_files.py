@@ -1,4 +1,5 @@
-"""Prior files: what is written comes back, equal content has equal bytes, and no damage goes unnoticed."""
+"""Prior files: what is written comes back, equal content has equal bytes, and no damage goes
+unnoticed."""
 
 import dataclasses
 import hashlib
@@ -52,7 +53,8 @@ def prior_bytes(prior_path):
 
 @pytest.fixture
 def refuses(tmp_path):
-    """Asserts that loading the bytes raises a ValueError and nothing else, without claiming much memory."""
+    """Asserts that loading the bytes raises a ValueError and nothing else, without claiming much
+    memory."""
 
     def check(blob):
         path = tmp_path / "damaged.safetensors"

@@ -1,21 +1,20 @@
-"""The command line in process, on a miniature codec and in a folder of its own."""
+"""The command line in process, with priors of a toy kind and in an empty folder."""
 
 import os
-import sys
 
+import miniature
 import numpy as np
 import pytest
-from miniature import miniature_codec
 
 import recjax
 
 
 @pytest.fixture
-def codec(monkeypatch):
-    module = miniature_codec()
-    monkeypatch.setitem(sys.modules, "recjax.codec", module)
-    monkeypatch.setitem(sys.modules, "recjax.codec.stream_parts", module.stream_parts)
-    return module
+def toys(tmp_path_factory, monkeypatch):
+    """Embeds priors of the toy kind; returns their folder."""
+    folder = tmp_path_factory.mktemp("embedded") / "priors"
+    miniature.install(monkeypatch, folder)
+    return folder
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""The command line on the real codec with a tiny prior: train, compress, inspect, decompress, interrupt."""
+"""The command line on the real codec with a tiny prior: train, compress, inspect, decompress,
+interrupt."""
 
 import json
 import os
@@ -39,7 +40,8 @@ def folder(tmp_path_factory):
     recjax.save(recjax.Signal(waves(64, 64)), folder / "train" / "a.png")
     recjax.save(recjax.Signal(waves(37, 50)), folder / "photo.png")
     command = [
-        "train-prior",
+        "train",
+        "siren",
         str(folder / "train"),
         str(folder / "tiny.safetensors"),
         *SIZES.split(),
@@ -52,7 +54,7 @@ def folder(tmp_path_factory):
 
 
 def recjax_process(folder, *argv):
-    command = [sys.executable, "-m", "recjax.cli", *argv]
+    command = [sys.executable, "-m", "recjax", *argv]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     return subprocess.Popen(
         command,
@@ -78,7 +80,9 @@ def test_training_resumed_and_kept_its_provenance(folder, monkeypatch, capsys):
 
 def test_round_trip_between_processes(folder, capsys):
     code, out, err = run(
-        folder, "compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1"
+        folder,
+        *("compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1"),
+        "--check",
     )
     assert code == 0 and err == "" and out.startswith("photo.rec: ")
     claimed = float(out.split(" dB")[0].split()[-1])
@@ -104,8 +108,8 @@ def test_round_trip_between_processes(folder, capsys):
     assert facts["bytes"] == (folder / "photo.rec").stat().st_size
     groups = facts["groups"]
     assert (
-        list(groups) == ["image", "patch"]
-        and groups["patch"]["blocks"] > groups["image"]["blocks"] > 0
+        list(groups) == ["signal", "patch"]
+        and groups["patch"]["blocks"] > groups["signal"]["blocks"] > 0
     )
     assert sum(group["blocks"] for group in groups.values()) == facts["blocks"]
     assert sum(group["index_bits"] for group in groups.values()) == pytest.approx(
@@ -163,7 +167,8 @@ def test_ctrl_c_while_compressing_leaves_no_file(folder):
     time.sleep(2)  # somewhere in the import of jax, compilation or the fit
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
-    # Python ends by the signal itself if the interrupt passed through an exec(); a shell shows both as 130
+    # Python ends by the signal itself if the interrupt passed through an exec(); a shell shows both
+    # as 130
     assert process.returncode in (130, -signal.SIGINT)
     assert (out, err) == ("", "recjax: interrupted\n")
     assert set(folder.iterdir()) - before <= {folder / "pipe.png", folder / "cache"}

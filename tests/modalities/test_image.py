@@ -1,4 +1,4 @@
-"""Reading and writing images, PSNR, bad image files."""
+"""Reading and writing images, patches, PSNR, bad image files."""
 
 import contextlib
 import io
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import recjax
+from recjax.modalities.grid import cut, filled_up, join, weights_of
 from recjax.modalities.image import pixels as im
 
 
@@ -145,6 +146,30 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         recjax.save(recjax.Signal(picture(4, 4)), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (32, 32), (31, 33), (64, 96), (100, 7)])
+def test_patches_are_inverted_exactly(shape):
+    values, patch = picture(*shape), (32, 32)
+    patches = cut(filled_up(values, patch), patch)
+    weights = cut(weights_of(im.to_grid(recjax.Signal(values)), patch), patch)
+    count = -(-shape[0] // 32) * -(-shape[1] // 32)
+    assert patches.shape == (count, 32, 32, 3) and weights.shape == (count, 32, 32)
+    assert weights.sum() == shape[0] * shape[1] and set(np.unique(weights)) <= {0, 1}
+    np.testing.assert_array_equal(join(patches, shape, patch), values)
+    # the order is row by row, and the padding repeats the edge
+    np.testing.assert_array_equal(patches[0, : shape[0], : shape[1]], values[:32, :32])
+    np.testing.assert_array_equal(patches[-1, -1, -1], values[-1, -1])
+
+
+def test_files_of_colours_that_are_gray_stay_in_colour(tmp_path):
+    values = im.to_gray(picture())
+    Image.fromarray(values).save(tmp_path / "colour.png")
+    signal = recjax.load(tmp_path / "colour.png")
+    assert signal.meta == {"gray": False}
+    recjax.save(im.from_grid(im.to_grid(signal)), tmp_path / "back.png")
+    assert Image.open(tmp_path / "back.png").mode == "RGB"
+    np.testing.assert_array_equal(recjax.load(tmp_path / "back.png").values, values)
 
 
 def test_psnr():

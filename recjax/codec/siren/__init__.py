@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 if TYPE_CHECKING:
+    import jax
+
     from recjax.codec.container import Header
     from recjax.codec.kinds import Payload
     from recjax.codec.siren.efforts import SirenEffort
@@ -34,9 +35,9 @@ def encode(
     grids: "Sequence[Grid]",
     prior: "SirenPrior",
     settings: "SirenEffort",
-    key: jax.Array,
+    key: "jax.Array",
     *,
-    price: float,
+    prices: Sequence[float],
     progress: Callable[[float], None] | None,
 ) -> "list[Payload]":
     """Codes signals together; see `recjax.codec.kinds.Kind`."""

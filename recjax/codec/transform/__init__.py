@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 if TYPE_CHECKING:
+    import jax
+
     from recjax.codec.container import Header
     from recjax.codec.kinds import Payload
     from recjax.codec.transform.efforts import TransformEffort
@@ -34,15 +35,15 @@ def encode(
     grids: "Sequence[Grid]",
     prior: "TransformPrior",
     settings: "TransformEffort",
-    key: jax.Array,
+    key: "jax.Array",
     *,
-    price: float,
+    prices: Sequence[float],
     progress: Callable[[float], None] | None,
 ) -> "list[Payload]":
     """Codes signals together; see `recjax.codec.kinds.Kind`."""
     from recjax.codec.transform import encoding
 
-    return encoding.encode(grids, prior, settings, key, price, progress)
+    return encoding.encode(grids, prior, settings, key, prices, progress)
 
 
 def decode(prior: "TransformPrior", files: "Sequence[tuple[Header, bytes]]") -> "list[Grid]":

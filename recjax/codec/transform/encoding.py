@@ -50,15 +50,15 @@ def encode(
     prior: TransformPrior,
     effort: TransformEffort,
     key: jax.Array,
-    price: float,
+    prices: Sequence[float],
     progress: Callable[[float], None] | None,
 ) -> list[Payload]:
     """The streams of all signals; those of one shape are coded together."""
     coder = TrellisCoder(budget=prior.budget, extra_bits=effort.extra_bits)
     out: dict[int, Payload] = {}
-    for lot in _lots(grids, prior):
+    for lot in _lots(grids, prices, prior):
         fit = fit_transform(
-            [grids[i] for i in lot], prior, steps=effort.fit_steps, price=price, key=key
+            [grids[i] for i in lot], prior, steps=effort.fit_steps, price=prices[lot[0]], key=key
         )
         latents = code_levels(prior, fit, key, functools.partial(code_level, coder))
         out |= {i: _payload(prior, own) for i, own in zip(lot, latents, strict=True)}
@@ -67,13 +67,13 @@ def encode(
     return [out[i] for i in range(len(grids))]
 
 
-def _lots(grids, prior):
-    """Numbers of signals in lots of one shape of whole cells and bounded size."""
+def _lots(grids, prices, prior):
+    """Numbers of signals in lots of one shape of whole cells, one multiplier and bounded size."""
     lots: dict[tuple, list[list[int]]] = {}
     for i, grid in enumerate(grids):
         cells = n_patches(grid.sides, prior.patch)
         pixels = math.prod(cells) * math.prod(prior.patch)
-        own = lots.setdefault(cells, [[]])
+        own = lots.setdefault((cells, prices[i]), [[]])
         if own[-1] and (len(own[-1]) + 1) * pixels > PIXELS_A_CALL:
             own.append([])
         own[-1].append(i)

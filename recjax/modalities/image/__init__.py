@@ -9,6 +9,7 @@ from recjax.modalities.image.pixels import (
     resized,
     to_grid,
 )
+from recjax.modalities.image.rivals import RIVALS
 from recjax.modalities.modality import Modality, Score
 from recjax.modalities.signal import Signal
 
@@ -55,4 +56,5 @@ IMAGE = Modality(
     symmetry=mirrored,
     augment=recoloured,
     rescale=resized,
+    rivals=RIVALS,
 )

@@ -4,6 +4,7 @@ import io
 
 from PIL import Image, ImageCms
 
+GRAY_MODES = ("1", "L", "LA")
 _GAMMA = 1 / 2.2
 _CHROMATICITY = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # x, y of white, red, green, blue
 _MODES = {
@@ -24,8 +25,9 @@ def to_srgb(path: str, image: Image.Image) -> Image.Image:
         The image in mode RGB.
 
     Raises:
-        ValueError: if its colours are not known: its profile is damaged or that of other colours, it is CMYK without a
-            profile, or a PNG whose gAMA or cHRM chunk says other colours than sRGB.
+        ValueError: if its colours are not known: its profile is damaged or that of other colours,
+            it is CMYK without a profile, or a PNG whose gAMA or cHRM chunk says other colours than
+            sRGB.
     """
     facts = {
         name: fact for name, fact in image.info.items() if not isinstance(fact, str)
@@ -34,7 +36,7 @@ def to_srgb(path: str, image: Image.Image) -> Image.Image:
     if profile == b"":
         _check_unprofiled(path, image.mode, facts)
         return image.convert("RGB")
-    gray = image.mode in ("1", "L", "LA")
+    gray = image.mode in GRAY_MODES
     try:
         mode = _MODES[profile[16:20]]
         if (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and not gray):

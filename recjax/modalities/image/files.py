@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from recjax.modalities.image.colour import to_srgb
+from recjax.modalities.image.colour import GRAY_MODES, to_srgb
 from recjax.modalities.image.pixels import MAX_SIDE
 from recjax.modalities.signal import Signal
 
@@ -36,11 +36,11 @@ def read(data: bytes, name: str) -> Signal:
 
     Args:
         data: a PNG, JPEG or WebP file.
-        name: of the file, for errors.
+        name: name of the file, for errors.
 
     Raises:
-        ValueError: if it is damaged, larger than 4096 x 4096, has more than 8 bits per channel, several
-            frames, pixels that are not opaque, or colours that are not known
+        ValueError: if it is damaged, larger than 4096 x 4096, has more than 8 bits per channel,
+            several frames, pixels that are not opaque, or colours that are not known
             (`recjax.modalities.image.colour.to_srgb`).
     """
     with _decoding(name, data):
@@ -62,12 +62,13 @@ def read(data: bytes, name: str) -> Signal:
         image = image if turn is None else image.transpose(turn)
     if not opaque:
         raise ValueError(f"{name} has transparent pixels; flatten it onto a background first")
-    values = np.array(to_srgb(name, image))
-    return Signal(values, "image", {"gray": bool((values == values[..., :1]).all())})
+    # the mode of the file, not that of its pixels: colours that happen to be gray stay colours
+    gray = image.mode in GRAY_MODES
+    return Signal(np.array(to_srgb(name, image)), "image", {"gray": gray})
 
 
 def write(signal: Signal, suffix: str) -> bytes:
-    """The bytes of an image file: PNG or WebP without loss, or JPEG of quality 95, by the suffix."""
+    """The bytes of an image file by its suffix: PNG or WebP without loss, or JPEG of quality 95."""
     image = Image.fromarray(signal.values[..., 0] if signal.meta.get("gray") else signal.values)
     buffer = io.BytesIO()
     image.save(buffer, **_WRITE[suffix])

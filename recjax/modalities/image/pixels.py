@@ -34,7 +34,7 @@ def to_grid(signal: Signal) -> Grid:
 
 
 def from_grid(grid: Grid) -> Signal:
-    """The image of decoded values: clipped, rounded to 8 bits, its channels made equal if it is gray."""
+    """The image of decoded values: clipped and rounded to 8 bits, with equal channels if gray."""
     levels = np.floor((np.clip(grid.values, -0.5, 0.5) + 0.5) * 255 + 0.5).astype(np.uint8)
     return Signal(to_gray(levels) if grid.flag else levels, "image", {"gray": grid.flag})
 

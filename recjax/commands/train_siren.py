@@ -1,4 +1,4 @@
-"""``recjax train-prior``."""
+"""``recjax train siren``."""
 
 import math
 import shlex
@@ -14,7 +14,7 @@ from recjax.codec import TrainConfig
 from recjax.commands.shared import resumable
 
 
-def train_prior(
+def train_siren(
     images: Positional[Path],
     out: Positional[Path],
     *,
@@ -26,10 +26,13 @@ def train_prior(
     max_minutes: float = math.inf,
     force: bool = False,
 ) -> None:
-    """Learn a prior from images. After an interruption, the same command goes on from the last checkpoint.
+    """Learn a prior from images.
+
+    After an interruption, the same command goes on from the last checkpoint.
 
     Args:
-        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images [M, 32, 32, 3].
+        images: a folder of PNG, JPEG and WebP images, or an .npz file with uint8 images
+            [M, 32, 32, 3].
         out: the .safetensors file to write.
         config: how the prior is trained.
         patches: patches cut from a folder, in signals of --scene patches each.

@@ -1,0 +1,6 @@
+"""``python -m recjax``."""
+
+from recjax.cli import run
+
+if __name__ == "__main__":
+    run()
