@@ -714,8 +714,8 @@ _ROWS = (
     (
         "codec-larger-than-wanted",
         "codec/rate_control.py",
-        "if size <= limit:",
-        "if size <= limit * 1.1:",
+        "return measure <= value if self.ceiling",
+        "return measure <= 1.2 * value if self.ceiling",
         "tests/codec/test_rate_control.py",
     ),
     # commands, bench
