@@ -17,8 +17,8 @@ from recjax.codec.decoding import decompress, decompress_batch
 from recjax.codec.kinds import KINDS, Payload
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import load_prior
+from recjax.errors import check_range
 from recjax.modalities import Grid, Modality, Signal, modality_of_name
-from recjax.samplers.base import check_range
 
 AnyPrior = Prior | str | os.PathLike[str]
 """A prior, its name, or its path."""

@@ -735,9 +735,23 @@ _ROWS = (
     (
         "codec-larger-than-wanted",
         "codec/rate_control.py",
-        "if size <= limit:",
-        "if size <= limit * 1.1:",
+        "return measure <= value if self.ceiling else measure >= value",
+        "return measure <= 1.1 * value if self.ceiling else measure >= value",
         "tests/codec/test_rate_control.py",
+    ),
+    (
+        "codec-worse-than-wanted",
+        "codec/rate_control.py",
+        "return measure <= value if self.ceiling else measure >= value",
+        "return measure <= value if self.ceiling else measure >= value - 1",
+        "tests/codec/test_rate_control.py",
+    ),
+    (
+        "codec-nan-is-coded",
+        "codec/encoding.py",
+        "if not np.isfinite(grid.values).all():",
+        "if np.isinf(grid.values).any():",
+        "tests/modalities/test_contract.py",
     ),
     # commands, bench
     (
