@@ -9,17 +9,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from recjax.codec import Prior
 from recjax.codec.siren.batch import render
 from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.encoding import code_signals
 from recjax.codec.siren.prior import SirenPrior
-from recjax.codec.transform.amortised import descend
-from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.decoding import values_of
+from recjax.codec.transform.fit import Fit, fit_transform, level_posterior, top_of
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
 from recjax.modalities import Grid, Signal
 from recjax.modalities.image import IMAGE
 
@@ -57,7 +55,7 @@ def exact_samples(
         samples = []
         for signal, key in zip(signals, keys, strict=True):
             fit = fit_transform(
-                [IMAGE.to_grid(signal)], prior, steps=effort.fit_steps, price=1.0, key=key
+                IMAGE.to_grid(signal), prior, steps=effort.fit_steps, lagrangian=1.0, key=key
             )
             samples.append(sample_fit(signal, prior, fit, key))
         images, bits = zip(*samples, strict=True)
@@ -76,18 +74,14 @@ def sample_fit(
     signal: Signal, prior: TransformPrior, fit: Fit, key: jax.Array
 ) -> tuple[Signal, float]:
     """One image at a sample of its posterior, and the KL of all latents, also of those that files leave out."""
-    height, width, _ = signal.values.shape
-    values, bits = _sample(fit, prior.scales, prior.tails, key)
-    image = IMAGE.from_grid(Grid(np.asarray(values[0, :height, :width])))
-    return image, float(bits)
-
-
-@jax.jit
-def _sample(fit, scales, tails, key):
-    model = nnx.merge(fit.network.graph, fit.network.params)
-    posteriors, decoded = descend(model, len(scales) - 1, fit.seen, fit.top, key, fit.moves)
-    levels = zip(posteriors, scales, tails, strict=True)
-    return decoded, sum(
-        kl_bits(*posterior_of_u(mean, std, scale, tail)).sum()
-        for (mean, std), scale, tail in levels
-    )
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    above, latents, bits = top_of(prior), [], 0.0
+    for level in reversed(range(prior.config.levels)):
+        posterior, context = level_posterior(prior, fit, level, above)
+        noise = rng.standard_normal(posterior.mean.shape, np.float32)
+        latents.append(posterior.mean + posterior.std * noise)
+        bits += float(posterior.bits.sum(dtype=np.float64))
+        if context is not None:
+            above = context.above(latents[-1])
+    values = values_of(prior, latents[::-1], IMAGE.to_grid(signal).sides)
+    return IMAGE.from_grid(Grid(values)), bits

@@ -1,9 +1,11 @@
 """Coders of the blocks of a transform's levels, for comparison: what they choose, and what their indices cost."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.coding_gap import SingleBlocks
@@ -12,10 +14,9 @@ from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.trellis import TrellisCoder
 from recjax.codec.prior import stream_key
-from recjax.codec.transform.allocation import UNIT, Blocks
-from recjax.codec.transform.chains import Level, code_level
-from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.pyramid import block_ids, level_units
+from recjax.codec.transform.encoding import ChainCoding, LevelTask
+from recjax.codec.transform.layout import block_ids, level_units
+from recjax.codec.transform.prior import UNIT, TransformPrior
 
 _REST = 32  # the table's columns are a multiple, so that few programs are compiled
 _TABLE_BYTES = 1 << 31
@@ -31,7 +32,9 @@ class LevelCoder(Protocol):
     @property
     def budget(self) -> int: ...
 
-    def code(self, prior: TransformPrior, level: Level) -> list[tuple[np.ndarray, np.ndarray]]:
+    def code(
+        self, prior: TransformPrior, tasks: Sequence[LevelTask]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Indices of the blocks of every image, a row each, and the samples that a receiver has of them."""
         ...
 
@@ -50,8 +53,8 @@ class Chains:
     def budget(self) -> int:
         return self.coder.budget
 
-    def code(self, prior, level):
-        return code_level(self.coder, prior, level)
+    def code(self, prior, tasks):
+        return ChainCoding(self.coder)(prior, tasks)
 
     def bits(self, indices):
         return float(self.budget * len(indices))
@@ -74,8 +77,13 @@ class Lone:
     def budget(self) -> int:
         return self.coder.budget
 
-    def code(self, prior, level):
-        return code_level(self, prior, level)
+    @property
+    def extra_bits(self) -> int:
+        return self.coder.extra_bits
+
+    def code(self, prior, tasks):
+        # small: chains as wide as the table
+        return ChainCoding(self, small=True)(prior, tasks)
 
     def bits(self, indices):
         sizes = np.full(len(indices), self.coder.budget + self.coder.extra_bits)
@@ -88,11 +96,11 @@ class Lone:
     def table(self, key, d):
         return self.coder.table(key, d)
 
-    def encode_chains(self, table, key, ids, mu, sigma, width):
+    def encode_chains(self, table, key, ids, mu, sigma, width, length):
         def one(_, block):
             return None, BlockCoder.encode(self.coder, table, key, *block)[0]
 
-        return jax.lax.scan(one, None, (ids, mu, sigma, width))[1]
+        return jax.lax.scan(one, None, tuple(map(jnp.asarray, (ids, mu, sigma, width))))[1]
 
     def decode(self, key, ids, index, previous, width, d):
         return self.coder.decode(key, ids, index, width, d)
@@ -109,11 +117,11 @@ class Partitioned:
     budget: int
     coder: PartitionedBlocks
 
-    def code(self, prior, level):
-        images = zip(level.classes, level.factors, level.blocks, level.posteriors, strict=True)
-        return [self._code_image(prior, level.number, *image) for image in images]
+    def code(self, prior, tasks):
+        return [self._code_image(prior, task) for task in tasks]
 
-    def _code_image(self, prior, level, classes, factor, blocks: Blocks, posterior):
+    def _code_image(self, prior, task: LevelTask):
+        level, blocks = task.level, task.blocks
         count, widths = len(blocks.widths), blocks.widths.astype(np.int32)
         if not count:
             return np.zeros((0, 3), np.int64), np.zeros(0, np.float32)
@@ -123,8 +131,9 @@ class Partitioned:
             np.zeros(inside.shape),
             np.ones(inside.shape),
         )
-        units[inside] = level_units(prior, level, classes, factor).reshape(-1)[blocks.latents]
-        mean[inside], std[inside] = posterior
+        expected = level_units(prior, level, task.classes, task.rate_factor)
+        units[inside] = expected.reshape(-1)[blocks.latents]
+        mean[inside], std[inside] = task.mean, task.std
         order = np.argsort(-units, axis=1, kind="stable")
         units, mean, std = (np.take_along_axis(x, order, axis=1) for x in (units, mean, std))
         bits = self.coder.allot(np.maximum(units, 0) / UNIT)

@@ -14,9 +14,8 @@ import safetensors.numpy
 from recjax.bits.range_coder import encode_indices
 from recjax.codec import Prior
 from recjax.codec.container import Header, pack, parse
-from recjax.codec.transform.allocation import count_blocks
+from recjax.codec.transform.layout import count_blocks, count_units
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.pyramid import count_units
 from recjax.codec.transform.stream import Parts, write_stream
 from recjax.modalities.grid import n_patches
 from recjax.modalities.image import IMAGE
@@ -118,16 +117,16 @@ def crafted(rng: np.random.Generator, prior: Prior) -> bytes:
 
 
 def _parts(rng, prior, shape):
-    cells, top = n_patches(shape, prior.patch), prior.config.levels - 1
-    numbers = [
+    cells, config = n_patches(shape, prior.patch), prior.config
+    symbols = [
         np.broadcast_to(
-            row.argmax(1) - 255, (cells[0] << above, cells[1] << above, len(row))
+            row.argmax(1) - 255, (*config.cells(config.levels - 1 - above, cells), len(row))
         ).astype(np.int32)
-        for above, row in enumerate(reversed(prior.numbers))
+        for above, row in enumerate(reversed(prior.symbol_frequencies))
     ]
-    rows, columns = (n << (top - prior.class_level) for n in cells)
-    classes = np.full((rows, columns), rng.integers(len(prior.thresholds) + 1))
-    classes[rng.random((rows, columns)) < rng.choice([0, 0.1])] = 0
+    class_cells = config.cells(prior.class_level, cells)
+    classes = np.full(class_cells, rng.integers(len(prior.thresholds) + 1))
+    classes[rng.random(class_cells) < rng.choice([0, 0.1])] = 0
     factors = [int(rng.choice([1, 2, 32, 256])) for _ in range(prior.class_level + 1)]
     counts = [
         count_blocks(count_units(prior, prior.class_level - i, classes, factor), prior.budget)
@@ -137,7 +136,7 @@ def _parts(rng, prior, shape):
         rng.integers(0, 1 << prior.budget, count, np.int32) * rng.integers(2, dtype=np.int32)
         for count in counts
     ]
-    return Parts(numbers, classes, factors, indices)
+    return Parts(symbols, classes, factors, indices)
 
 
 def hostile_files(

@@ -26,12 +26,14 @@ from experiments.outputs import save
 from experiments.partitioned_blocks import PartitionedBlocks
 from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import load_prior
+from recjax.codec.transform.decoding import values_of
 from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 from recjax.codec.transform.encoding import code_levels
 from recjax.codec.transform.fit import Fit, fit_transform
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.pyramid import image_of
 from recjax.codec.transform.stream import part_bits
+from recjax.modalities import Grid
+from recjax.modalities.image import IMAGE
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import Results
 
@@ -64,7 +66,8 @@ def exact_curve(
     """The fit at the price of training, and bits a pixel and PSNR of exact samples."""
     fits, bpp, quality, key = [], [], [], jax.random.key(0)
     for price in (1.4, 1.0, 0.7):
-        fits.append(fit_transform([signal], prior, steps=steps, price=price, key=key))
+        grid = IMAGE.to_grid(signal)
+        fits.append(fit_transform(grid, prior, steps=steps, lagrangian=price, key=key))
         decoded, bits = sample_fit(signal, prior, fits[-1], key)
         bpp.append(bits / signal.values[..., 0].size)
         quality.append(psnr(signal.values, decoded.values))
@@ -77,9 +80,10 @@ def gap(
     """Rate of the stream, PSNR, what it lacks in dB, and seconds of coding."""
     start = time.perf_counter()
     own = dataclasses.replace(prior, budget=coder.budget)
-    (coded,) = code_levels(own, fit, jax.random.key(0), coder.code)
+    (coded,) = code_levels(own, [fit], jax.random.key(0), coder.code)
     bits = part_bits(own, coded.parts) | {"blocks": coder.bits(np.concatenate(coded.parts.indices))}
-    decoded = image_of(own, coded.grids, signal.values.shape, gray=False)
+    values = values_of(own, coded.latents[::-1], signal.values.shape[:2])
+    decoded = IMAGE.from_grid(Grid(values))
     seconds = time.perf_counter() - start
     bpp, quality = (
         sum(bits.values()) / signal.values[..., 0].size,

@@ -10,7 +10,8 @@ import recjax
 from experiments import level_coders, partitioned_blocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from experiments.partitioned_candidates import draw_bins, log_times, ranks
-from recjax.codec.transform.allocation import Blocks
+from recjax.codec.transform.encoding import LevelTask
+from recjax.codec.transform.layout import Blocks
 
 pytestmark = pytest.mark.standard_promotion
 KEY = jax.random.key(5)
@@ -133,4 +134,4 @@ def test_tables_too_large_for_memory_are_refused(monkeypatch):
     coder = level_coders.Partitioned(24, PartitionedBlocks(partition_bits=4, search_bits=20))
     blocks = Blocks(latents=np.arange(300), widths=np.array([300]))
     with pytest.raises(ValueError, match="300 latents needs a table of more than 2 GiB"):
-        coder._code_image(None, 0, None, None, blocks, (np.zeros(300), np.ones(300)))
+        coder._code_image(None, LevelTask(0, None, 1, blocks, np.zeros(300), np.ones(300)))

@@ -24,6 +24,7 @@ encoder is free to change.
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -68,6 +69,20 @@ class _Futures(NamedTuple):
 
     middle: Float[Array, "states lanes"]  # after the first step of a block
     end: Float[Array, "states lanes"]  # after its second step
+
+
+class _Backward(NamedTuple):
+    """State of the pass from the last block of chains to the first."""
+
+    future: Float[Array, "states lanes"]  # best score of the rest of a path
+    futures: _Futures  # of every block, stacked
+
+
+class _Forward(NamedTuple):
+    """State of the pass from the first block of chains to the last."""
+
+    register: Int[Array, "lanes"]
+    index: Int[Array, "T lanes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +136,7 @@ class TrellisCoder:
         return self.budget // 2, self.budget - self.budget // 2
 
     @functools.partial(jax.jit, static_argnums=(0, 2, 3))
-    def table(self, key: SharedKey, d: int, dtype=jnp.float32) -> Float[Array, "N columns"]:
+    def table(self, key: SharedKey, d: int, dtype=jnp.float32) -> Float[Array, "groups N columns"]:
         """Computes the features of all candidates, for any number of calls of `encode`.
 
         Args:
@@ -130,21 +145,24 @@ class TrellisCoder:
             dtype: float32 or float64.
 
         Returns:
-            z^2 and z of each of the ceil(d / 2) coordinates of a step, side by side.
+            z^2 and z of each of the ceil(d / 2) coordinates of a step, side by side. Up to 16 columns
+            form a group, so that a product that needs few columns reads contiguous memory.
         """
         count = 1 << self.register_bits
         chunk = min(count, 1 << 14)
 
         def rows(start):
             z = candidate_rows(key, start + jnp.arange(chunk, dtype=jnp.int32), -(-d // 2), dtype)
-            return jnp.stack([z * z, z], axis=2).reshape(chunk, -1)
+            features = jnp.stack([z * z, z], axis=2)
+            return features.reshape(chunk, *_grouped(2 * z.shape[1])).swapaxes(0, 1)
 
-        return lax.map(rows, jnp.arange(0, count, chunk, dtype=jnp.int32)).reshape(count, -1)
+        chunks = lax.map(rows, jnp.arange(0, count, chunk, dtype=jnp.int32))
+        return chunks.swapaxes(0, 1).reshape(chunks.shape[1], count, chunks.shape[3])
 
     @functools.partial(jax.jit, static_argnums=0)
     def encode(
         self,
-        table: Float[Array, "N columns"],
+        table: Float[Array, "groups N columns"],
         key: SharedKey,
         ids: UInt32[Array, "B W 2"],
         mu: Float[Array, "B W d"],
@@ -174,7 +192,8 @@ class TrellisCoder:
             ValueError: the shapes do not fit.
         """
         batch, window, d = mu.shape
-        if table.shape != (1 << self.register_bits, 2 * -(-d // 2)):
+        groups, together = _grouped(2 * -(-d // 2))
+        if table.shape != (groups, 1 << self.register_bits, together):
             raise ValueError(f"table must be the result of table(key, {d}), got {table.shape}")
         if (
             sigma.shape != mu.shape
@@ -212,71 +231,105 @@ class TrellisCoder:
         )
         return index, jnp.where(valid[:, None], sample, jnp.nan)
 
-    @functools.partial(jax.jit, static_argnums=0)
     def encode_chains(
         self,
-        table: Float[Array, "N columns"],
+        table: Float[Array, "groups N columns"],
         key: SharedKey,
-        ids: UInt32[Array, "T B 2"],
-        mu: Float[Array, "T B d"],
-        sigma: Float[Array, "T B d"],
-        width: Int[Array, "T B"],
+        ids: UInt32[Array | np.ndarray, "T B 2"],
+        mu: Float[Array | np.ndarray, "T B d"],
+        sigma: Float[Array | np.ndarray, "T B d"],
+        width: Int[Array | np.ndarray, "T B"],
+        length: int | None = None,
     ) -> Int[Array, "T B"]:
         """Finds the best path through whole chains of T blocks; `lookahead` plays no part.
 
         Args:
-            table: the result of `table` for `key` and `d`.
+            table: the result of `table` for `key` and `d` or more.
             key: the key of the table.
             ids: 63 bits that tell the blocks sharing a table apart; the second word must be below
                 2^31.
             mu: finite posterior means, relative to the prior N(0, 1).
             sigma: positive posterior standard deviations, in units of the prior's.
             width: number of coordinates of each block, 0 beyond a chain's end.
+            length: number of blocks of the chains, T by default. Blocks from there on are padding,
+                of index 0: one program serves all lengths.
 
         Returns:
             The index of every block.
         """
         if width.size == 0:
             return jnp.zeros(width.shape, jnp.int32)
-        first, second = self.step_bits
-        inside = (
-            jnp.arange(mu.shape[2], dtype=jnp.int32)[None, None]
-            < width.astype(jnp.int32)[:, :, None]
-        )
+        # two programs: only the first, which compiles quickly, depends on d
+        coefficients = self._chain_coefficients(table, key, _Blocks(ids, mu, sigma, width))
+        length = len(width) if length is None else length
+        return self._best_chains(table, coefficients, width, np.int32(length))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _chain_coefficients(self, table, key, blocks):
+        """Coefficients of all columns of the table in both steps of blocks, [T, 2, columns, B]."""
+        place = jnp.arange(blocks.mu.shape[2], dtype=jnp.int32)
+        inside = place[None, None] < blocks.width.astype(jnp.int32)[:, :, None]
         # padding gets posterior = prior, whose coefficients are zero
-        blocks = _Blocks(ids, jnp.where(inside, mu, 0), jnp.where(inside, sigma, 1), width)
+        blocks = blocks._replace(
+            mu=jnp.where(inside, blocks.mu, 0), sigma=jnp.where(inside, blocks.sigma, 1)
+        )
+        out = lax.map(lambda block: self._coefficients(key, block, table.dtype), blocks)
+        # the table may have more columns than any block
+        missing = _n_columns(table) - out.shape[3]
+        return jnp.pad(out, ((0, 0), (0, 0), (0, 0), (0, missing))).swapaxes(2, 3)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _best_chains(self, table, coefficients, width, length):
+        """Indices on the best paths, int32[T, B]; see `encode_chains`."""
+        first, second = self.step_bits
+        most_blocks, lanes = width.shape
         # most blocks are narrower than the widest: the product of a step has only as many columns,
         # of a few sizes, as the widest block of this step needs
-        sizes = [size << n for n in range(table.shape[1].bit_length()) for size in _COLUMNS]
-        sizes = [size for size in sizes if size < table.shape[1]] + [table.shape[1]]
-        columns = (jnp.max(width.astype(jnp.int32), axis=1, initial=0) + 1) // 2 * 2
+        columns = _n_columns(table)
+        sizes = [size << n for n in range(columns.bit_length()) for size in _COLUMNS]
+        sizes = [size for size in sizes if size < columns] + [columns]
+        needed = (jnp.max(width.astype(jnp.int32), axis=1, initial=0) + 1) // 2 * 2
+        size_numbers = jnp.searchsorted(jnp.array(sizes), needed)
 
-        def step_coefficients(block):
-            return self._coefficients(key, block, table.dtype).swapaxes(1, 2)
-
-        def backward(future, step):
-            block, size_number = step
+        def backward(i, state):
+            step, future = length - 1 - i, state.future
 
             def scores(size, coefficients):
                 middle = _value(table, future, coefficients[1, :size], second)
-                start = _value(table, middle, coefficients[0, :size], first)
-                return start, _Futures(middle, future)
+                return middle, _value(table, middle, coefficients[0, :size], first)
 
             branches = [functools.partial(scores, size) for size in sizes]
-            return lax.switch(size_number, branches, step_coefficients(block))
+            middle, start = lax.switch(size_numbers[step], branches, coefficients[step])
+            return _Backward(
+                start,
+                _Futures(
+                    state.futures.middle.at[step].set(middle),
+                    state.futures.end.at[step].set(future),
+                ),
+            )
 
-        def forward(register, step):
-            futures, block = step
-            coefficients = step_coefficients(block)
-            register = _choose(table, futures.middle, coefficients[0], register, first)
-            register = _choose(table, futures.end, coefficients[1], register, second)
-            return register, register & ((1 << self.budget) - 1)
+        def forward(step, state):
+            def after(size, coefficients):
+                register = state.register
+                register = _choose(
+                    table, futures.middle[step], coefficients[0, :size], register, first
+                )
+                return _choose(table, futures.end[step], coefficients[1, :size], register, second)
 
+            branches = [functools.partial(after, size) for size in sizes]
+            register = lax.switch(size_numbers[step], branches, coefficients[step])
+            index = register & ((1 << self.budget) - 1)
+            return _Forward(register, state.index.at[step].set(index))
+
+        middles, ends = (
+            jnp.zeros((most_blocks, 1 << (self.register_bits - bits), lanes), table.dtype)
+            for bits in (second, first)
+        )
         # behind a chain's end all registers are equally good
-        end = jnp.zeros((1 << (self.register_bits - first), mu.shape[1]), table.dtype)
-        size_numbers = jnp.searchsorted(jnp.array(sizes), columns)
-        _, futures = lax.scan(backward, end, (blocks, size_numbers), reverse=True)
-        return lax.scan(forward, jnp.zeros(mu.shape[1], jnp.int32), (futures, blocks))[1]
+        start = _Backward(jnp.zeros_like(ends[0]), _Futures(middles, ends))
+        futures = lax.fori_loop(0, length, backward, start).futures
+        none = jnp.zeros((most_blocks, lanes), jnp.int32)
+        return lax.fori_loop(0, length, forward, _Forward(none[0], none)).index
 
     @functools.partial(jax.jit, static_argnums=(0, 6, 7))
     def decode(
@@ -405,12 +458,12 @@ def _value(table, future, coefficients, bits):
         Score before the step, for every value of the low `L - bits` bits of the register,
         `[2^(L - bits), lanes]`.
     """
-    lanes = future.shape[1]
-    tile = min(len(table), TILE)
+    lanes, count = future.shape[1], table.shape[1]
+    tile = min(count, TILE)
     part = min(tile, len(future))
 
     def best(start):
-        rows = lax.dynamic_slice(table, (start, 0), (tile, len(coefficients)))
+        rows = _rows(table, start, tile, len(coefficients))
         gain = jnp.matmul(rows, coefficients, precision=lax.Precision.HIGHEST)
         # registers that agree in their low bits share a future: it repeats along the table
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), part)
@@ -418,20 +471,37 @@ def _value(table, future, coefficients, bits):
         # the step shifts its bits in at the low end: its choices are neighbours in the table
         return total.reshape(-1, 1 << bits, lanes).max(axis=1)
 
-    return lax.map(best, jnp.arange(0, len(table), tile, dtype=jnp.int32)).reshape(-1, lanes)
+    return lax.map(best, jnp.arange(0, count, tile, dtype=jnp.int32)).reshape(-1, lanes)
 
 
 def _choose(table, future, coefficients, register, bits):
     """Register of every lane after its best step of `bits` bits, `[lanes]`."""
 
     def lane(future, coefficients, register):
-        start = (register << bits) & (len(table) - 1)
-        rows = lax.dynamic_slice_in_dim(table, start, 1 << bits)
+        start = (register << bits) & (table.shape[1] - 1)
+        rows = _rows(table, start, 1 << bits, len(coefficients))
         gain = jnp.sum(rows * coefficients[None], axis=1)
         after = lax.dynamic_slice_in_dim(future, start & (len(future) - 1), 1 << bits)
         return start + jnp.argmax(gain + after).astype(jnp.int32)
 
     return jax.vmap(lane, in_axes=(1, 1, 0))(future, coefficients, register)
+
+
+def _grouped(columns):
+    """Number of groups of columns of a table, and columns per group."""
+    together = math.gcd(columns, 16)
+    return columns // together, together
+
+
+def _n_columns(table):
+    return table.shape[0] * table.shape[2]
+
+
+def _rows(table, start, count, columns):
+    """The leading columns of `count` consecutive candidates, `[count, columns]`."""
+    together = table.shape[2]
+    part = lax.dynamic_slice(table, (0, start, 0), (columns // together, count, together))
+    return part.swapaxes(0, 1).reshape(count, columns)
 
 
 def _steps(ids, width):

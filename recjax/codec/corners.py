@@ -1,15 +1,16 @@
 """Upsampling layers as products around the corners between cells: their only mixing across space.
 
-Nearest upsampling by f and then a convolution with f + 1 taps an axis shows every output just two cells an axis, and
-which two depends only on whether the output lies before or behind the middle of its cell. So around every corner
+Nearest upsampling by f and then a convolution with f + 1 taps per axis shows every output just two cells per axis,
+and which two depends only on whether the output lies before or behind the middle of its cell. So around every corner
 between cells the f^r outputs are one linear function of the 2^r cells that meet there: a layer is a single matrix
-product with 2^r inputs instead of (f + 1)^r. A transposed convolution by a kernel of 2 f along every axis at stride f
-(a lapped transform) is such a product as well.
+product with 2^r inputs instead of (f + 1)^r. A transposed convolution by a kernel of 2 f taps per axis at stride f (a
+lapped transform) is such a product as well.
 
-However many layers follow one another, an output sees no more than the cells next to its own.
+However many layers follow one another, an output depends only on its cell and the cells next to it.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -23,40 +24,46 @@ PRECISION = jax.lax.Precision.HIGHEST
 def corner_product(
     x: Float[Array, "rows *sides inputs"],
     kernel: Float[Array, "window outputs"],
-    factors: Sequence[int],
+    factors: int | Sequence[int],
 ) -> Float[Array, "rows *up_sides outputs"]:
-    """All outputs around the corners between cells, in their places: ``factor (side - 1)`` along every axis.
+    """Computes all outputs around the corners between cells, in their places.
 
     Args:
-      x: cells.
-      kernel: ``[2^r inputs, prod(factors) outputs]``: the cells around a corner to the outputs around it.
-      factors: of upsampling, along every axis.
+        x: the cells.
+        kernel: ``[2^r inputs, prod(factors) outputs]``: from the 2^r cells around a corner, in
+            row-major order, to the outputs around it. An axis with factor 1 is not mixed: windows
+            have one cell along it, and only the other axes count for r.
+        factors: factor of upsampling of every axis, or one factor for all of them.
+
+    Returns:
+        ``factor (side - 1)`` outputs along an axis of ``side`` cells; ``side`` where the factor is 1.
     """
-    factors = (factors,) * (x.ndim - 2) if isinstance(factors, int) else factors
-    rank, sides = len(factors), [side - 1 for side in x.shape[1:-1]]
+    rank = x.ndim - 2
+    factors = (factors,) * rank if isinstance(factors, int) else tuple(factors)
+    sides = [n - (f > 1) for n, f in zip(x.shape[1:-1], factors, strict=True)]
+    starts = itertools.product(*((0, 1) if f > 1 else (0,) for f in factors))
     windows = [
-        x[(slice(None), *(slice(i, i + n) for i, n in zip(at, sides, strict=True)))]
-        for at in itertools.product((0, 1), repeat=rank)
+        x[(slice(None), *(slice(i, i + n) for i, n in zip(start, sides)))] for start in starts
     ]
     # one plain product: XLA's CPU backend is slow at gradients of products with several batch axes
     out = jnp.matmul(
         jnp.concatenate(windows, axis=-1).reshape(-1, len(kernel)), kernel, precision=PRECISION
     )
     out = out.reshape(len(x), *sides, *factors, -1)
-    order = (0, *(axis for k in range(rank) for axis in (1 + k, 1 + rank + k)), 1 + 2 * rank)
-    up_sides = (n * f for n, f in zip(sides, factors, strict=True))
-    return out.transpose(order).reshape(len(x), *up_sides, out.shape[-1])
+    interleaved = (axis for k in range(rank) for axis in (1 + k, 1 + rank + k))
+    out = out.transpose(0, *interleaved, 1 + 2 * rank)
+    return out.reshape(len(x), *(n * f for n, f in zip(sides, factors)), out.shape[-1])
 
 
-def folded(kernel: np.ndarray, factors: Sequence[int] | int) -> np.ndarray:
+def folded(kernel: np.ndarray, factors: int | Sequence[int]) -> np.ndarray:
     """The matrix of nearest upsampling by ``factors`` and then a convolution.
 
     Args:
-      kernel: ``[*(factor + 1 along every axis), inputs, outputs]``.
-      factors: even, along every axis.
+        kernel: ``[*(factor + 1 along every axis), inputs, outputs]``.
+        factors: an even factor for every axis, or one for all of them.
 
     Returns:
-      ``[2^r inputs, prod(factors) outputs]``: the cells around a corner to the outputs around it.
+        ``[2^r inputs, prod(factors) outputs]``, see `corner_product`.
     """
     rank = kernel.ndim - 2
     factors = (factors,) * rank if isinstance(factors, int) else factors
@@ -75,17 +82,20 @@ def lapped(basis: np.ndarray) -> np.ndarray:
     """The matrix of a block transform without overlap, which learning may turn into a lapped one.
 
     Args:
-      basis: ``[factor, factor, outputs, inputs]``, a block of outputs for every coefficient of a cell.
+        basis: ``[*factors, outputs, inputs]``: a block of outputs for every coefficient of a cell;
+            factors are even, or 1 along axes that are not mixed.
 
     Returns:
-      ``[4 inputs, factor^2 outputs]``, see :func:`corner_product`.
+        ``[2^r inputs, prod(factors) outputs]``, see `corner_product`.
     """
-    factor, _, outputs, inputs = basis.shape
-    half = factor // 2
-    out = np.zeros((2, 2, inputs, factor, factor, outputs), basis.dtype)
-    # the cell before the corner shows its second half there, the cell behind it its first
-    halves = (np.s_[:half], np.s_[half:]), (np.s_[half:], np.s_[:half])
-    for i, (to_row, from_row) in enumerate(halves):
-        for j, (to_column, from_column) in enumerate(halves):
-            out[i, j][:, to_row, to_column] = basis[from_row, from_column].transpose(3, 0, 1, 2)
-    return out.reshape(4 * inputs, -1)
+    *factors, outputs, inputs = basis.shape
+    windows = [2 if f > 1 else 1 for f in factors]
+    out = np.zeros((*windows, inputs, *factors, outputs), basis.dtype)
+    for cell in itertools.product(*map(range, windows)):
+        # the cell before the corner shows its second half there, the cell behind it its first
+        first = [np.s_[: f // 2] if f > 1 else np.s_[:] for f in factors]
+        second = [np.s_[f // 2 :] if f > 1 else np.s_[:] for f in factors]
+        to = tuple(b if i else a for i, a, b in zip(cell, first, second))
+        source = tuple(a if i else b for i, a, b in zip(cell, first, second))
+        out[cell][(slice(None), *to)] = np.moveaxis(basis[source], -1, 0)
+    return out.reshape(math.prod(windows) * inputs, -1)

@@ -10,32 +10,16 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import safetensors.numpy
 from jaxtyping import UInt32
 
-if TYPE_CHECKING:
-    from flax import nnx
-
 # functions that need JAX import it: `recjax info` and `recjax priors` do without
 
 FORMAT = 3
 """Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
-
-
-class Network(NamedTuple):
-    """A network split by ``nnx.split``."""
-
-    graph: "nnx.GraphDef"
-    params: Any
-
-    def module(self) -> Any:
-        """The network put together again."""
-        from flax import nnx
-
-        return nnx.merge(self.graph, self.params)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,10 +93,6 @@ def write_prior(
     """
     from recjax.atomic import write_atomic
 
-    if not isinstance(params, dict):
-        from flax import nnx
-
-        params = nnx.to_pure_dict(params)
     network: dict[str, np.ndarray] = {}
     map_named(
         lambda name, leaf: network.update({name: np.asarray(leaf).astype(_dtype(leaf.shape))}),
@@ -139,14 +119,7 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
         check_tensor(tensors[name], name, _dtype(leaf.shape), leaf.shape)
         return tensors[name].astype(np.float32)
 
-    if isinstance(like, dict):
-        return map_named(load, like)
-    import jax
-    from flax import nnx
-
-    leaves: list[np.ndarray] = []
-    map_named(lambda name, leaf: leaves.append(load(name, leaf)), nnx.to_pure_dict(like))
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return map_named(load, like)
 
 
 def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> None:

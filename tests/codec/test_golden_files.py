@@ -45,10 +45,10 @@ def test_files_of_transforms_decode_as_they_did():
     header, payload = parse(blob)
     assert header.version == 2 and header.extra_bits == 2
     parts = read_stream(prior, (5, 6), payload)
-    (numbers,) = parts.numbers
-    assert numbers.ravel()[:6].tolist() == [6, 0, -4, 2, -6, -4]
+    (symbols,) = parts.symbols
+    assert symbols.ravel()[:6].tolist() == [6, 0, -4, 2, -6, -4]
     assert parts.classes.shape == (10, 12) and parts.classes[0, :6].tolist() == [7, 2, 2, 3, 3, 3]
-    assert parts.factors == [33, 39]
+    assert parts.rate_factors == [33, 39]
     assert [index[:4].tolist() for index in parts.indices] == [
         [101, 252, 192, 156],
         [190, 44, 221, 123],

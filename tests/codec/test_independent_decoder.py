@@ -19,8 +19,7 @@ from recjax.codec import container, decompress, load_prior
 from recjax.codec.container import Header
 from recjax.codec.siren import decoding as inr_decoding
 from recjax.codec.transform import decoding as transform_decoding
-from recjax.codec.transform import pyramid
-from recjax.codec.transform.allocation import count_blocks
+from recjax.codec.transform import layout
 from recjax.codec.transform.stream import Parts, read_stream, write_stream
 from recjax.modalities import load
 from recjax.modalities.grid import n_patches
@@ -58,10 +57,10 @@ def random_pyramid(prior):
     numbers = [np.clip(rng.normal(0, 3, (*cells, 14)), -255, 255).astype(np.int64)]
     classes, factors = rng.integers(0, 16, (38, 44)), [3, 6]
     units = [
-        pyramid.count_units(prior, level, classes, factor)
+        layout.count_units(prior, level, classes, factor)
         for level, factor in zip((1, 0), factors, strict=True)
     ]
-    counts = [count_blocks(total, prior.budget) for total in units]
+    counts = [layout.count_blocks(total, prior.budget) for total in units]
     assert min(counts) <= 512 < max(counts)
     parts = Parts(
         numbers, classes, factors, [rng.integers(0, 1 << prior.budget, count) for count in counts]
@@ -136,12 +135,12 @@ def test_integers_agree(case):
         assert found.indices == decode_indices(file.stream, sizes, file.exponent).tolist()
         return
     parts = read_stream(prior, n_patches(file.shape, prior.patch), file.stream)
-    np.testing.assert_equal([*found.numbers.values()], parts.numbers)
+    np.testing.assert_equal([*found.numbers.values()], parts.symbols)
     np.testing.assert_equal(found.classes, parts.classes)
-    assert [*found.factors.values()] == parts.factors
+    assert [*found.factors.values()] == parts.rate_factors
     assert [*found.indices.values()] == [index.tolist() for index in parts.indices]
     for level, factor in found.factors.items():
-        blocks = pyramid.blocks_of(prior, level, parts.classes, factor)
+        blocks = layout.blocks_of(prior, level, parts.classes, factor)
         assert [len(block) for block in found.blocks[level]] == blocks.widths.tolist()
         assert np.concatenate(found.blocks[level]).tolist() == blocks.latents.tolist()
 

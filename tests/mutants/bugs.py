@@ -594,8 +594,8 @@ _ROWS = (
     (
         "blocks-register",
         "blocks/trellis.py",
-        "return register, register & ((1 << self.budget) - 1)",
-        "return register, register & ((1 << self.budget) - 2)",
+        "index = register & ((1 << self.budget) - 1)",
+        "index = register & ((1 << self.budget) - 2)",
         TRELLIS,
     ),
     (
@@ -692,23 +692,23 @@ _ROWS = (
     ),
     (
         "codec-blocks-rounded-down",
-        "codec/transform/allocation.py",
+        "codec/transform/layout.py",
         "(units + budget * UNIT // 2) // (budget * UNIT)",
         "units // (budget * UNIT)",
-        "tests/codec/transform/test_allocation.py",
+        "tests/codec/transform/test_layout.py",
     ),
     (
         "codec-units-of-a-factor",
-        "codec/transform/allocation.py",
-        "(units.astype(np.int64) * factor + FACTOR_UNIT // 2) // FACTOR_UNIT, 1, MOST",
-        "(units.astype(np.int64) * factor + FACTOR_UNIT // 2) // FACTOR_UNIT, 0, MOST",
-        "tests/codec/transform/test_allocation.py",
+        "codec/transform/layout.py",
+        "(units.astype(np.int64) * rate_factor + FACTOR_UNIT // 2) // FACTOR_UNIT, 1, MOST",
+        "(units.astype(np.int64) * rate_factor + FACTOR_UNIT // 2) // FACTOR_UNIT, 0, MOST",
+        "tests/codec/transform/test_layout.py",
     ),
     (
         "codec-context-of-a-class",
         "codec/transform/rate_classes.py",
-        "np.where(left < 0, 2 * above, np.where(above < 0, 2 * left, left + above))",
-        "np.where(left < 0, 2 * above, np.where(above < 0, left, left + above))",
+        "2 * total // np.maximum(count, 1)",
+        "total",
         "tests/codec/transform/test_rate_classes.py",
     ),
     (

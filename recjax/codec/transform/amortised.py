@@ -1,4 +1,4 @@
-"""One pass of analysis and synthesis: samples of the guessed posterior of a transform, level by level."""
+"""One pass of analysis and synthesis: samples of the amortised posterior of a transform, level by level."""
 
 from collections.abc import Sequence
 
@@ -6,69 +6,98 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recjax.codec.transform.analysis import Seen
-from recjax.codec.transform.network import Context, Transform, bordered
+from recjax.codec.transform.analysis import Features, analyse, level_params, posterior_of
+from recjax.codec.transform.network import (
+    Context,
+    TransformNetwork,
+    bordered,
+    context,
+    synthesise,
+    top,
+)
 
 Posterior = tuple[Array, Array]
 """Mean and log standard deviation of the latents of a level."""
 
 
-def look(model: Transform, images: Float[Array, "n height width channels"]) -> list[Seen]:
-    """What the analysis sees of images, values in [-1/2, 1/2] and sides of whole cells, at all levels."""
-    return model.analysis.look(images, [level.log_gain[...] for level in model.levels])
-
-
-def posterior(model: Transform, level: int, seen: Seen, context: Context, move: Array) -> Posterior:
-    """The guess for one level, its means moved by so many standard deviations."""
-    mean, log_std = model.analysis.posterior(level, seen, *context.inside())
-    return mean + move * jnp.exp(log_std), log_std
-
-
-def descend(
-    model: Transform,
-    start: int,
-    seen: Sequence[Seen],
+def posterior(
+    network: TransformNetwork,
+    level: int,
+    features: Features,
     context: Context,
-    key: Array,
-    moves: Sequence[Array],
-) -> tuple[list[Posterior], Float[Array, "n height width channels"]]:
-    """From one level down, every level's posterior given a sample of those above.
+    mean_offset: Array,
+    log_lagrangian: Array | float = 0.0,
+) -> Posterior:
+    """The amortised posterior of one level, its means offset in units of standard deviations.
 
     Args:
-      model: the transform.
-      start: the first level.
-      seen: what `look` returned.
-      context: of the first level.
-      key: of the samples.
-      moves: of the means of every level, see `posterior`.
+        network: the transform.
+        level: number of the level.
+        features: features of its cells.
+        context: context of its cells and of one beyond each edge.
+        mean_offset: offsets of the means, in standard deviations.
+        log_lagrangian: logarithm of the Lagrange multiplier relative to the one of the training.
+    """
+    params = level_params(network, level)
+    mean, log_std = posterior_of(params, features, context.inside(), log_lagrangian)
+    return mean + mean_offset * jnp.exp(log_std), log_std
+
+
+def ancestral_pass(
+    network: TransformNetwork,
+    features: Sequence[Features],
+    noise: Sequence[Array],
+    mean_offsets: Sequence[Array],
+    log_lagrangian: Array | float = 0.0,
+    inside: Sequence[Array] | None = None,
+) -> tuple[list[Posterior], Float[Array, "n *values channels"]]:
+    """Posteriors from the top level down, each given samples of the levels above.
+
+    Args:
+        network: the transform.
+        features: features of all levels, lowest first.
+        noise: standard normal noise for the samples of every level.
+        mean_offsets: offsets of the means of every level, see `posterior`.
+        log_lagrangian: logarithm of the Lagrange multiplier relative to the one of the training.
+        inside: 1 for the cells of every level that belong to the signal and 0 for those that fill up
+            the arrays, whose latents are 0 as those beyond the edges; None if all belong to it.
 
     Returns:
-      The posteriors, lowest level first, and the decoded images.
+        The posteriors, lowest level first, and the decoded signals.
     """
     posteriors = []
-    for level in reversed(range(start + 1)):
-        mean, log_std = posterior(model, level, seen[level], context, moves[level])
-        noise = jax.random.normal(jax.random.fold_in(key, level), mean.shape)
+    n, *cells, _ = features[-1].coefficients.shape
+    above = top(network, n, cells)
+    for level in reversed(range(network.config.levels)):
+        mean, log_std = posterior(
+            network, level, features[level], above, mean_offsets[level], log_lagrangian
+        )
         posteriors.append((mean, log_std))
-        coefficients = context.coefficients(bordered(mean + jnp.exp(log_std) * noise))
+        sample = mean + jnp.exp(log_std) * noise[level]
+        if inside is not None:
+            sample = sample * inside[level]
+        coefficients = above.coefficients(bordered(sample))
         if level:
-            context = model.context(level - 1, context, coefficients)
-        else:
-            return posteriors[::-1], model.pixels(context, coefficients)
-    raise AssertionError("there is a lowest level")
+            above = context(network, level - 1, above, coefficients)
+    return posteriors[::-1], synthesise(network, above, coefficients)
 
 
-def walk(
-    model: Transform, images: Float[Array, "n height width channels"], key: Array
-) -> tuple[list[Posterior], Float[Array, "n height width channels"]]:
-    """`descend` from the top, for images with values in [-1/2, 1/2] and sides of whole cells."""
-    cell = model.config.cell
-    top = model.top(len(images), images.shape[1] // cell, images.shape[2] // cell)
-    still = [jnp.zeros((1, 1, 1, 1))] * model.config.levels
-    return descend(model, model.config.levels - 1, look(model, images), top, key, still)
+def encode_sample(
+    network: TransformNetwork, values: Float[Array, "n *values channels"], key: Array
+) -> tuple[list[Posterior], Float[Array, "n *values channels"]]:
+    """`ancestral_pass` for signals with values in [-1/2, 1/2] and sides of whole cells."""
+    features, rank = analyse(network, values), network.config.rank
+    noise = [
+        jax.random.normal(
+            jax.random.fold_in(key, level), (*features[level].coefficients.shape[:-1], depth)
+        )
+        for level, depth in enumerate(network.config.depths)
+    ]
+    zeros = [jnp.zeros((1,) * (rank + 2))] * network.config.levels
+    return ancestral_pass(network, features, noise, zeros)
 
 
-def kl_nats(own: Posterior) -> Array:
+def kl_nats(posterior: Posterior) -> Array:
     """KL of every latent from N(0, 1)."""
-    mean, log_std = own
+    mean, log_std = posterior
     return 0.5 * (jnp.exp(2 * log_std) + mean**2 - 1) - log_std

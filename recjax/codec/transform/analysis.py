@@ -1,144 +1,196 @@
-"""A first guess at the posterior of a transform's latents: one pass of a network, in place of hundreds of steps.
+"""Amortised posterior of a transform's latents: one pass of a network, in place of hundreds of steps.
 
 The posterior of a level's latents depends on the values of those above, which therefore are coded first.
 
-For a linear synthesis with squared error and price beta, the posterior of a coefficient c with prior N(m, g^2) has
-precision 1 + h g^2 in units of the prior, where h is the curvature of the error over beta, and mean h g (c - m) /
-(1 + h g^2). The network starts from there: lapped transforms give the coefficients of all levels, and a small network,
-which sees their energies, corrects their posterior and guesses that of the latents which are no coefficients.
+For a linear synthesis with squared error and Lagrange multiplier beta, the posterior of a coefficient c with prior
+N(m, g^2) has precision 1 + h g^2 in units of the prior, where h is the curvature of the error over beta, and mean
+h g (c - m) / (1 + h g^2). The network starts from there: lapped transforms give the coefficients of all levels, and a
+small network, which sees their energies, corrects their posterior and gives that of the latents which are no
+coefficients.
+
+Files do not depend on any of this: it belongs to the encoder.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float
 
 from recjax.codec.corners import PRECISION
-from recjax.codec.transform.initial import Initial
+from recjax.codec.transform.network import (
+    Context,
+    Params,
+    TransformNetwork,
+    layer,
+    padded_channels,
+    wide,
+)
 
 _LEAST_ENERGY = 1e-2
 _NARROW = 4.0
 """What the network adds to a log standard deviation starts at -log(1 + exp(-4))."""
 
 
-class Seen(NamedTuple):
-    """What the analysis sees of an image at one level."""
+class Features(NamedTuple):
+    """Features of a signal at one level.
 
-    coefficients: Float[Array, "n height width linear"]
-    features: Float[Array, "n height width hidden"]
-
-
-class Analysis(nnx.Module):
-    """The encoder's network; files do not depend on it.
-
-    Args:
-      linear, depths, factors: of every level, see :class:`recjax.codec.transform.network.TransformConfig`.
-      hidden: units of a cell.
-      channels: of a pixel.
-      initial: parameters to start from.
+    Attributes:
+        coefficients: lapped transform of the level below.
+        hidden: units that summarise the energies in and below a cell and next to it.
     """
 
-    def __init__(self, linear, depths, factors, hidden: int, channels: int, initial: Initial):
-        levels = range(len(depths))
-        self.factors, self.channels = tuple(factors), channels
-        self.lapped = nnx.List(
-            [initial.matrix((2 * f) ** 2 * channels, n) for f, n in zip(factors, linear)]
-        )
-        self.log_curvature = nnx.List([initial.vector(n) for n in linear])
-        self.seen = nnx.List(
-            [
-                initial.matrix((9 if level == 0 else 1) * 2 * linear[level], hidden)
-                for level in levels
-            ]
-        )
-        self.below = nnx.List([initial.matrix(9 * hidden, hidden) for _ in levels[1:]])
-        self.seen_bias = nnx.List([initial.vector(hidden) for _ in levels])
-        inputs = [
-            (1 if level == levels[-1] else 2) * hidden + 2 * linear[level] for level in levels
-        ]
-        self.mix = nnx.List([initial.matrix(n, hidden) for n in inputs])
-        self.mix_bias = nnx.List([initial.vector(hidden) for _ in levels])
-        self.head = nnx.List(
-            [
-                initial.matrix(hidden, 2 * n, 0.1 if level else 0.01)
-                for level, n in enumerate(depths)
-            ]
-        )
-        self.head_bias = nnx.List([initial.vector(2 * n) for n in depths])
-
-    def look(
-        self,
-        images: Float[Array, "n height width channels"],
-        log_gains: list[Float[Array, "depth"]],
-    ) -> list[Seen]:
-        """Coefficients and features of whole images at all levels, lowest first.
-
-        Args:
-          images: values in [-1/2, 1/2]; their sides are multiples of a cell of the top level.
-          log_gains: of all levels.
-        """
-        out, x, scale = [], images, 1
-        for level, factor in enumerate(self.factors):
-            half, scale = factor // 2, scale * factor
-            padded = jnp.pad(x, ((0, 0), (half, half), (half, half), (0, 0)), mode="edge")
-            coefficients = _convolve(padded, self.lapped[level][...], 2 * factor, factor, "VALID")
-            relative = (
-                coefficients
-                * jnp.exp(-log_gains[level][: coefficients.shape[-1]])[None, None, None]
-            )
-            if level + 1 < len(self.factors):
-                # these are predicted from above, their gain is that of what remains
-                relative = relative.at[..., : self.channels].set(
-                    coefficients[..., : self.channels] / scale
-                )
-            energy = 0.5 * jnp.log(relative * relative + _LEAST_ENERGY)
-            inputs, bias = (
-                jnp.concatenate([energy, jnp.tanh(relative)], axis=-1),
-                _wide(self.seen_bias[level]),
-            )
-            if level == 0:
-                features = _convolve(inputs, self.seen[0][...], 3)
-            else:
-                features = _convolve(out[-1].features, self.below[level - 1][...], 3, 2)
-                features = features + jnp.matmul(inputs, self.seen[level][...], precision=PRECISION)
-            out.append(Seen(coefficients, jax.nn.gelu(features + bias)))
-            x = coefficients[..., : self.channels]
-        return out
-
-    def posterior(
-        self, level: int, seen: Seen, hidden: Array, mean: Array, log_gain: Array
-    ) -> tuple[Float[Array, "n height width depth"], Float[Array, "n height width depth"]]:
-        """Mean and log standard deviation of the latents of a level.
-
-        Args:
-          level: 0 is the lowest.
-          seen: what `look` returned for the level.
-          hidden, mean, log_gain: context of its cells.
-        """
-        linear = seen.coefficients.shape[-1]
-        gain, curvature = jnp.exp(log_gain[..., :linear]), jnp.exp(_wide(self.log_curvature[level]))
-        precision = 1 + gain * gain * curvature
-        centre = gain * curvature * (seen.coefficients - mean[..., :linear]) / precision
-        log_std = -0.5 * jnp.log(precision)
-        inputs = jnp.concatenate([seen.features, centre, log_std, hidden], axis=-1)
-        x = jnp.matmul(inputs, self.mix[level][...], precision=PRECISION)
-        x = jax.nn.gelu(x + _wide(self.mix_bias[level]))
-        x = jnp.matmul(x, self.head[level][...], precision=PRECISION) + _wide(self.head_bias[level])
-        moved, wider = jnp.split(x, 2, axis=-1)
-        padding = ((0, 0),) * 3 + ((0, mean.shape[-1] - linear),)
-        centre, log_std = jnp.pad(centre, padding), jnp.pad(log_std, padding)
-        return centre + moved * jnp.exp(log_std), log_std - jax.nn.softplus(wider - _NARROW)
+    coefficients: Float[Array, "n *sides linear"]
+    hidden: Float[Array, "n *sides hidden"]
 
 
-def _wide(vector):
-    return vector[...][None, None, None]
+def analyse(
+    network: TransformNetwork, values: Float[Array, "n *values channels"]
+) -> list[Features]:
+    """Features of signals at all levels, lowest first.
+
+    Args:
+        network: the transform.
+        values: in [-1/2, 1/2]; the sides are multiples of a cell of the top level.
+    """
+    config, out, x = network.config, [], values
+    for level, factors in enumerate(config.factors):
+        params = analysis_params(network, level)
+        # edge values rather than zeros: beyond the edge there is no step to be coded
+        x = _padded(x, [(f // 2, f // 2) for f in factors], "edge")
+        coefficients = coefficients_of(params, factors, x)
+        if level == 0:
+            # energies beyond the edges are 0
+            inputs = _padded(energies(params, coefficients), [(1, 1)] * config.rank)
+            hidden = lowest_features(params, inputs)
+        else:
+            below = _padded(out[-1].hidden, [taps_beyond(f) for f in factors])
+            hidden = upper_features(params, factors, coefficients, below)
+        out.append(Features(coefficients, hidden))
+        x = coefficients[..., : config.channels]
+    return out
 
 
-def _convolve(x, kernel, side, stride=1, padding="SAME"):
-    kernel = kernel.reshape(side, side, x.shape[-1], -1)
-    dimensions = ("NHWC", "HWIO", "NHWC")
+def analysis_params(network: TransformNetwork, level: int) -> Params:
+    """Parameters of the features of a level: those of all levels but the lowest have the same shapes."""
+    config, params = network.config, network.params["analysis"]
+    weights = jnp.exp(-network.params["levels"][level]["log_gain"][: config.linear[level]])
+    if level + 1 < config.levels:
+        # the first coefficients are predicted from above, their gain is that of what remains; in units
+        # of the coefficient of a constant block they are means of values
+        values = math.prod(math.prod(factors) for factors in config.factors[: level + 1])
+        weights = weights.at[: config.channels].set(1 / math.sqrt(values))
+    out = {name: params[name][level] for name in ("lapped", "seen", "seen_bias")}
+    out |= {"below": params["below"][level - 1]} if level else {}
+    return out | {"weights": weights}
+
+
+def coefficients_of(
+    params: Params, factors: Sequence[int], below: Float[Array, "n *sides channels"]
+) -> Float[Array, "n *cells linear"]:
+    """Lapped transform of the first coefficients of the level below (level 0: of the signal).
+
+    Args:
+        params: see `analysis_params`.
+        factors: sides of a cell in those of the level below.
+        below: with half a cell beyond the edges; along axes with factor 1 without.
+    """
+    sides = [f if f == 1 else 2 * f for f in factors]
+    return _convolve(below, params["lapped"], sides, factors)
+
+
+def energies(
+    params: Params, coefficients: Float[Array, "n *cells linear"]
+) -> Float[Array, "n *cells inputs"]:
+    """Log energies and signs of coefficients in units of their gains."""
+    relative = coefficients * wide(params["weights"], coefficients.ndim - 2)
+    energy = 0.5 * jnp.log(relative * relative + _LEAST_ENERGY)
+    return jnp.concatenate([energy, jnp.tanh(relative)], axis=-1)
+
+
+def lowest_features(
+    params: Params, inputs: Float[Array, "n *bordered_cells inputs"]
+) -> Float[Array, "n *cells hidden"]:
+    """Hidden units of the lowest level, from `energies` that are 0 beyond the signal's edges."""
+    rank = inputs.ndim - 2
+    hidden = _convolve(inputs, params["seen"], [3] * rank, [1] * rank)
+    return jax.nn.gelu(hidden + wide(params["seen_bias"], rank))
+
+
+def upper_features(
+    params: Params,
+    factors: Sequence[int],
+    coefficients: Float[Array, "n *cells linear"],
+    below: Float[Array, "n *sides hidden"],
+) -> Float[Array, "n *cells hidden"]:
+    """Hidden units of another level.
+
+    Args:
+        params: see `analysis_params`.
+        factors: sides of a cell in those of the level below.
+        coefficients: coefficients of the level.
+        below: hidden units of the level below, with 0 beyond the signal's edges, see `taps_beyond`.
+    """
+    rank = below.ndim - 2
+    hidden = _convolve(below, params["below"], [3] * rank, factors)
+    hidden = hidden + jnp.matmul(
+        energies(params, coefficients), params["seen"], precision=PRECISION
+    )
+    return jax.nn.gelu(hidden + wide(params["seen_bias"], rank))
+
+
+def posterior_of(
+    params: Params,
+    features: Features,
+    context: Context,
+    log_lagrangian: Float[Array, ""] | float,
+) -> tuple[Float[Array, "n *cells depth"], Float[Array, "n *cells depth"]]:
+    """Mean and log standard deviation of the latents of a level.
+
+    Args:
+        params: those of the analysis for the level, see `level_params`.
+        features: features of its cells.
+        context: context of its cells, without those beyond the edges.
+        log_lagrangian: logarithm of the Lagrange multiplier relative to the one of the training.
+    """
+    linear, rank = features.coefficients.shape[-1], features.coefficients.ndim - 2
+    gain = jnp.exp(context.log_gain[..., :linear])
+    curvature = jnp.exp(wide(params["log_curvature"] - log_lagrangian, rank))
+    precision = 1 + gain * gain * curvature
+    centre = gain * curvature * (features.coefficients - context.mean[..., :linear]) / precision
+    log_std = -0.5 * jnp.log(precision)
+    inputs = jnp.concatenate([features.hidden, centre, log_std, context.hidden], axis=-1)
+    x = jax.nn.gelu(layer(inputs, params["mix"], params["mix_bias"]))
+    shift, wider = jnp.split(layer(x, params["head"], params["head_bias"]), 2, axis=-1)
+    depth = context.mean.shape[-1]
+    centre, log_std = padded_channels(centre, depth), padded_channels(log_std, depth)
+    return centre + shift * jnp.exp(log_std), log_std - jax.nn.softplus(wider - _NARROW)
+
+
+def level_params(network: TransformNetwork, level: int) -> Params:
+    """Parameters of the posterior of a level."""
+    names = "log_curvature", "mix", "mix_bias", "head", "head_bias"
+    return {name: network.params["analysis"][name][level] for name in names}
+
+
+def _padded(x, borders, mode="constant"):
+    return jnp.pad(x, ((0, 0), *borders, (0, 0)), mode=mode)
+
+
+def taps_beyond(factor: int) -> tuple[int, int]:
+    """Cells of the level below beyond either edge that three taps see at a stride."""
+    return (0, 1) if factor == 2 else (1, 1)
+
+
+def _convolve(x, kernel, sides, strides):
+    spatial = "XYZ"[: len(sides)]
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=dimensions, precision=PRECISION
+        x,
+        kernel.reshape(*sides, x.shape[-1], -1),
+        strides,
+        "VALID",
+        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        precision=PRECISION,
     )

@@ -1,8 +1,9 @@
 """Transforms for several rates at once: one family of parameters and its gradient step.
 
 Every gradient step lowers distortion + beta KL (Kingma and Welling, ICLR 2014; for compression Balle et al., ICLR 2018)
-on random crops, at one of the prices in turn. Matrices are shared by all prices; whatever is a vector (biases, gains,
-curvatures) each price has for itself. So a family of priors costs hardly more than one, to learn and to store.
+on random crops, at one of the Lagrange multipliers beta ("prices") in turn. All of them share the matrices; vectors
+(biases, gains, curvatures) belong to one price. So a family of priors costs hardly more than one, to learn and to
+store.
 """
 
 import math
@@ -13,19 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx, struct
-from jaxtyping import Array, Float, UInt8
+from flax import nnx
+from jaxtyping import Array, Float
 
 from recjax import parallel
 from recjax.codec.corners import lapped
-from recjax.codec.transform.amortised import kl_nats, walk
-from recjax.codec.transform.initial import PerPrice
+from recjax.codec.transform.amortised import encode_sample, kl_nats
 from recjax.codec.transform.karhunen_loeve import karhunen_loeve
-from recjax.codec.transform.network import Transform
+from recjax.codec.transform.network import TransformNetwork
+from recjax.codec.transform.network_module import PerPrice, Transform
 from recjax.codec.transform.settings import TransformTraining
 
 SLOW = {"lapped", "synthesis", "log_gain", "log_curvature", "upper_gain"}
-"""What starts near its optimum learns ten times slower."""
+"""Parameters that start near their optimum learn ten times slower."""
 
 
 class FamilyParams(NamedTuple):
@@ -35,17 +36,22 @@ class FamilyParams(NamedTuple):
     matrices: nnx.State
 
 
-@struct.dataclass
-class TransformState:
-    """Parameters, which are :class:`FamilyParams`; the optimiser; steps done."""
+class TransformState(NamedTuple):
+    """State of a training.
 
-    params: Any  # optax knows nothing but arrays
+    Attributes:
+        params: `FamilyParams`.
+        optimiser: moments of the gradients.
+        done: number of gradient steps done.
+    """
+
+    params: FamilyParams
     optimiser: optax.OptState
     done: Array
 
 
 def graph_of(config: TransformTraining) -> nnx.GraphDef:
-    """What `model_at` needs besides the parameters."""
+    """The structure of a transform without its parameters, for `model_at`."""
     return nnx.split(nnx.eval_shape(lambda: Transform(config.network)), PerPrice, ...)[0]
 
 
@@ -55,27 +61,34 @@ def model_at(graph: nnx.GraphDef, params: FamilyParams, price: int | Array) -> T
 
 
 def initial_state(
-    config: TransformTraining, images: Sequence[UInt8[np.ndarray, "h w 3"]]
+    config: TransformTraining, signals: Sequence[Float[np.ndarray, "*sides channels"]]
 ) -> TransformState:
-    """Synthesis and analysis are Karhunen-Loeve transforms of the images, whose deviations are the gains."""
+    """The state before the first step.
+
+    Synthesis and analysis are Karhunen-Loeve transforms of the signals, whose deviations are the gains.
+
+    Args:
+        config: settings of the training.
+        signals: values in [-1/2, 1/2].
+    """
     network, models = config.network, []
-    bases = karhunen_loeve(network, images, np.random.default_rng(config.seed))
+    bases = karhunen_loeve(network, signals, np.random.default_rng(config.seed))
     for price in config.prices:
         model = Transform(network, config.seed)
         # of the squared error of an orthonormal coefficient, over the price
         curvature = 2 / (network.channels * price)
         for level, (moments, blocks) in enumerate(bases):
-            half = network.factors[level] // 2
-            window = np.pad(blocks, [(half, half)] * 2 + [(0, 0)] * 2)
-            own, analysis = model.levels[level], model.analysis
-            own.synthesis[...] = jnp.asarray(lapped(blocks))
-            analysis.lapped[level][...] = jnp.asarray(window.reshape(-1, window.shape[-1]))
-            analysis.log_curvature[level][...] += jnp.float32(math.log(curvature))
+            overlaps = [(f // 2, f // 2) for f in network.factors[level]]
+            window = np.pad(blocks, [*overlaps, (0, 0), (0, 0)])
+            synthesis, analysis = model.levels[level], model.analysis
+            synthesis["synthesis"][...] = jnp.asarray(lapped(blocks))
+            analysis["lapped"][level][...] = jnp.asarray(window.reshape(-1, window.shape[-1]))
+            analysis["log_curvature"][level][...] += jnp.float32(math.log(curvature))
             gains = np.zeros(network.depths[level], np.float32)
             gains[: len(moments)] = 0.5 * np.log(moments)
             if level + 1 < network.levels:  # predicted from above, up to about the error that pays
                 gains[: network.channels] = -0.5 * math.log(curvature)
-            own.log_gain[...] = jnp.asarray(gains)
+            synthesis["log_gain"][...] = jnp.asarray(gains)
         models.append(nnx.split(model, PerPrice, ...)[1:])
     vectors = jax.tree.map(lambda *x: jnp.stack(x), *(vectors for vectors, _ in models))
     params = FamilyParams(vectors, models[0][1])
@@ -104,16 +117,20 @@ def _optimiser(config):
 
 
 def elbo(
-    model: Transform, images: Float[Array, "n h w 3"], key: Array
+    network: TransformNetwork, values: Float[Array, "n *sides channels"], key: Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean squared error and nats of KL a pixel at one sample of the guessed posterior."""
-    posteriors, decoded = walk(model, images, key)
+    """Mean squared error and nats of KL per cell of the signal, at a sample of the amortised posterior."""
+    posteriors, decoded = encode_sample(network, values, key)
     kl = jnp.stack([kl_nats(posterior).sum() for posterior in posteriors]).sum()
-    return jnp.mean((decoded - images) ** 2), kl / images[..., 0].size
+    return jnp.mean((decoded - values) ** 2), kl / values[..., 0].size
 
 
 def make_step(config: TransformTraining, devices: int = 1):
-    """The compiled function of a step: (state, crops, key) -> (state, error and KL), on so many devices.
+    """The compiled function of a step: (state, crops, key) -> (state, error and KL).
+
+    Args:
+        config: settings of the training.
+        devices: number of devices.
 
     One step a dispatch: XLA's CPU backend convolves ten times slower inside a loop.
     """
@@ -122,15 +139,12 @@ def make_step(config: TransformTraining, devices: int = 1):
     optimiser = _optimiser(config)
 
     @jax.jit(donate_argnums=0)
-    def step(state: TransformState, crops: UInt8[Array, "batch h w 3"], key: Array):
+    def step(state: TransformState, crops: Float[Array, "batch *sides channels"], key: Array):
         price = state.done % len(prices)
 
         def loss(params):
-            values, noise = (
-                crops.astype(jnp.float32) / 255 - 0.5,
-                jax.random.fold_in(key, state.done),
-            )
-            error, kl = elbo(model_at(graph, params, price), values, noise)
+            noise = jax.random.fold_in(key, state.done)
+            error, kl = elbo(model_at(graph, params, price).network(), crops, noise)
             total = error + prices[price] * kl
             # relative, so that no price outweighs the others
             return total / jax.lax.stop_gradient(total), (error, kl)

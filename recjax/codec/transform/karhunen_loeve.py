@@ -1,56 +1,56 @@
-"""Where a transform starts: Karhunen-Loeve transforms of blocks, and of blocks of their first coefficients."""
+"""Karhunen-Loeve transforms of blocks, and of blocks of their first coefficients: where a transform starts."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from recjax.codec.transform.network import TransformConfig
+from recjax.modalities.grid import cut
 
-_BLOCKS_AN_IMAGE = 800
+_BLOCKS_A_SIGNAL = 800
 
 
 class Basis(NamedTuple):
     """The transform of one level.
 
     Attributes:
-      moments: second moments of its coefficients about 0, largest first.
-      blocks: ``[factor, factor, channels, linear]``, orthonormal.
+        moments: second moments of its coefficients about 0, largest first.
+        blocks: ``[*factors, channels, linear]``, orthonormal.
     """
 
     moments: Float[np.ndarray, "linear"]
-    blocks: Float[np.ndarray, "factor factor channels linear"]
+    blocks: Float[np.ndarray, "*factors channels linear"]
 
 
 def karhunen_loeve(
-    config: TransformConfig, images: Sequence[UInt8[np.ndarray, "h w 3"]], rng: np.random.Generator
+    config: TransformConfig,
+    signals: Sequence[Float[np.ndarray, "*sides channels"]],
+    rng: np.random.Generator,
 ) -> list[Basis]:
-    """The bases of all levels, lowest first."""
-    planes = [_whole(image, config.cell).astype(np.float32) / 255 - 0.5 for image in images]
+    """The bases of all levels, lowest first.
+
+    Args:
+        config: architecture.
+        signals: values in [-1/2, 1/2]; the sides are at least those of a cell of the top level.
+        rng: chooses the blocks.
+    """
+    # whole cells of the top level
+    planes = [x[tuple(slice(n // c * c) for n, c in zip(x.shape, config.cell))] for x in signals]
     out = []
-    for factor, linear in zip(config.factors, config.linear, strict=True):
-        blocks = [_blocks(plane, factor) for plane in planes]
+    for factors, linear in zip(config.factors, config.linear, strict=True):
+        cells = [[n // f for n, f in zip(plane.shape, factors)] for plane in planes]
+        blocks = [cut(plane, factors).reshape(math.prod(n), -1) for n, plane in zip(cells, planes)]
         total, count = 0, 0
-        for own in blocks:
-            flat = own.reshape(-1, own.shape[-1])
-            some = flat[rng.permutation(len(flat))[:_BLOCKS_AN_IMAGE]].astype(np.float64)
-            total, count = total + some.T @ some, count + len(some)
+        for rows in blocks:
+            drawn = rows[rng.permutation(len(rows))[:_BLOCKS_A_SIGNAL]].astype(np.float64)
+            total, count = total + drawn.T @ drawn, count + len(drawn)
         values, vectors = np.linalg.eigh(total / count)
         values, vectors = values[::-1][:linear], vectors[:, ::-1][:, :linear].astype(np.float32)
-        out.append(
-            Basis(
-                np.maximum(values, 1e-7), vectors.reshape(factor, factor, config.channels, linear)
-            )
-        )
-        planes = [own @ vectors[:, : config.channels] for own in blocks]
+        basis = vectors.reshape(*factors, config.channels, linear)
+        out.append(Basis(np.maximum(values, 1e-7), basis))
+        first = vectors[:, : config.channels]
+        planes = [(rows @ first).reshape(*n, -1) for n, rows in zip(cells, blocks)]
     return out
-
-
-def _whole(image, cell):
-    return image[: image.shape[0] // cell * cell, : image.shape[1] // cell * cell]
-
-
-def _blocks(plane, side):
-    rows, columns = plane.shape[0] // side, plane.shape[1] // side
-    return plane.reshape(rows, side, columns, side, -1).swapaxes(1, 2).reshape(rows, columns, -1)

@@ -1,55 +1,49 @@
-"""How much there is to say of an image's cells, and their classes by that in the index stream.
+"""Frozen (FORMAT.md, transforms): rate classes, by which blocks follow a signal, and their code.
 
-A class is coded given those of the cells to the left and above: by the sum of the two, or twice the one there is. The
-prior holds the frequencies. Integers alone, so that every decoder finds the same.
+Every cell of one level is labelled by its expected bits, those of all levels below it included. A label is coded given
+those of the previous neighbours along every axis (left and above, in an image): its context is twice their mean,
+rounded down. The prior holds the frequencies. Integers alone, so that every decoder finds the same.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int32
+from jaxtyping import Float, Int, Int32
 
 from recjax.bits import stream
 from recjax.bits.zipf import PRECISION
-from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
 from recjax.errors import FormatError
 
 LEAST = 1 << 14
-"""The smallest frequency, of 2^24: no class is free, and no file is far smaller than its image."""
+"""The smallest frequency, of 2^24: no class is free, and no file is far smaller than its signal."""
 
 
 def activity_of(
-    posteriors: Sequence[tuple[Array, Array]],
-    scales: Sequence[Array],
-    tails: Sequence[Array],
-    level: int,
-) -> Float[Array, "n rows columns"]:
-    """Bits of KL of every cell of one level with what is below it.
+    bits: Sequence[Float[np.ndarray, "n *cells depth"]], growth: Sequence[int]
+) -> Float[np.ndarray, "n *class_cells"]:
+    """Bits of KL of every cell of the class level with everything below it.
 
     Args:
-        posteriors: mean and log standard deviation of the latents of all levels, ``[n, height, width, depth]``.
-        scales, tails: of the prior.
-        level: of the cells.
+        bits: KL of the latents of all levels up to the class level, lowest first.
+        growth: side of a cell in cells of the level below.
     """
-    total = jnp.float32(0)
-    for own in range(level + 1):
-        scale, tail = (jnp.asarray(x[own])[None, None, None] for x in (scales, tails))
-        total = total + in_cells(
-            kl_bits(*posterior_of_u(*posteriors[own], scale, tail)), level - own
-        ).sum((3, 4))
+    total = np.float32(0)
+    for level, x in enumerate(bits):
+        total = total + in_cells(x, [g ** (len(bits) - 1 - level) for g in growth]).sum((-2, -1))
     return total
 
 
 def in_cells(
-    x: Float[Array, "n height width depth"], levels: int
-) -> Float[Array, "n rows columns members depth"]:
-    """Sorted by cells so many levels above."""
-    n, height, width, depth = x.shape
-    side = 1 << levels
-    cells = x.reshape(n, height // side, side, width // side, side, depth).swapaxes(2, 3)
-    return cells.reshape(n, height // side, width // side, side * side, depth)
+    x: Float[np.ndarray, "n *sides depth"], side: Sequence[int]
+) -> Float[np.ndarray, "n *cells members depth"]:
+    """Groups latents by the cell, ``side`` latents along every axis, that they belong to."""
+    rank = len(side)
+    cells = [n // s for n, s in zip(x.shape[1:-1], side, strict=True)]
+    x = x.reshape(len(x), *itertools.chain(*zip(cells, side)), x.shape[-1])
+    order = (*range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2))
+    return x.transpose(0, *order, 2 * rank + 1).reshape(-1, *cells, math.prod(side), x.shape[-1])
 
 
 def class_frequencies(
@@ -68,26 +62,31 @@ def class_frequencies(
 
 
 def contexts_of(
-    classes: Int[np.ndarray, "rows columns"], n_classes: int
-) -> Int[np.ndarray, "rows columns"]:
-    """The context of every cell.
+    classes: Int[np.ndarray, "*class_cells"], n_classes: int
+) -> Int[np.ndarray, "*class_cells"]:
+    """The context of every cell: the classes of its previous neighbours, one along each axis.
+
+    Returns:
+        Twice their mean, rounded down, 0 to ``2 n_classes - 2``; ``n_classes - 1`` for the first cell.
 
     >>> contexts_of(np.array([[1, 2], [3, 0]]), 4).tolist()
     [[3, 2], [2, 5]]
     """
-    above = np.concatenate([classes[:1] * 0 - 1, classes[:-1]])
-    left = np.concatenate([classes[:, :1] * 0 - 1, classes[:, :-1]], axis=1)
-    both = np.where(left < 0, 2 * above, np.where(above < 0, 2 * left, left + above))
-    return np.where((left < 0) & (above < 0), n_classes - 1, both)
+    total, count = np.zeros_like(classes), np.zeros_like(classes)
+    for axis in range(classes.ndim):
+        behind = np.moveaxis(total, axis, 0), np.moveaxis(count, axis, 0)
+        behind[0][1:] += np.moveaxis(classes, axis, 0)[:-1]
+        behind[1][1:] += 1
+    return np.where(count > 0, 2 * total // np.maximum(count, 1), n_classes - 1)
 
 
 def least_bits(cells: int, frequencies: Int32[np.ndarray, "contexts classes"]) -> float:
-    """No classes (or numbers) of so many cells have a shorter code."""
+    """A lower bound, in bits, on the code of ``cells`` classes or symbols."""
     return cells * (PRECISION - math.log2(frequencies.max()))
 
 
 def class_bits(
-    classes: Int[np.ndarray, "rows columns"], frequencies: Int32[np.ndarray, "contexts classes"]
+    classes: Int[np.ndarray, "*class_cells"], frequencies: Int32[np.ndarray, "contexts classes"]
 ) -> float:
     """Length of the code of the classes, in bits."""
     used = frequencies[contexts_of(classes, frequencies.shape[1]), classes]
@@ -96,10 +95,10 @@ def class_bits(
 
 def put_classes(
     encoder,
-    classes: Int[np.ndarray, "rows columns"],
+    classes: Int[np.ndarray, "*class_cells"],
     frequencies: Int32[np.ndarray, "contexts classes"],
 ):
-    """Encodes the classes, row by row."""
+    """Encodes the classes in row-major order."""
     models = _models(frequencies)
     contexts = contexts_of(classes, frequencies.shape[1])
     for value, context in zip(classes.ravel().tolist(), contexts.ravel().tolist()):
@@ -107,26 +106,25 @@ def put_classes(
 
 
 def take_classes(
-    decoder, rows: int, columns: int, frequencies: Int32[np.ndarray, "contexts classes"]
-):
-    """Decodes what `put_classes` encoded, ``int64[rows, columns]``.
+    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "contexts classes"]
+) -> Int[np.ndarray, "*class_cells"]:
+    """Decodes what `put_classes` encoded.
 
     Raises:
         FormatError: the stream is damaged.
     """
     models, first = _models(frequencies), frequencies.shape[1] - 1
-    out = [[0] * columns for _ in range(rows)]
+    # flat lists: indexing NumPy's arrays takes most of the time of a cell
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    out: list[int] = []
     try:
-        for y, row in enumerate(out):
-            for x in range(columns):
-                near = [out[y][x - 1]] * (x > 0) + [out[y - 1][x]] * (y > 0)
-                context = 2 * sum(near) // len(near) if near else first
-                row[x] = int(decoder.decode(models[context]))
-    except (
-        AssertionError
-    ) as error:  # what the decoder raises for a point outside every symbol's interval
+        for place in np.ndindex(*shape):
+            near = [out[-step] for step, at in zip(steps, place) if at]
+            context = 2 * sum(near) // len(near) if near else first
+            out.append(int(decoder.decode(models[context])))
+    except AssertionError as error:  # the decoder's answer to a point outside every interval
         raise FormatError("the index stream is damaged") from error
-    return np.array(out, np.int64)
+    return np.array(out, np.int64).reshape(shape)
 
 
 def _models(frequencies):

@@ -1,8 +1,11 @@
-"""Priors with heavier tails than the normal distribution: a latent is a stretched N(0, 1).
+"""Frozen (FORMAT.md, transforms): priors with heavier tails than the normal distribution.
 
-A transform's latents are mixtures: most are small, a few many standard deviations away, which no candidate of a normal
-prior reaches. So a latent is scale * sinh(tail u) / tail with u ~ N(0, 1), and what is coded is u. A posterior of the
-latent, which is narrow where it matters, is one of u with the derivative at its mean as the ratio of their widths.
+A transform's latents are mixtures: most are small, a few are many standard deviations away, which no candidate of a
+normal prior reaches. So a latent is scale * sinh(tail u) / tail with u ~ N(0, 1), and u is coded. The posterior of a
+latent is narrow where it matters, so the map is linearised at its mean: the standard deviation of u is that of the
+latent over |d latent / d u|.
+
+Files depend on `stretched` alone.
 """
 
 import itertools
@@ -16,13 +19,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 LEAST_TAIL = 0.02
-"""As good as normal."""
+"""The smallest tail, which is as good as normal."""
 _TAILS = (LEAST_TAIL, 0.15, 0.3, 0.45, 0.6, 0.8)
 _SHRINKAGE = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 
 
 def stretched(u: npt.ArrayLike, scale: npt.ArrayLike, tail: npt.ArrayLike) -> np.ndarray:
-    """The latents; by NumPy, since their number is another one for every image.
+    """Latents from values with a standard normal prior; by NumPy, since every signal has another number of them.
 
     >>> round(float(stretched(2.0, 3.0, 0.5)), 3)
     7.051

@@ -1,4 +1,4 @@
-"""The stream of an image: numbers of the upper levels, classes of activity, bits and indices of the blocks."""
+"""Frozen (FORMAT.md, transforms): the stream of a signal: symbols of the upper levels, rate classes, blocks."""
 
 import math
 from typing import NamedTuple
@@ -8,39 +8,39 @@ from jaxtyping import Int
 
 from recjax.bits import stream
 from recjax.bits.range_coder import put_indices, take_indices
-from recjax.codec.transform.allocation import count_blocks
+from recjax.codec.transform.layout import count_blocks, count_units
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.pyramid import count_units
 from recjax.codec.transform.rate_classes import class_bits, least_bits, put_classes, take_classes
-from recjax.codec.transform.symbols import number_bits, put_numbers, take_numbers
+from recjax.codec.transform.symbols import put_symbols, symbol_bits, take_symbols
 from recjax.errors import FormatError
 
 _FACTORS = stream.model.Uniform(256)
 
 
 class Parts(NamedTuple):
-    """What a stream holds.
+    """The content of a stream.
 
     Attributes:
-      numbers: of every quantised level, from the top, ``[height, width, depth]``.
-      classes: of the cells of the class level.
-      factors: how much the other levels have of what is expected, from that one down, 1 to 256.
-      indices: of their blocks.
+        symbols: symbols of every quantised level, from the top.
+        classes: rate classes of the cells of the class level.
+        rate_factors: rate of the other levels relative to the expected one, from the class level down,
+            1 to 256, in units of 1/32.
+        indices: indices of the blocks of these levels.
     """
 
-    numbers: list[Int[np.ndarray, "height width depth"]]
-    classes: Int[np.ndarray, "rows columns"]
-    factors: list[int]
+    symbols: list[Int[np.ndarray, "*cells depth"]]
+    classes: Int[np.ndarray, "*class_cells"]
+    rate_factors: list[int]
     indices: list[Int[np.ndarray, "blocks"]]
 
 
 def write_stream(prior: TransformPrior, parts: Parts) -> bytes:
-    """The shortest bytes of these parts."""
+    """The shortest bytes of the parts."""
     encoder = stream.queue.RangeEncoder()
-    for numbers, frequencies in zip(parts.numbers, reversed(prior.numbers), strict=True):
-        put_numbers(encoder, numbers, frequencies)
+    for symbols, frequencies in zip(parts.symbols, reversed(prior.symbol_frequencies), strict=True):
+        put_symbols(encoder, symbols, frequencies)
     put_classes(encoder, parts.classes, prior.frequencies)
-    encoder.encode(np.array(parts.factors, np.int32) - 1, _FACTORS)
+    encoder.encode(np.array(parts.rate_factors, np.int32) - 1, _FACTORS)
     # the trellis has no preference for small indices
     indices = np.concatenate(parts.indices)
     put_indices(encoder, indices, np.full(len(indices), prior.budget), 0)
@@ -49,56 +49,58 @@ def write_stream(prior: TransformPrior, parts: Parts) -> bytes:
 
 def part_bits(prior: TransformPrior, parts: Parts) -> dict[str, float]:
     """Length of the code of every part, in bits."""
-    numbers = zip(parts.numbers, reversed(prior.numbers), strict=True)
+    symbols = zip(parts.symbols, reversed(prior.symbol_frequencies), strict=True)
     return {
-        "numbers": sum(number_bits(*pair) for pair in numbers),
+        "numbers": sum(symbol_bits(*pair) for pair in symbols),
         "classes": class_bits(parts.classes, prior.frequencies),
-        "factors": 8.0 * len(parts.factors),
+        "factors": 8.0 * len(parts.rate_factors),
         "blocks": float(prior.budget * sum(map(len, parts.indices))),
     }
 
 
-def read_stream(prior: TransformPrior, cells: tuple[int, int], payload: bytes) -> Parts:
+def read_stream(prior: TransformPrior, cells: tuple[int, ...], payload: bytes) -> Parts:
     """The parts of a stream.
 
     Args:
-      prior: of the stream.
-      cells: rows and columns of cells of the top level.
-      payload: the bytes. What they cannot hold is not allocated.
+        prior: prior of the file.
+        cells: cells of the top level along every axis.
+        payload: the bytes. Nothing that they cannot hold is allocated.
 
     Raises:
-      FormatError: no image has this stream.
+        FormatError: no signal has this stream.
     """
-    decoder, available, top = stream.reader(payload), 8 * len(payload) + 64, prior.config.levels - 1
-    levels = reversed(range(prior.class_level + 1, prior.config.levels))
-    shapes = [(cells[0] << (top - level), cells[1] << (top - level)) for level in levels]
-    tables = list(zip(shapes, reversed(prior.numbers), strict=True))
-    if (
-        sum(least_bits(math.prod(shape), row[None]) for shape, own in tables for row in own)
-        > available
-    ):
+    decoder, available, config = stream.reader(payload), 8 * len(payload) + 64, prior.config
+    quantised = reversed(range(prior.class_level + 1, config.levels))
+    tables = [
+        (config.cells(level, cells), frequencies)
+        for level, frequencies in zip(quantised, reversed(prior.symbol_frequencies), strict=True)
+    ]
+    least = (
+        least_bits(math.prod(shape), row[None])
+        for shape, frequencies in tables
+        for row in frequencies
+    )
+    if sum(least) > available:
         raise FormatError("the index stream is cut off")
-    numbers = [take_numbers(decoder, *pair) for pair in tables]
-    rows, columns = (n << (top - prior.class_level) for n in cells)
-    if least_bits(rows * columns, prior.frequencies) > available:
+    symbols = [take_symbols(decoder, *table) for table in tables]
+    shape = config.cells(prior.class_level, cells)
+    if least_bits(math.prod(shape), prior.frequencies) > available:
         raise FormatError("the index stream is cut off")
-    classes = take_classes(decoder, rows, columns, prior.frequencies)
+    classes = take_classes(decoder, shape, prior.frequencies)
     levels = prior.class_level + 1
     try:
-        factors = [int(code) + 1 for code in decoder.decode(_FACTORS, levels)]
+        rate_factors = [int(code) + 1 for code in decoder.decode(_FACTORS, levels)]
         counts = [
             count_blocks(count_units(prior, level, classes, factor), prior.budget)
-            for level, factor in zip(reversed(range(levels)), factors, strict=True)
+            for level, factor in zip(reversed(range(levels)), rate_factors, strict=True)
         ]
         if prior.budget * sum(counts) > available:
             raise FormatError("the index stream is cut off")
         indices = take_indices(decoder, np.full(sum(counts), prior.budget), 0)
-    except (
-        AssertionError
-    ) as error:  # what the decoder raises for a point outside every symbol's interval
+    except AssertionError as error:  # the decoder's answer to a point outside every interval
         raise FormatError("the index stream is damaged") from error
     parts = Parts(
-        numbers, classes, factors, np.split(indices.astype(np.int32), np.cumsum(counts)[:-1])
+        symbols, classes, rate_factors, np.split(indices.astype(np.int32), np.cumsum(counts)[:-1])
     )
     if write_stream(prior, parts) != payload:
         raise FormatError("the index stream is damaged or has bytes left over")

@@ -1,11 +1,11 @@
-"""The upper levels of a pyramid, quantised: few latents, which carry many bits each.
+"""Frozen (FORMAT.md, transforms): symbols of the upper levels of a pyramid, which are quantised.
 
-A block of 16 bits holds so few of these that it is now far too small and now far too large, and what it misses the
-levels below must make up for. They are rounded to multiples of a step instead, and their numbers entropy-coded, so that
-rare values have long codes: dithered quantisation (Ziv, *On universal quantization*, 1985) without its dither. The
-noise is less than that of an average posterior sample.
+The upper levels have few latents, which carry many bits each. So few of these fit a 16-bit block that its rate
+fluctuates, and lower levels pay for the misses. They are rounded to multiples of a quantisation step instead, and the
+symbols entropy-coded, so that rare values have long codes: dithered quantisation (Ziv, *On universal quantization*,
+1985) without its dither. The noise is less than that of an average posterior sample.
 
-The prior holds a table of frequencies a latent: integers, so that every decoder finds the same.
+The prior holds a table of frequencies per latent: integers, so that every decoder finds the same.
 """
 
 import math
@@ -21,43 +21,42 @@ from recjax.bits.zipf import PRECISION
 from recjax.errors import FormatError
 
 LARGEST = 255
-"""Numbers are at most so large; what is beyond is clipped."""
+"""Largest magnitude of a symbol; symbols beyond are clipped."""
 _LEAST = 1 << 5
 _PRIOR_CELLS = 30
 _FINER = 0.6
 """Measured: what is missed here costs more below, where widths differ from the average."""
 
 
-def step_of(log_std: Float[np.ndarray, "cells depth"]) -> Float[np.ndarray, "depth"]:
-    """Steps at which rounding errors have ``_FINER`` of the average width of these posteriors."""
+def step_sizes_of(log_std: Float[np.ndarray, "cells depth"]) -> Float[np.ndarray, "depth"]:
+    """Quantisation steps with ``_FINER`` times the average width of these posteriors as rounding error."""
     return (_FINER * math.sqrt(12) * np.exp(log_std.mean(0, dtype=np.float64))).astype(np.float32)
 
 
-def number_frequencies(
+def symbol_frequencies(
     mean: Float[np.ndarray, "cells depth"],
     step: Float[np.ndarray, "depth"],
     scale: Float[np.ndarray, "depth"],
     tail: Float[np.ndarray, "depth"],
-) -> Int32[np.ndarray, "depth numbers"]:
-    """Frequencies of the numbers -LARGEST to LARGEST of every latent, which sum to 2^24.
+) -> Int32[np.ndarray, "depth symbols"]:
+    """Frequencies of the symbols -LARGEST to LARGEST of every latent, which sum to 2^24.
 
-    As often as these means have the number or its opposite. The prior, which has the spread of samples and not of
-    means, says how likely are those that hardly occur.
+    They count the symbols of these means and their opposites. The prior, which has the spread of samples
+    and not of means, adds a few counts for symbols that hardly occur.
 
     Args:
-      mean: of the posteriors of some cells.
-      step: of every latent.
-      scale, tail: of its prior, see :mod:`recjax.codec.transform.sinh_prior`.
+        mean: posterior means of training cells.
+        step: quantisation step of every latent.
+        scale, tail: parameters of its prior, see `recjax.codec.transform.sinh_prior`.
     """
     edges = (np.arange(-LARGEST, LARGEST) + 0.5)[None] * step[:, None]
     below = np.asarray(
         ndtr(jnp.asarray(np.arcsinh(tail[:, None] * edges / scale[:, None]) / tail[:, None]))
     )
-    prior = np.diff(
-        np.concatenate([0 * step[:, None], below.astype(np.float64), 0 * step[:, None] + 1], axis=1)
-    )
+    prior = np.diff(below.astype(np.float64), axis=1, prepend=0, append=1)
     counts = [
-        np.bincount(own + LARGEST, minlength=2 * LARGEST + 1) for own in numbers_of(mean, step).T
+        np.bincount(column + LARGEST, minlength=2 * LARGEST + 1)
+        for column in symbols_of(mean, step).T
     ]
     shares = np.stack(counts) + _PRIOR_CELLS * np.maximum(prior, 0)
     shares = shares + shares[:, ::-1]
@@ -67,44 +66,44 @@ def number_frequencies(
     return out
 
 
-def check_frequencies(frequencies: Int32[np.ndarray, "depth numbers"]) -> bool:
-    """Whether these can be the frequencies of numbers."""
+def check_frequencies(frequencies: Int32[np.ndarray, "depth symbols"]) -> bool:
+    """Whether these can be frequencies of symbols."""
     return bool(
         (frequencies > 0).all() and (frequencies.astype(np.int64).sum(1) == 1 << PRECISION).all()
     )
 
 
-def numbers_of(
+def symbols_of(
     mean: Float[np.ndarray, "*cells depth"], step: Float[np.ndarray, "depth"]
 ) -> Int32[np.ndarray, "*cells depth"]:
-    """The numbers nearest to the means of the posterior."""
+    """The symbols nearest to posterior means."""
     return np.clip(np.rint(mean / step), -LARGEST, LARGEST).astype(np.int32)
 
 
-def number_bits(
-    numbers: Int[np.ndarray, "height width depth"], frequencies: Int32[np.ndarray, "depth numbers"]
+def symbol_bits(
+    symbols: Int[np.ndarray, "*cells depth"], frequencies: Int32[np.ndarray, "depth symbols"]
 ) -> float:
-    """Length of their code, in bits."""
+    """Length of the code of the symbols, in bits."""
     used = np.take_along_axis(
-        frequencies.T[:, None], numbers.reshape(-1, 1, numbers.shape[-1]) + LARGEST, axis=0
+        frequencies.T[:, None], symbols.reshape(-1, 1, symbols.shape[-1]) + LARGEST, axis=0
     )
     return float((PRECISION - np.log2(used)).sum())
 
 
-def put_numbers(
+def put_symbols(
     encoder,
-    numbers: Int[np.ndarray, "height width depth"],
-    frequencies: Int32[np.ndarray, "depth numbers"],
+    symbols: Int[np.ndarray, "*cells depth"],
+    frequencies: Int32[np.ndarray, "depth symbols"],
 ) -> None:
-    """Encodes the numbers of one level, latent by latent."""
-    for own, row in zip(np.moveaxis(numbers, -1, 0), frequencies, strict=True):
-        encoder.encode(np.ascontiguousarray(own.ravel() + LARGEST, np.int32), _model(row))
+    """Encodes the symbols of one level, latent by latent."""
+    for column, row in zip(np.moveaxis(symbols, -1, 0), frequencies, strict=True):
+        encoder.encode(np.ascontiguousarray(column.ravel() + LARGEST, np.int32), _model(row))
 
 
-def take_numbers(
-    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "depth numbers"]
-) -> Int32[np.ndarray, "height width depth"]:
-    """Decodes what `put_numbers` encoded.
+def take_symbols(
+    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "depth symbols"]
+) -> Int32[np.ndarray, "*cells depth"]:
+    """Decodes what `put_symbols` encoded.
 
     Raises:
         FormatError: the stream is damaged.

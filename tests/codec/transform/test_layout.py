@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from recjax.codec.transform.allocation import (
+from recjax.codec.transform.layout import (
     FACTOR_UNIT,
-    MOST,
-    UNIT,
     allocate,
+    blocks_of,
     count_blocks,
+    count_units,
+    level_units,
     scaled,
 )
-from recjax.codec.transform.pyramid import blocks_of, count_units, level_units
+from recjax.codec.transform.prior import MOST, UNIT
 
 
 @st.composite
