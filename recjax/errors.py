@@ -1,4 +1,7 @@
-"""The exception that every bad file raises, and the warning of a target that was not met."""
+"""The exception of bad files, the warning of a target that was not met, and a check of integers."""
+
+import numbers
+from typing import Any
 
 
 class FormatError(ValueError):
@@ -11,3 +14,13 @@ class FormatError(ValueError):
 
 class TargetWarning(UserWarning):
     """A file could not be made as large or as good as was asked for; the nearest one was made."""
+
+
+def check_range(name: str, value: Any, low: int, high: int) -> None:
+    """Raises a ValueError unless ``value`` is a whole number between the bounds.
+
+    >>> check_range("effort", 5, 1, 9)
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not low <= int(value) <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")

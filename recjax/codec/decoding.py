@@ -13,9 +13,8 @@ from recjax.codec.container import parse, verify
 from recjax.codec.kinds import KINDS
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import embedded_with
-from recjax.errors import FormatError
+from recjax.errors import FormatError, check_range
 from recjax.modalities import Signal
-from recjax.samplers.base import check_range
 
 
 def decompress(

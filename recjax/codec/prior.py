@@ -114,7 +114,7 @@ def write_prior(
 
         params = nnx.to_pure_dict(params)
     network: dict[str, np.ndarray] = {}
-    _named(
+    map_named(
         lambda name, leaf: network.update({name: np.asarray(leaf).astype(_dtype(leaf.shape))}),
         params,
     )
@@ -140,12 +140,12 @@ def loaded_params(like: Any, tensors: dict[str, np.ndarray]) -> Any:
         return tensors[name].astype(np.float32)
 
     if isinstance(like, dict):
-        return _named(load, like)
+        return map_named(load, like)
     import jax
     from flax import nnx
 
     leaves: list[np.ndarray] = []
-    _named(lambda name, leaf: leaves.append(load(name, leaf)), nnx.to_pure_dict(like))
+    map_named(lambda name, leaf: leaves.append(load(name, leaf)), nnx.to_pure_dict(like))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -159,12 +159,12 @@ def check_tensor(tensor: np.ndarray, name: str, dtype: Any, shape: tuple[int, ..
         raise ValueError(f"{name} is not finite")
 
 
-def _named(function: Callable[[str, Any], Any], tree: Any, name: str = "params") -> Any:
+def map_named(function: Callable[[str, Any], Any], tree: Any, name: str = "params") -> Any:
     """A function of name and value of every leaf; a leaf's name is its path, as JAX prints it."""
     if isinstance(tree, dict):
-        return {key: _named(function, tree[key], f"{name}[{key!r}]") for key in sorted(tree)}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_named(function, x, f"{name}[{i}]") for i, x in enumerate(tree))
+        return {key: map_named(function, tree[key], f"{name}[{key!r}]") for key in sorted(tree)}
+    if isinstance(tree, list):
+        return [map_named(function, x, f"{name}[{i}]") for i, x in enumerate(tree)]
     return function(name, tree)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.distributions.base import concrete
 from recjax.distributions.pair import check_pair, check_pairs
+from recjax.errors import check_range as check_range
 from recjax.samplers.index_code import IndexCode
 
 
@@ -166,16 +167,6 @@ def batch_of(keys: Any) -> tuple[int, ...]:
     if not hasattr(keys, "dtype"):
         raise ValueError(f"keys must be an array of keys, got {type(keys).__name__}")
     return keys.shape if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys.shape[:-1]
-
-
-def check_range(name: str, value: Any, low: int, high: int) -> None:
-    """Raises a ValueError unless ``value`` is a whole number between the bounds."""
-    if (
-        not isinstance(value, int | np.integer)
-        or isinstance(value, bool)
-        or not low <= value <= high
-    ):
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
 
 
 def checked_index(index: Any, last: UInt32[np.ndarray, "*shape"]) -> UInt32[Array, "*shape"]:

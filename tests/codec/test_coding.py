@@ -102,7 +102,7 @@ def test_blocks_are_coded_at_the_kl_they_had(signals, encoded, prior, effort):
         stream_key(prior),
         layout.ids[:, 0],
         jnp.asarray(indices[0][:, 0]),
-        jnp.zeros(8),
+        jnp.zeros(8, jnp.int32),
         jnp.full(8, width),
         width,
     )

@@ -649,6 +649,27 @@ _ROWS = (
         "tests/codec/siren/test_layout.py",
     ),
     (
+        "codec-phases-by-columns",
+        "codec/siren/upsampler.py",
+        "parity = (phase >> (rank - 1 - axis)) & 1",
+        "parity = (phase >> axis) & 1",
+        "tests/codec/siren/test_upsampler.py",
+    ),
+    (
+        "codec-coded-latents-move",
+        "codec/siren/fit.py",
+        "p - rate * f * u",
+        "p - rate * u",
+        "tests/codec/siren/test_fit.py",
+    ),
+    (
+        "codec-index-after-in-the-chain",
+        "blocks/samples.py",
+        "np.roll(index, 1, axis)",
+        "np.roll(index, -1, axis)",
+        "tests/codec/test_coding.py",
+    ),
+    (
         "codec-kl-of-a-posterior",
         "codec/siren/posterior.py",
         "self.mean**2 - 1) - self.log_std",
@@ -714,9 +735,23 @@ _ROWS = (
     (
         "codec-larger-than-wanted",
         "codec/rate_control.py",
-        "return measure <= value if self.ceiling",
-        "return measure <= 1.2 * value if self.ceiling",
+        "return measure <= value if self.ceiling else measure >= value",
+        "return measure <= 1.2 * value if self.ceiling else measure >= value",
         "tests/codec/test_rate_control.py",
+    ),
+    (
+        "codec-worse-than-wanted",
+        "codec/rate_control.py",
+        "return measure <= value if self.ceiling else measure >= value",
+        "return measure <= value if self.ceiling else measure >= value - 1",
+        "tests/codec/test_rate_control.py",
+    ),
+    (
+        "codec-nan-is-coded",
+        "codec/encoding.py",
+        "if not np.isfinite(grid.values).all():",
+        "if np.isinf(grid.values).any():",
+        "tests/modalities/test_contract.py",
     ),
     # commands, bench
     (

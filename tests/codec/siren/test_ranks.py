@@ -28,7 +28,7 @@ def volumes(seed, count, sides):
     return out
 
 
-def config_of(rounds, grid, channels, cells, scene, region):
+def config_of(grid, channels, cells, scene, region, **settings):
     """All mechanisms: positional encodings, signal, regions and patches."""
     encoding = EncodingConfig(depth=2, cells=cells, factors=(2, 2), hidden=(4,), encodings=4)
     network = SirenConfig(
@@ -36,8 +36,8 @@ def config_of(rounds, grid, channels, cells, scene, region):
         encoding=encoding,
     )  # fmt: skip
     return TrainConfig(
-        rate=1.0, rounds=rounds, batch=64, lr=0.05, lr_shared=5e-3, steering=2e-3, budget=8,
-        scene=scene, levels=3, region=region, network=network,
+        rounds=60, batch=64, steering=2e-3, budget=8, scene=scene, levels=3, region=region,
+        network=network, **settings,
     )  # fmt: skip
 
 
@@ -45,13 +45,13 @@ CASES = {
     "sound": (
         SOUND,
         sounds,
-        config_of(60, (16,), 2, (4,), (4,), (2,)),
+        config_of((16,), 2, (4,), (4,), (2,), rate=1.0, lr=0.05, lr_shared=5e-3),
         [(16,), (41,), (3,), (64,)],
     ),
     "volume": (
         VOLUME,
         volumes,
-        config_of(60, (4, 4, 8), 1, (1, 1, 2), (2, 2, 1), (1, 2, 1)),
+        config_of((4, 4, 8), 1, (1, 1, 2), (2, 2, 1), (1, 2, 1), rate=0.5, lr=0.02, lr_shared=2e-3),
         [(4, 4, 8), (5, 9, 7), (1, 2, 17), (8, 8, 8)],
     ),
 }
