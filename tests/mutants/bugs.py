@@ -617,14 +617,14 @@ _ROWS = (
         "codec-varint-shift",
         "codec/container.py",
         "for shift in (0, 7, 14):",
-        "for shift in (0, 7, 15):",
+        "for shift in (0, 8, 14):",
         CONTAINER,
     ),
     (
-        "codec-cells-unchecked",
+        "codec-sides-unchecked",
         "codec/container.py",
-        "if math.prod(self.shape) > modality.max_cells:",
-        "if False:",
+        "all(1 <= side <= modality.max_side for side in self.shape)",
+        "all(0 <= side <= modality.max_side for side in self.shape)",
         CONTAINER,
     ),
     (
