@@ -25,23 +25,27 @@ def corner_product(
     x: Float[Array, "rows *sides inputs"],
     kernel: Float[Array, "window outputs"],
     factors: int | Sequence[int],
+    mixed: Sequence[bool] | None = None,
 ) -> Float[Array, "rows *up_sides outputs"]:
     """Computes all outputs around the corners between cells, in their places.
 
     Args:
         x: the cells.
         kernel: ``[2^r inputs, prod(factors) outputs]``: from the 2^r cells around a corner, in
-            row-major order, to the outputs around it. An axis with factor 1 is not mixed: windows
-            have one cell along it, and only the other axes count for r.
+            row-major order, to the outputs around it. Only mixed axes count for r: along the others
+            windows have one cell.
         factors: factor of upsampling of every axis, or one factor for all of them.
+        mixed: whether an axis is mixed; by default those are whose factor exceeds 1.
 
     Returns:
-        ``factor (side - 1)`` outputs along an axis of ``side`` cells; ``side`` where the factor is 1.
+        ``factor (side - 1)`` outputs along a mixed axis of ``side`` cells, ``factor side`` along
+        another.
     """
     rank = x.ndim - 2
     factors = (factors,) * rank if isinstance(factors, int) else tuple(factors)
-    sides = [n - (f > 1) for n, f in zip(x.shape[1:-1], factors, strict=True)]
-    starts = itertools.product(*((0, 1) if f > 1 else (0,) for f in factors))
+    mixed = [factor > 1 for factor in factors] if mixed is None else mixed
+    sides = [n - two for n, two in zip(x.shape[1:-1], mixed, strict=True)]
+    starts = itertools.product(*((0, 1) if two else (0,) for two in mixed))
     windows = [
         x[(slice(None), *(slice(i, i + n) for i, n in zip(start, sides)))] for start in starts
     ]

@@ -17,6 +17,7 @@ from recjax.codec.encoding import (
     as_prior,
     check_signals,
     decode_together,
+    default_key,
     encode_batch,
 )
 from recjax.codec.prior import Prior
@@ -24,7 +25,9 @@ from recjax.codec.prior_files import embedded_of_kind
 from recjax.errors import TargetWarning
 from recjax.modalities import Modality, Signal
 
-_TRIES = 8
+_TRIES = 10
+_NARROW = 0.01
+"""Width of a bracket, in nats of the multiplier, within which only other noise changes a file."""
 _LARGEST = math.log(99.0)
 """Largest logarithm of a Lagrange multiplier, and its smallest negated."""
 
@@ -129,7 +132,8 @@ class _Try:
 
 @dataclasses.dataclass(eq=False)
 class _Search:
-    """The search for one file: extrapolation until the target is bracketed, then regula falsi.
+    """The search for one file: extrapolation until the target is bracketed, then regula falsi and
+    bisection.
 
     Attributes:
         target: the target.
@@ -140,6 +144,7 @@ class _Search:
         low: the last try at a multiplier that is too small.
         high: the last try at a multiplier that is too large.
         last: the last try.
+        draw: number of the encoder's noise. With the same noise, a size may jump across the target.
         best: the best file that meets the target.
         done: whether nothing is left to be tried.
     """
@@ -152,6 +157,7 @@ class _Search:
     low: _Try | None = None
     high: _Try | None = None
     last: _Try | None = None
+    draw: int = 0
     best: Encoding | None = None
     done: bool = False
 
@@ -168,7 +174,9 @@ class _Search:
             if self.best is None or self._rank(file) > self._rank(self.best):
                 self.best = file
             self.done = self._distance(file) <= self.target.near
-        elif not self.target.bounds_rate and self._distance(file) > closest:
+        elif not self.target.bounds_rate and (
+            self._distance(file) > closest + 2 * self.target.tolerance
+        ):
             # far from the multiplier of its training a prior gets worse with more bits
             return self.fail()
         other = self.high if found.excess > 0 else self.low
@@ -189,15 +197,23 @@ class _Search:
         self._go(self.low)
 
     def _go(self, last: _Try) -> None:
-        log_price, self.last = self._next(last), last
+        log_price, self.last = self._next(last, self.last), last
+        low, high = self.low, self.high
+        if low and high and high.log_price - low.log_price < _NARROW and not self.done:
+            self.draw, self.low, self.high, self.last = self.draw + 1, None, None, None
+            self.log_price = log_price
+            return
         self.done = self.done or abs(log_price - self.log_price) < 1e-3
         self.log_price = log_price
 
-    def _next(self, last: _Try) -> float:
+    def _next(self, last: _Try, before: _Try | None) -> float:
         low, high = self.low, self.high
+        again = before is not None and (before.excess > 0) == (last.excess > 0)
         if low and high and low.log_price >= high.log_price:  # noise: the earlier try is forgotten
             self.low = low if last is low else None
             self.high = high if last is high else None
+        elif low and high and again and low.excess < math.inf:  # regula falsi would creep
+            return (low.log_price + high.log_price) / 2
         elif low and high and low.excess < math.inf:
             share = low.excess / (low.excess - high.excess)
             return low.log_price + min(max(share, 0.1), 0.9) * (high.log_price - low.log_price)
@@ -206,7 +222,13 @@ class _Search:
             return guess if guess > low.log_price else (low.log_price + high.log_price) / 2
         if last.excess == math.inf:  # towards the multiplier of the training
             return last.log_price / 2
-        return self._extrapolated(last)
+        guess = self._extrapolated(last)
+        if before is not None and again:
+            # a second step in one direction is at least as long again, whatever noise says
+            step = last.log_price - before.log_price
+            longer = min(max(last.log_price + 2 * step, -_LARGEST), _LARGEST)
+            return max(guess, longer) if step > 0 else min(guess, longer)
+        return guess
 
     def _extrapolated(self, last: _Try) -> float:
         return min(max(last.log_price + last.excess / self.slope, -_LARGEST), _LARGEST)
@@ -221,10 +243,6 @@ class _Search:
 
     def _rank(self, file: Encoding) -> int:
         return len(file.blob) if self.target.bounds_rate else -len(file.blob)
-
-
-def _halved(other: _Try | None) -> _Try | None:
-    return other and _Try(other.log_price, other.excess / 2)
 
 
 def encode_to_target(
@@ -249,7 +267,7 @@ def encode_to_target(
         prior: a prior, its name or its path; by default the embedded one of the modality whose file
             at the multiplier of its training is nearest to the target. A prior whose rate is not
             free stands for all embedded ones of its modality and kind.
-        effort: 1 (fast) to 9 (slow, better), of each of up to eight tries.
+        effort: 1 (fast) to 9 (slow, better), of each of up to ten tries.
         key: key of the encoder's noise.
         progress: called with the fraction of the tries that may be needed.
 
@@ -260,6 +278,7 @@ def encode_to_target(
         TargetWarning: a file meets the target, but is not within the tolerance.
     """
     target.check(value)
+    key = default_key() if key is None else key
     if not signals:
         return []
     modality = check_signals(signals)
@@ -271,14 +290,14 @@ def encode_to_target(
     searches = [_Search(target, value, _nearest(files, target, value)) for files in first]
     priors = [search.nearest.prior for search in searches]
     for _ in range(_TRIES):
-        for used in {prior.digest: prior for prior in priors}.values():
-            members = [
-                i
-                for i, search in enumerate(searches)
-                if priors[i].digest == used.digest and not search.done
-            ]
+        groups: dict[tuple[bytes, int], list[int]] = {}
+        for i, search in enumerate(searches):
+            if not search.done:
+                groups.setdefault((priors[i].digest, search.draw), []).append(i)
+        for (_, draw), members in groups.items():
+            used, noise = priors[members[0]], jax.random.fold_in(key, draw) if draw else key
             prices = [math.exp(searches[i].log_price) for i in members]
-            results = _try([signals[i] for i in members], used, target, effort, key, prices)
+            results = _try([signals[i] for i in members], used, target, effort, noise, prices)
             for i, result in zip(members, results, strict=True):
                 if result is None:
                     searches[i].fail()

@@ -112,6 +112,17 @@ def test_every_cut_and_every_byte_left_over_is_noticed(name):
 
 
 @each_code
+def test_the_bits_that_fill_the_last_byte_are_zeros(name):
+    lengths, encode, decode = CODES[name]
+    for largest in range(1, 20):
+        n = np.arange(1, largest + 1)
+        data = encode(n)
+        for place in range(8 * len(data) - int(lengths(n).sum())):
+            with pytest.raises(FormatError, match="left over"):
+                decode(data[:-1] + bytes([data[-1] ^ 1 << place]), n.size)
+
+
+@each_code
 def test_hostile_bytes_cost_no_memory_or_time(name):
     decode = CODES[name][2]
     for data, count in [(bytes(10**6), 10**6), (b"\xff", 10**15), (b"", 1)]:

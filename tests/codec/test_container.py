@@ -105,6 +105,8 @@ def test_checksum_width_follows_the_file_size(size):
     assert len(blob) == size + 8 + (2 if size < 4086 else 4)
     with pytest.raises(FormatError):
         container.verify(blob[:-1], digest)
+    with pytest.raises(FormatError, match="checksum"):  # a prior whose digest only begins alike
+        container.verify(blob, b"abc" + bytes(28) + b"\1")
 
 
 def test_refusals_say_why():

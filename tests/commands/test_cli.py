@@ -177,6 +177,8 @@ def test_bad_outputs_are_refused_before_any_work(toys, folder, capsys, monkeypat
     assert "suffix" in refused(capsys, "decompress", "good.rec", "a.gif")
     assert "exists" in refused(capsys, "decompress", "good.rec", "photo.png")
     assert "effort" in refused(capsys, "compress", "photo.png", "a.rec", "--effort", 0)
+    for seed in (-1, 2**32):
+        assert "--seed must be" in refused(capsys, "compress", "photo.png", "a.rec", "--seed", seed)
     assert "seed" in refused(capsys, "compress", "photo.png", "a.rec", "--seed", 2**40)
 
 

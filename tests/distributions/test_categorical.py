@@ -31,6 +31,11 @@ def test_decoded_frequencies():
     np.testing.assert_allclose(np.bincount(x, minlength=5) / bits.size, P, atol=5e-5)
     extremes = jax.vmap(categorical(P).sample_from_bits)(np.uint32([[0], [2**32 - 1]]))
     assert extremes.tolist() == [0, 4]
+    # equal categories share the numbers evenly, to the last one
+    first = np.arange(4, dtype=np.uint32) << 30
+    even = jax.vmap(categorical(np.full(4, 0.25)).sample_from_bits)
+    assert even(first[:, None]).tolist() == [0, 1, 2, 3]
+    assert even(first[1:, None] - np.uint32(1)).tolist() == [0, 1, 2]
 
 
 def test_divergences():

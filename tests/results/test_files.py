@@ -40,6 +40,12 @@ def test_results_are_read_as_they_were_written(results, tmp_path):
             ),
             "not finite",
         ),
+        (
+            lambda held: held["results"]["panels"][0]["curves"][0]["y"].__setitem__(
+                -1, float("inf")
+            ),
+            "not finite",
+        ),
         (lambda held: held["results"]["panels"][0]["curves"][0].update(kind="guessed"), "kind"),
         (lambda held: held["results"]["panels"][0]["curves"][0].update(joined=1), "joined"),
         (lambda held: held["results"].update(panels=3), "no results file"),

@@ -675,6 +675,7 @@ class TestRefusals:
             with pytest.raises(ValueError, match="keys: a batch of keys"):
                 entry.coder.encode_batch(keys, targets, recjax.Normal(0.0, 1.0))
 
+    @pytest.mark.wrong_types
     def test_what_is_not_one_key(self, entry):
         proposal = recjax.Normal(0.0, 1.0)
         for key in (

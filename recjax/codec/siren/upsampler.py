@@ -63,7 +63,8 @@ def upsampled(
         if i == last and phase is not None:
             kernel, start = _of_phase(kernel, phase, factor, n_out, rank)
             factor //= 2
-        corners = corner_product(x, kernel, (factor,) * rank)
+        # one phase of factor 2 has one output per corner, which still mixes the cells around it
+        corners = corner_product(x, kernel, (factor,) * rank, mixed=(True,) * rank)
         border = 0 if i == last else 2
         sides = [(n - 2) * factor + border for n in x.shape[1:-1]]
         x = jax.lax.dynamic_slice(corners, (0, *start, 0), (len(x), *sides, n_out))

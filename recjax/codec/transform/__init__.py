@@ -55,6 +55,6 @@ def decode(prior: "TransformPrior", files: "Sequence[tuple[Header, bytes]]") -> 
 
 def account(prior: "TransformPrior", header: "Header", stream: bytes) -> dict[str, dict[str, Any]]:
     """Blocks and bits by part of the stream; see `recjax.codec.kinds.Kind`."""
-    from recjax.codec.transform import decoding
+    from recjax.codec.transform import stream as streams
 
-    return decoding.account(prior, header, stream)
+    return streams.account(prior, header, stream)

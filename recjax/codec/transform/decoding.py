@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +12,7 @@ from recjax.codec.container import Header
 from recjax.codec.transform import network as transform
 from recjax.codec.transform.layout import blocks_of, latents_of, samples
 from recjax.codec.transform.prior import TransformPrior
-from recjax.codec.transform.stream import part_bits, read_stream
+from recjax.codec.transform.stream import read_stream
 from recjax.codec.transform.windows import window
 from recjax.errors import FormatError
 from recjax.modalities import Grid
@@ -30,20 +29,6 @@ def decode(prior: TransformPrior, files: Sequence[tuple[Header, bytes]]) -> list
         FormatError: a stream is damaged.
     """
     return [_decode(prior, header, stream) for header, stream in files]
-
-
-def account(prior: TransformPrior, header: Header, stream: bytes) -> dict[str, dict[str, Any]]:
-    """Blocks, and length of the code in bits, of every part of a stream.
-
-    Raises:
-        FormatError: the stream is damaged.
-    """
-    parts = read_stream(prior, n_patches(header.sides(prior), prior.patch), stream)
-    blocks = {"blocks": sum(map(len, parts.indices))}
-    return {
-        name: {"blocks": blocks.get(name, 0), "index_bits": round(length, 2)}
-        for name, length in part_bits(prior, parts).items()
-    }
 
 
 def values_of(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from recjax.codec.transform.network import TransformConfig
+from recjax.codec.transform.architecture import TransformConfig
 from recjax.modalities.grid import cut
 
 _BLOCKS_A_SIGNAL = 800

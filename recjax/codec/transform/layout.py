@@ -1,26 +1,28 @@
-"""Frozen (FORMAT.md, transforms): which latents of a signal form a block, in which order, and what a block decodes to.
+"""Frozen (FORMAT.md, transforms): which latents of a signal form a block, in which order, and what
+a block decodes to.
 
-Every cell of one level of the pyramid has a rate class, which the file says first. For each class and latent the
-prior lists the expected KL, as an integer, and the file says for every level how much more or less it has; so the
-decoder knows without floating point how many bits are expected where. The latents of a level, in a random order known
-to both sides, fill blocks of about ``budget`` bits.
+Every cell of one level of the pyramid has a rate class, which the file says first. For each class
+and latent the prior lists the expected KL, as an integer, and the file says for every level how
+much more or less it has; so the decoder knows without floating point how many bits are expected
+where. The latents of a level, in a random order known to both sides, fill blocks of about
+``budget`` bits.
 """
 
 import dataclasses
 import functools
 import math
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt16, UInt32
 
-from recjax import randomness
-from recjax.blocks.samples import block_samples
-from recjax.blocks.trellis import TrellisCoder
 from recjax.codec.prior import stream_key
 from recjax.codec.transform.prior import MOST, UNIT, TransformPrior
-from recjax.codec.transform.sinh_prior import stretched
+
+if TYPE_CHECKING:
+    from recjax.blocks.trellis import TrellisCoder
+
+# counting blocks needs no JAX, and `recjax info` no more: the functions that need it import it
 
 FACTOR_UNIT = 32
 """Rate factors are in units of 1/32: factor f, 1 to 256, means f/32 times the expected bits."""
@@ -33,8 +35,8 @@ class Blocks:
     """The blocks of one level of one signal.
 
     Attributes:
-        latents: numbers of the latents in the order of the blocks: row-major cells, then latents of a
-            cell.
+        latents: numbers of the latents in the order of the blocks: row-major cells, then latents of
+            a cell.
         widths: number of latents of each block.
     """
 
@@ -50,7 +52,8 @@ class Blocks:
 
 
 def scaled(units: UInt16[np.ndarray, "..."], rate_factor: int) -> UInt16[np.ndarray, "..."]:
-    """Units times ``rate_factor / FACTOR_UNIT``, rounded; those with 0 stay 0, the others are at least 1.
+    """Units times ``rate_factor / FACTOR_UNIT``, rounded; those with 0 stay 0, the others are at
+    least 1.
 
     >>> scaled(np.array([0, 1, 100, 2000], np.uint16), 64).tolist()
     [0, 2, 200, 2560]
@@ -120,19 +123,17 @@ def blocks_of(
 
 
 def _words(key, level, count):
-    chunks = [np.asarray(_chunk(key, level, start)) for start in range(0, count, _WORDS)]
+    from recjax.codec.transform.words import level_words
+
+    chunks = [
+        np.asarray(level_words(key, level, start, _WORDS)) for start in range(0, count, _WORDS)
+    ]
     return np.concatenate([*chunks, np.zeros(0, np.uint32)])[:count]
 
 
-@jax.jit
-def _chunk(key, level, start):
-    words = randomness.stream_key(key, randomness.Stream.BRANCH, level)
-    numbers = jnp.uint32(start) + jnp.arange(_WORDS, dtype=jnp.uint32)
-    return randomness.threefry2x32(words, jnp.uint32(0), numbers)[0]
-
-
 def chain_length(n_blocks: int) -> int:
-    """Blocks per chain: long chains are better by a fraction of a bit each, but must fill the lanes of a product."""
+    """Blocks per chain: long chains are better by a fraction of a bit each, but must fill the lanes
+    of a product."""
     return 16 if n_blocks > 512 else 8
 
 
@@ -146,12 +147,14 @@ def block_ids(level: int, n_blocks: int) -> UInt32[np.ndarray, "blocks 2"]:
 
 def samples(
     prior: TransformPrior,
-    coder: TrellisCoder,
+    coder: "TrellisCoder",
     level: int,
     blocks: Blocks,
     index: Int[np.ndarray, "blocks"],
 ) -> Float[np.ndarray, "coded"]:
     """The decoded values of a level, N(0, 1) under the prior, in the order of its blocks."""
+    from recjax.blocks.samples import block_samples
+
     count, index = len(blocks.widths), index.astype(np.int32)
     # the first block of a chain has no block before it
     previous = np.where(np.arange(count) % chain_length(count), np.roll(index, 1), 0)
@@ -167,6 +170,8 @@ def latents_of(
     values: Float[np.ndarray, "coded"],
 ) -> Float[np.ndarray, "*cells depth"]:
     """The latents of a level with ``cells``; 0 where nothing is coded."""
+    from recjax.codec.transform.sinh_prior import stretched
+
     depth = prior.config.depths[level]
     out, which = np.zeros(math.prod(cells) * depth, np.float32), blocks.latents % depth
     out[blocks.latents] = stretched(values, prior.scales[level][which], prior.tails[level][which])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recjax.codec.transform.network import (
+from recjax.codec.transform.architecture import (
     Parameter,
     TransformConfig,
     TransformNetwork,
@@ -20,7 +20,7 @@ class PerPrice(nnx.Param):
 
 
 class Transform(nnx.Module):
-    """The parameters of a transform, by the names of `recjax.codec.transform.network.parameters`.
+    """The parameters of a transform, by the names of `recjax.codec.transform.architecture.parameters`.
 
     Args:
         config: architecture.

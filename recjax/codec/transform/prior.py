@@ -10,13 +10,12 @@ from jaxtyping import Float32, Int32, UInt16
 
 from recjax.bits.zipf import PRECISION
 from recjax.codec.prior import Prior, check_tensor, loaded_params, map_named, write_prior
-from recjax.codec.transform.network import (
+from recjax.codec.transform.architecture import (
     TransformConfig,
     TransformNetwork,
     parameters,
 )
 from recjax.codec.transform.rate_classes import LEAST
-from recjax.codec.transform.sinh_prior import LEAST_TAIL
 from recjax.codec.transform.symbols import LARGEST, check_frequencies
 
 UNIT = 256
@@ -24,6 +23,8 @@ UNIT = 256
 MOST = 10 * UNIT
 """No latent is expected to have more, so that no block of at least 14 bits is empty."""
 MAX_CLASSES = 64
+LEAST_TAIL = 0.02
+"""The smallest tail, which is as good as normal."""
 _NEW_FIELDS = {"rank": 2, "growth": 2}
 """Fields of an architecture that files may lack, and the values that they then have."""
 
@@ -34,8 +35,8 @@ class TransformPrior(Prior):
 
     Attributes:
         network: architecture and parameters.
-        scales, tails: parameters of the prior of the latents of a cell, level by level, lowest first;
-            see `recjax.codec.transform.sinh_prior`.
+        scales, tails: parameters of the prior of the latents of a cell, level by level, lowest
+            first; see `recjax.codec.transform.sinh_prior`.
         class_level: the level whose cells have a rate class; those above it are quantised.
         thresholds: rate in bits of a cell with everything below it, between which the classes lie.
         step_sizes: quantisation steps of the latents of the levels above, lowest first.
@@ -86,7 +87,8 @@ class TransformPrior(Prior):
 
 
 def save(prior: TransformPrior, path: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Writes a prior file atomically. Its digest and name, which follow from the file, are not used.
+    """Writes a prior file atomically. Its digest and name, which follow from the file, are not
+    used.
 
     Raises:
         ValueError: the file exists and ``force`` is off, or cannot be written.

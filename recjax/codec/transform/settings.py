@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from recjax.codec.transform.network import TransformConfig
+from recjax.codec.transform.architecture import TransformConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

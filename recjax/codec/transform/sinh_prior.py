@@ -18,8 +18,8 @@ import numpy.typing as npt
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-LEAST_TAIL = 0.02
-"""The smallest tail, which is as good as normal."""
+from recjax.codec.transform.prior import LEAST_TAIL
+
 _TAILS = (LEAST_TAIL, 0.15, 0.3, 0.45, 0.6, 0.8)
 _SHRINKAGE = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 

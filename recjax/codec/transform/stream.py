@@ -1,18 +1,21 @@
-"""Frozen (FORMAT.md, transforms): the stream of a signal: symbols of the upper levels, rate classes, blocks."""
+"""Frozen (FORMAT.md, transforms): the stream of a signal: symbols of the upper levels, rate
+classes, blocks."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from recjax.bits import stream
 from recjax.bits.range_coder import put_indices, take_indices
+from recjax.codec.container import Header
 from recjax.codec.transform.layout import count_blocks, count_units
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.rate_classes import class_bits, least_bits, put_classes, take_classes
 from recjax.codec.transform.symbols import put_symbols, symbol_bits, take_symbols
 from recjax.errors import FormatError
+from recjax.modalities.grid import n_patches
 
 _FACTORS = stream.model.Uniform(256)
 
@@ -23,8 +26,8 @@ class Parts(NamedTuple):
     Attributes:
         symbols: symbols of every quantised level, from the top.
         classes: rate classes of the cells of the class level.
-        rate_factors: rate of the other levels relative to the expected one, from the class level down,
-            1 to 256, in units of 1/32.
+        rate_factors: rate of the other levels relative to the expected one, from the class level
+            down, 1 to 256, in units of 1/32.
         indices: indices of the blocks of these levels.
     """
 
@@ -105,3 +108,17 @@ def read_stream(prior: TransformPrior, cells: tuple[int, ...], payload: bytes) -
     if write_stream(prior, parts) != payload:
         raise FormatError("the index stream is damaged or has bytes left over")
     return parts
+
+
+def account(prior: TransformPrior, header: Header, payload: bytes) -> dict[str, dict[str, Any]]:
+    """Blocks, and length of the code in bits, of every part of a stream.
+
+    Raises:
+        FormatError: the stream is damaged.
+    """
+    parts = read_stream(prior, n_patches(header.sides(prior), prior.patch), payload)
+    blocks = {"blocks": sum(map(len, parts.indices))}
+    return {
+        name: {"blocks": blocks.get(name, 0), "index_bits": round(length, 2)}
+        for name, length in part_bits(prior, parts).items()
+    }

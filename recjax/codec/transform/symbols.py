@@ -11,9 +11,7 @@ The prior holds a table of frequencies per latent: integers, so that every decod
 import math
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 from jaxtyping import Float, Int, Int32
 
 from recjax.bits import stream
@@ -49,6 +47,9 @@ def symbol_frequencies(
         step: quantisation step of every latent.
         scale, tail: parameters of its prior, see `recjax.codec.transform.sinh_prior`.
     """
+    import jax.numpy as jnp
+    from jax.scipy.special import ndtr
+
     edges = (np.arange(-LARGEST, LARGEST) + 0.5)[None] * step[:, None]
     below = np.asarray(
         ndtr(jnp.asarray(np.arcsinh(tail[:, None] * edges / scale[:, None]) / tail[:, None]))

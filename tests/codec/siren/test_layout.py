@@ -137,6 +137,31 @@ def test_borders_are_the_neighbours_cells(case):
         start += len(places)
 
 
+def test_tables_of_images_are_those_of_code_for_two_axes():
+    patches, region, cells = CASES[2]
+    geometry = make_geometry(patches, ("signal", "region"), region, cells)
+    (height, width), outside = cells, sum(r * c for r, c in patches) * cells[0] * cells[1]
+    parents, tables, start, row = [[], []], [], 0, [0, 0]
+    for rows, columns in patches:
+        y, x = np.divmod(np.arange(rows * columns), columns)
+        for level, side in enumerate((1 << 30, region[0])):
+            parents[level].append(row[level] + y // side * -(-columns // side) + x // side)
+            row[level] += -(-rows // side) * -(-columns // side)
+        count = rows * columns * height * width
+        numbers = start + np.arange(count).reshape(rows, columns, height, width)
+        image = np.pad(
+            numbers.swapaxes(1, 2).reshape(rows * height, columns * width),
+            1,
+            constant_values=outside,
+        )
+        windows = np.lib.stride_tricks.sliding_window_view(image, (height + 2, width + 2))
+        tables.append(windows[::height, ::width].reshape(-1, height + 2, width + 2))
+        start += count
+    np.testing.assert_array_equal(geometry.cells, np.concatenate(tables))
+    for ours, theirs in zip(geometry.parents, parents, strict=True):
+        np.testing.assert_array_equal(ours, np.concatenate(theirs))
+
+
 def test_single_patches_have_empty_borders(case):
     _, _, cells, _ = case
     rank = len(cells)

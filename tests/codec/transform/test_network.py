@@ -15,8 +15,9 @@ from recjax.codec.prior import map_named
 from recjax.codec.transform import network as plain
 from recjax.codec.transform.amortised import encode_sample, kl_nats
 from recjax.codec.transform.analysis import analyse, level_params, posterior_of
+from recjax.codec.transform.architecture import TransformConfig, parameters
 from recjax.codec.transform.family import graph_of, initial_state, model_at
-from recjax.codec.transform.network import TransformConfig, bordered, parameters
+from recjax.codec.transform.network import bordered
 from recjax.codec.transform.network_module import PerPrice, Transform
 from recjax.codec.transform.settings import TransformTraining
 
