@@ -40,6 +40,8 @@ _LANES = 64, 128
 _WIDTHS = 256, 64
 """Least columns of a table of candidates, of up to 2^18 and of more: each number of columns compiles its programs."""
 _MOST_OF_FIRST = 18
+_WIDEST = 1.5
+"""Latents of the widest block of a level over those of an average one, about."""
 _LEAST_WIDTH = 64
 """Least columns of a batch of chains, which are fewer than those of the table."""
 _CHAIN = 16
@@ -251,8 +253,11 @@ class ChainCoding:
         self, prior: TransformPrior, tasks: Sequence[LevelTask]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Indices and samples of the blocks of all signals, whose chains fill the lanes of products."""
-        width = self._width(max(int(task.blocks.widths.max(initial=0)) for task in tasks))
-        table = self._table_of(prior, width)
+        needed = max(int(task.blocks.widths.max(initial=0)) for task in tasks)
+        # one table for all levels, if the widest blocks of those below are not wider than expected
+        expected = max(_expected_width(prior, task) for task in tasks)
+        table = self._table_of(prior, self._width(needed), self._width(max(needed, expected)))
+        width = self._width(needed)
         chains = [_chains(task, width) for task in tasks]
         out = [np.zeros(0, np.int32)] * len(tasks)
         for length in sorted({x.widths.shape[1] for x in chains}):
@@ -272,12 +277,12 @@ class ChainCoding:
         few = self.coder.budget + self.coder.extra_bits <= _MOST_OF_FIRST
         return _few(_WIDTHS[0] if few else _WIDTHS[1], needed)
 
-    def _table_of(self, prior, width):
+    def _table_of(self, prior, needed, expected):
         """The candidates' features, kept until a level needs more columns."""
         kept = self._table
-        if kept is None or kept[0] != prior.digest or kept[1] < width:
+        if kept is None or kept[0] != prior.digest or kept[1] < needed:
             self._table = None  # first free the memory of the last
-            kept = prior.digest, width, self.coder.table(stream_key(prior), width)
+            kept = prior.digest, expected, self.coder.table(stream_key(prior), expected)
             self._table = kept
         return kept[2]
 
@@ -299,6 +304,17 @@ class ChainCoding:
             paths = self.coder.encode_chains(table, key, *parts, length)
             index[chosen] = np.asarray(paths)[:length].T[: len(chosen)]
         return index
+
+
+def _expected_width(prior, task):
+    """Latents of the widest block of the levels below, about, at their expected rates."""
+    widths = [0.0]
+    for level in range(task.level):
+        counts = np.bincount(task.classes.ravel(), minlength=len(prior.expected[level]))
+        coded = counts @ np.count_nonzero(prior.expected[level], axis=1)
+        units = counts @ prior.expected[level].sum(1, dtype=np.int64)
+        widths.append(_WIDEST * prior.budget * UNIT * coded / max(units, 1))
+    return int(max(widths))
 
 
 def _doubled(least, needed):
