@@ -145,8 +145,8 @@ class TrellisCoder:
             dtype: float32 or float64.
 
         Returns:
-            z^2 and z of each of the ceil(d / 2) coordinates of a step, side by side. Up to 16 columns
-            form a group, so that a product that needs few columns reads contiguous memory.
+            z^2 and z of each of the ceil(d / 2) coordinates of a step, side by side. Up to 16
+            columns form a group: a product that needs few columns reads contiguous memory.
         """
         count = 1 << self.register_bits
         chunk = min(count, 1 << 14)

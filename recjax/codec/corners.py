@@ -1,10 +1,11 @@
 """Upsampling layers as products around the corners between cells: their only mixing across space.
 
-Nearest upsampling by f and then a convolution with f + 1 taps per axis shows every output just two cells per axis,
-and which two depends only on whether the output lies before or behind the middle of its cell. So around every corner
-between cells the f^r outputs are one linear function of the 2^r cells that meet there: a layer is a single matrix
-product with 2^r inputs instead of (f + 1)^r. A transposed convolution by a kernel of 2 f taps per axis at stride f (a
-lapped transform) is such a product as well.
+Nearest upsampling by f and then a convolution with f + 1 taps per axis shows every output just two
+cells per axis, and which two depends only on whether the output lies before or behind the middle of
+its cell. So around every corner between cells the f^r outputs are one linear function of the 2^r
+cells that meet there: a layer is a single matrix product with 2^r inputs instead of (f + 1)^r. A
+transposed convolution by a kernel of 2 f taps per axis at stride f (a lapped transform) is such a
+product as well.
 
 However many layers follow one another, an output depends only on its cell and the cells next to it.
 """

@@ -1,4 +1,4 @@
-"""One pass of analysis and synthesis: samples of the amortised posterior of a transform, level by level."""
+"""One pass of analysis and synthesis: samples of the amortised posterior, level by level."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,12 +1,13 @@
-"""Amortised posterior of a transform's latents: one pass of a network, in place of hundreds of steps.
+"""Amortised posterior of the latents: one pass of a network instead of hundreds of steps.
 
-The posterior of a level's latents depends on the values of those above, which therefore are coded first.
+The posterior of a level's latents depends on the values of those above, which therefore are coded
+first.
 
-For a linear synthesis with squared error and Lagrange multiplier beta, the posterior of a coefficient c with prior
-N(m, g^2) has precision 1 + h g^2 in units of the prior, where h is the curvature of the error over beta, and mean
-h g (c - m) / (1 + h g^2). The network starts from there: lapped transforms give the coefficients of all levels, and a
-small network, which sees their energies, corrects their posterior and gives that of the latents which are no
-coefficients.
+For a linear synthesis with squared error and Lagrange multiplier beta, the posterior of a
+coefficient c with prior N(m, g^2) has precision 1 + h g^2 in units of the prior, where h is the
+curvature of the error over beta, and mean h g (c - m) / (1 + h g^2). The network starts from there:
+lapped transforms give the coefficients of all levels, and a small network, which sees their
+energies, corrects their posterior and gives that of the latents which are no coefficients.
 
 Files do not depend on any of this: it belongs to the encoder.
 """
@@ -74,12 +75,12 @@ def analyse(
 
 
 def analysis_params(network: TransformNetwork, level: int) -> Params:
-    """Parameters of the features of a level: those of all levels but the lowest have the same shapes."""
+    """Parameters of the features of a level, of equal shapes for all but the lowest."""
     config, params = network.config, network.params["analysis"]
     weights = jnp.exp(-network.params["levels"][level]["log_gain"][: config.linear[level]])
     if level + 1 < config.levels:
-        # the first coefficients are predicted from above, their gain is that of what remains; in units
-        # of the coefficient of a constant block they are means of values
+        # the first coefficients are predicted from above, their gain is that of what remains; in
+        # units of the coefficient of a constant block they are means of values
         values = math.prod(math.prod(factors) for factors in config.factors[: level + 1])
         weights = weights.at[: config.channels].set(1 / math.sqrt(values))
     out = {name: params[name][level] for name in ("lapped", "seen", "seen_bias")}

@@ -61,7 +61,7 @@ class TransformConfig:
                 raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
         if not self.channels <= self.depth <= math.prod(self.factors[0]) * self.channels:
             raise ValueError(
-                f"depth must be {self.channels} to the {math.prod(self.factors[0]) * self.channels} "
+                f"depth must be {self.channels} to {math.prod(self.factors[0]) * self.channels}, the "
                 "values of a cell"
             )
 

@@ -36,11 +36,11 @@ def values_of(
     latents: Sequence[Float[np.ndarray, "*cells depth"]],
     sides: Sequence[int],
 ) -> Float[np.ndarray, "*sides channels"]:
-    """Values of a signal with these sides from the latents of its levels, lowest first; tile by tile.
+    """Values of a signal from the latents of its levels, lowest first; tile by tile.
 
     A cell needs only those next to it and the cells above these. So there are two programs: for a
-    signal of one cell of the top level, and for a tile of more; tiles are filled up with cells beyond
-    the edge, whose latents are 0.
+    signal of one cell of the top level, and for a tile of more; tiles are filled up with cells
+    beyond the edge, whose latents are 0.
     """
     config, cells = prior.config, latents[-1].shape[:-1]
     tile = _tile(config.cell, cells)

@@ -1,4 +1,4 @@
-"""Signals to streams of a transform: from the top level down, the best path through a trellis of samples."""
+"""Signals to streams of a transform: from the top level down, the best path of samples."""
 
 import dataclasses
 import math
@@ -36,9 +36,9 @@ VALUES_A_CALL = 1 << 21
 _TOP_OVERSAMPLING = 1.1
 """Rate of the highest level of blocks over its KL: everything below depends on its few latents."""
 _LANES = 64, 128
-"""Lanes of products for small signals and for others: from 64 on, results do not depend on their number."""
+"""Lanes of products for small signals and for others: from 64 on, results do not depend on them."""
 _WIDTHS = 256, 64
-"""Least columns of a table of candidates, of up to 2^18 and of more: each number of columns compiles its programs."""
+"""Fewest columns of a table of candidates: of at most 2^18 of them, and of more."""
 _MOST_OF_FIRST = 18
 _WIDEST = 1.5
 """Latents of the widest block of a level over those of an average one, about."""
@@ -149,7 +149,7 @@ def encode(
 def _groups(grids, prior):
     """Numbers of the signals in groups of bounded size, whose blocks share the lanes of products.
 
-    Small signals, of one cell of the top level, are apart from others, for their programs are others.
+    Small signals, of one cell of the top level, have programs and groups apart from others.
     """
     groups: dict[bool, list[list[int]]] = {True: [[]], False: [[]]}
     size = {True: 0, False: 0}
@@ -161,7 +161,7 @@ def _groups(grids, prior):
             size[small] = 0
         groups[small][-1].append(i)
         size[small] += values
-    return [(small, group) for small, some in groups.items() for group in some if group]
+    return [(small, group) for small, members in groups.items() for group in members if group]
 
 
 def code_levels(
@@ -241,8 +241,8 @@ class ChainCoding:
 
     Attributes:
         coder: the coder of chains.
-        small: whether signals are small, so that few lanes suffice, and one number of columns for all
-            batches of chains: programs depend on both, and files on neither.
+        small: whether signals are small, so that few lanes suffice, and one number of columns for
+            all batches of chains: programs depend on both, and files on neither.
     """
 
     coder: TrellisCoder
@@ -252,7 +252,7 @@ class ChainCoding:
     def __call__(
         self, prior: TransformPrior, tasks: Sequence[LevelTask]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Indices and samples of the blocks of all signals, whose chains fill the lanes of products."""
+        """Indices and samples of the blocks of all signals, whose chains share products."""
         needed = max(int(task.blocks.widths.max(initial=0)) for task in tasks)
         # one table for all levels, if the widest blocks of those below are not wider than expected
         expected = max(_expected_width(prior, task) for task in tasks)
@@ -273,18 +273,16 @@ class ChainCoding:
         ]
 
     def _width(self, needed):
-        """Columns of the table of candidates: few numbers, for each compiles programs of its own."""
+        """Columns of the table of candidates: few numbers, for each compiles other programs."""
         few = self.coder.budget + self.coder.extra_bits <= _MOST_OF_FIRST
         return _few(_WIDTHS[0] if few else _WIDTHS[1], needed)
 
     def _table_of(self, prior, needed, expected):
         """The candidates' features, kept until a level needs more columns."""
-        kept = self._table
-        if kept is None or kept[0] != prior.digest or kept[1] < needed:
+        if self._table is None or self._table[0] != prior.digest or self._table[1] < needed:
             self._table = None  # first free the memory of the last
-            kept = prior.digest, expected, self.coder.table(stream_key(prior), expected)
-            self._table = kept
-        return kept[2]
+            self._table = prior.digest, expected, self.coder.table(stream_key(prior), expected)
+        return self._table[2]
 
     def _best_paths(self, table, key, chains):
         """Index of every block on the best paths through the chains, ``[chains, length]``."""
@@ -325,7 +323,7 @@ def _doubled(least, needed):
 
 
 def _few(least, needed):
-    """The first of least, 3/2 least, 2 least, 3 least, 4 least, ... that is at least what is needed."""
+    """The first of 1, 3/2, 2, 3, 4, 6, ... times the least size that is at least the needed."""
     size = least
     while size < needed:
         size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4

@@ -1,9 +1,9 @@
 """Transforms for several rates at once: one family of parameters and its gradient step.
 
-Every gradient step lowers distortion + beta KL (Kingma and Welling, ICLR 2014; for compression Balle et al., ICLR 2018)
-on random crops, at one of the Lagrange multipliers beta ("prices") in turn. All of them share the matrices; vectors
-(biases, gains, curvatures) belong to one price. So a family of priors costs hardly more than one, to learn and to
-store.
+Every gradient step lowers distortion + beta KL (Kingma and Welling, ICLR 2014; for compression
+Balle et al., ICLR 2018) on random crops, at one of the Lagrange multipliers beta ("prices") in
+turn. All of them share the matrices; vectors (biases, gains, curvatures) belong to one price. So a
+family of priors costs hardly more than one, to learn and to store.
 """
 
 import math
@@ -30,7 +30,7 @@ SLOW = {"lapped", "synthesis", "log_gain", "log_curvature", "upper_gain"}
 
 
 class FamilyParams(NamedTuple):
-    """Parameters of a family: vectors stacked along a leading axis of prices, and the matrices that they share."""
+    """Parameters of a family: vectors, stacked along an axis of prices, and shared matrices."""
 
     vectors: nnx.State
     matrices: nnx.State
@@ -65,7 +65,8 @@ def initial_state(
 ) -> TransformState:
     """The state before the first step.
 
-    Synthesis and analysis are Karhunen-Loeve transforms of the signals, whose deviations are the gains.
+    Synthesis and analysis are Karhunen-Loeve transforms of the signals; the gains are the
+    deviations of the coefficients.
 
     Args:
         config: settings of the training.
@@ -119,7 +120,7 @@ def _optimiser(config):
 def elbo(
     network: TransformNetwork, values: Float[Array, "n *sides channels"], key: Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean squared error and nats of KL per cell of the signal, at a sample of the amortised posterior."""
+    """Mean squared error and nats of KL per cell of the signal, at a posterior sample."""
     posteriors, decoded = encode_sample(network, values, key)
     kl = jnp.stack([kl_nats(posterior).sum() for posterior in posteriors]).sum()
     return jnp.mean((decoded - values) ** 2), kl / values[..., 0].size

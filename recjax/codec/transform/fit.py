@@ -1,9 +1,9 @@
 """Posteriors of all levels of a signal, before anything is coded.
 
-Features and contexts are computed tile by tile, one level after the other, from arrays of the whole signal in host
-memory: programs have the shapes of a tile, whatever the size of a signal and however many are coded together, and a
-signal has the same posteriors in any company. All levels but the lowest share their programs: parameters that the
-uppermost lack are zeros.
+Features and contexts are computed tile by tile, one level after the other, from arrays of the whole
+signal in host memory: programs have the shapes of a tile, whatever the size of a signal and however
+many are coded together, and a signal has the same posteriors in any company. All levels but the
+lowest share their programs: parameters that the uppermost lack are zeros.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ from recjax.modalities import Grid
 from recjax.modalities.grid import filled_up, n_patches, weights_of
 
 _TILES = {1: (256, 1024), 2: (16, 32), 3: (4, 8)}
-"""Sides of tiles in cells of any level, by rank: for signals whose lowest level fits the first, and for others."""
+"""Sides of tiles in cells, by rank: for signals whose lowest level fits one, and for others."""
 _STRIPS = {
     1: ((1,), (16,), (128,)),
     2: ((1, 1), (4, 4), (8, 12), (12, 8), (16, 16)),
@@ -120,8 +120,8 @@ def fit_transform(
         grid: the signal.
         prior: a transform.
         steps: gradient steps, see `recjax.codec.transform.semi_amortised`.
-        lagrangian: Lagrange multiplier relative to the one of the prior's training. Decoders need not
-            know it: only posteriors change.
+        lagrangian: Lagrange multiplier relative to the one of the prior's training. Decoders need
+            not know it: only posteriors change.
         key: key of the samples.
     """
     values = filled_up(grid.values, prior.patch)
@@ -138,7 +138,7 @@ def fit_transform(
 
 
 def top_of(prior: TransformPrior) -> Above:
-    """The level above the top level: there is none, and it is 0 everywhere."""
+    """A level of zeros in place of the one above the top level."""
     cell = (1,) * prior.config.rank
     return Above(
         np.zeros((*cell, prior.config.hidden), np.float32),
@@ -165,7 +165,7 @@ def level_posterior(
     )
     log_lagrangian = np.float32(math.log(fit.lagrangian))
     for start in tile_starts(cells, tile):
-        # of the level above one cell more on either side; its arrays begin one cell before the signal
+        # the level above has one cell more on either side, with which its arrays begin
         places = [n // g for n, g in zip(start, growth)]
         sides = [n // g + 2 for n, g in zip(tile, growth)]
         inputs = (
@@ -320,7 +320,7 @@ def _improve(fit, prior, values, counted, steps, key):
     latents = sum(
         math.prod(config.cells(level, strip)) * depth for level, depth in enumerate(config.depths)
     )
-    # NumPy's generator: noise is the encoder's own affair, and XLA compiles its cipher for a second
+    # NumPy's generator: no decoder needs this noise, and XLA compiles its cipher for a second
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     noise = rng.standard_normal(2 * latents, np.float32)
     for start in _strip_starts(fit.cells, strip):
@@ -345,8 +345,8 @@ def _improve(fit, prior, values, counted, steps, key):
             noise,
             np.int32(steps),
         )
-        # a cell next to a cut has another neighbour than in the signal: the first of this part belongs
-        # to the part before, and the last is written again by the part after
+        # a cell next to a cut has another neighbour than in the signal: the first of this part
+        # belongs to the part before, and the last is written again by the part after
         dropped = [min(n, 1) for n in start]
         for level, (array, part) in enumerate(zip(fit.mean_offsets, offsets, strict=True)):
             skip = config.cells(level, dropped)

@@ -1,4 +1,4 @@
-"""Karhunen-Loeve transforms of blocks, and of blocks of their first coefficients: where a transform starts."""
+"""Start of a transform: Karhunen-Loeve transforms of blocks, and of blocks of coefficients."""
 
 import math
 from collections.abc import Sequence

@@ -1,5 +1,4 @@
-"""Frozen (FORMAT.md, transforms): which latents of a signal form a block, in which order, and what
-a block decodes to.
+"""Frozen (FORMAT.md, transforms): latents of every block, their order, and their values.
 
 Every cell of one level of the pyramid has a rate class, which the file says first. For each class
 and latent the prior lists the expected KL, as an integer, and the file says for every level how
@@ -81,7 +80,8 @@ def allocate(
         words: random, one for each latent that is coded; ties keep their order.
         budget: bits per block; the total is divided evenly over the nearest number of blocks.
 
-    >>> blocks = allocate(np.array([[256, 0, 512], [512, 256, 512]], np.uint16), np.arange(5, dtype=np.uint32), 4)
+    >>> units = np.array([[256, 0, 512], [512, 256, 512]], np.uint16)
+    >>> blocks = allocate(units, np.arange(5, dtype=np.uint32), 4)
     >>> blocks.latents.tolist(), blocks.widths.tolist()
     ([0, 2, 3, 4, 5], [2, 3])
     """

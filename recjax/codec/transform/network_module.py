@@ -16,11 +16,11 @@ from recjax.codec.transform.architecture import (
 
 
 class PerPrice(nnx.Param):
-    """A vector that every price of a training run has for itself; matrices are shared by all prices."""
+    """A vector, of which every price has one; all prices share the matrices."""
 
 
 class Transform(nnx.Module):
-    """The parameters of a transform, by the names of `recjax.codec.transform.architecture.parameters`.
+    """The parameters of a transform, with the names of `architecture.parameters`.
 
     Args:
         config: architecture.

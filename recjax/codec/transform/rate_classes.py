@@ -1,8 +1,9 @@
 """Frozen (FORMAT.md, transforms): rate classes, by which blocks follow a signal, and their code.
 
-Every cell of one level is labelled by its expected bits, those of all levels below it included. A label is coded given
-those of the previous neighbours along every axis (left and above, in an image): its context is twice their mean,
-rounded down. The prior holds the frequencies. Integers alone, so that every decoder finds the same.
+Every cell of one level is labelled by its expected bits, those of all levels below it included. A
+label is coded given those of the previous neighbours along every axis (left and above, in an
+image): its context is twice their mean, rounded down. The prior holds the frequencies. Integers
+alone, so that every decoder finds the same.
 """
 
 import itertools
@@ -67,7 +68,8 @@ def contexts_of(
     """The context of every cell: the classes of its previous neighbours, one along each axis.
 
     Returns:
-        Twice their mean, rounded down, 0 to ``2 n_classes - 2``; ``n_classes - 1`` for the first cell.
+        Twice their mean, rounded down, 0 to ``2 n_classes - 2``; of the first cell
+        ``n_classes - 1``.
 
     >>> contexts_of(np.array([[1, 2], [3, 0]]), 4).tolist()
     [[3, 2], [2, 5]]

@@ -1,10 +1,11 @@
-"""Semi-amortised inference: the amortised posterior, improved by gradient steps for the signal at hand.
+"""Semi-amortised inference: the amortised posterior, improved by gradient steps.
 
-Kim et al. (ICML 2018); for compression Yang et al. (NeurIPS 2020). The steps learn an offset of every posterior mean
-in units of its standard deviation, relative to the amortised posterior, which goes on following the samples of the
-levels above. In these units and in nats the curvature of the loss is about 1 where a latent carries bits and 0 where
-it carries none, so that plain gradient steps of one length suit all latents; Adam would move those that carry nothing,
-by noise, as far as the others. Standard deviations stay as they are: steps on them gained nothing.
+Kim et al. (ICML 2018); for compression Yang et al. (NeurIPS 2020). The steps learn an offset of
+every posterior mean in units of its standard deviation, relative to the amortised posterior, which
+goes on following the samples of the levels above. In these units and in nats the curvature of the
+loss is about 1 where a latent carries bits and 0 where it carries none, so that plain gradient
+steps of one length suit all latents; Adam would move those that carry nothing, by noise, as far as
+the others. Standard deviations stay as they are: steps on them gained nothing.
 """
 
 import functools
@@ -78,8 +79,8 @@ def improved_offsets(
         return weight * error + math.log(2) * bits
 
     def step(i, mean_offsets):
-        # another part of the noise in every step, by a low-discrepancy sequence: drawing as much anew
-        # takes a fifth of the time of a step and a third of that of compiling it
+        # another part of the noise in every step, by a low-discrepancy sequence: drawing as much
+        # anew takes a fifth of the time of a step
         start = jnp.mod(jnp.float32(i) * _GOLDEN, 1) * total
         flat = jax.lax.dynamic_slice_in_dim(noise, start.astype(jnp.int32), total)
         drawn = [

@@ -11,15 +11,15 @@ class TransformTraining:
     """Settings of a training of a family of transform priors.
 
     Attributes:
-        prices: Lagrange multipliers, one per prior: the price of a nat per cell of the signal (pixel), in
-            units of the mean squared error of values in [0, 1].
+        prices: Lagrange multipliers, one per prior: the price of a nat per cell of the signal
+            (pixel), in units of the mean squared error of values in [0, 1].
         steps: gradient steps, each at one price.
         batch: crops per step.
-        crop: sides of a crop, multiples of a cell of the top level; one number for all axes or one per
-            axis. Crops should have several cells, unless signals are to be no larger: a network that
-            saw single cells knows no neighbours.
+        crop: sides of a crop, multiples of a cell of the top level; one number for all axes or one
+            per axis. Crops should have several cells, unless signals are to be no larger: a network
+            that saw single cells knows no neighbours.
         lr: Adam's learning rate after a warm-up; it falls to a fiftieth along a cosine.
-        scales: sizes at which the signals are shown, besides their own.
+        scales: sizes at which the signals are shown, besides the original one.
         recolour: whether crops change in ways that widen the statistics, see
             `recjax.codec.training.data.random_crops`.
         budget: bits of KL per block.

@@ -1,9 +1,9 @@
 """Frozen (FORMAT.md, transforms): priors with heavier tails than the normal distribution.
 
-A transform's latents are mixtures: most are small, a few are many standard deviations away, which no candidate of a
-normal prior reaches. So a latent is scale * sinh(tail u) / tail with u ~ N(0, 1), and u is coded. The posterior of a
-latent is narrow where it matters, so the map is linearised at its mean: the standard deviation of u is that of the
-latent over |d latent / d u|.
+A transform's latents are mixtures: most are small, a few are many standard deviations away, which
+no candidate of a normal prior reaches. So a latent is scale * sinh(tail u) / tail with u ~ N(0, 1),
+and u is coded. The posterior of a latent is narrow where it matters, so the map is linearised at
+its mean: the standard deviation of u is that of the latent over |d latent / d u|.
 
 Files depend on `stretched` alone.
 """
@@ -25,7 +25,7 @@ _SHRINKAGE = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 
 
 def stretched(u: npt.ArrayLike, scale: npt.ArrayLike, tail: npt.ArrayLike) -> np.ndarray:
-    """Latents from values with a standard normal prior; by NumPy, since every signal has another number of them.
+    """Latents from values with a standard normal prior; by NumPy, for any number of them.
 
     >>> round(float(stretched(2.0, 3.0, 0.5)), 3)
     7.051
@@ -39,7 +39,8 @@ def posterior_of_u(
 ) -> tuple[Array, Array]:
     """Mean and standard deviation of u, from those of the latent.
 
-    >>> mean, std = posterior_of_u(jnp.float32(7.051), jnp.float32(0.0), jnp.float32(3.0), jnp.float32(0.5))
+    >>> latent = jnp.float32(7.051), jnp.float32(0.0)
+    >>> mean, std = posterior_of_u(*latent, jnp.float32(3.0), jnp.float32(0.5))
     >>> float(mean.round(3)), float((std * 3.0 * jnp.cosh(1.0)).round(3))
     (2.0, 1.0)
     """
@@ -57,7 +58,7 @@ def kl_bits(mean: ArrayLike, std: ArrayLike) -> Array:
 def best_tails(
     mean: Float[Array, "cells depth"], log_std: Float[Array, "cells depth"]
 ) -> tuple[Float[np.ndarray, "depth"], Float[np.ndarray, "depth"]]:
-    """Scale and tail of every latent at which the average KL of these posteriors is least, on a grid."""
+    """Scale and tail of every latent with the least average KL of these posteriors, on a grid."""
     root = jnp.sqrt(jnp.mean(mean * mean + jnp.exp(2 * log_std), axis=0))
     grid = list(itertools.product(_TAILS, _SHRINKAGE))
     totals = np.stack(

@@ -20,7 +20,7 @@ from recjax.codec.transform.symbols import step_sizes_of, symbol_frequencies
 CLASSES = 4
 """Number of rate classes. More classes localise the bits better but cost what they save."""
 CLASS_CELL = 256
-"""Values of the cells that have a class (16 x 16 pixels), or of the top level's if these are smaller."""
+"""Values of a cell that has a class (16 x 16 pixels), if no cell of the top level is smaller."""
 BATCH, BATCHES = 16, 48
 """Crops per batch, and batches."""
 _TAIL_CELLS = 20000
@@ -125,7 +125,7 @@ def _flat(parts):
 
 
 def _class_means(bits, classes, side):
-    """Average over the cells of every class, of which a class cell has ``side`` along every axis."""
+    """Average over the cells of every class; a class cell has ``side`` of them along an axis."""
     sums, counts = 0, 0
     for part, labels in zip(bits, np.split(classes, len(bits)), strict=True):
         for axis, n in enumerate(side, 1):
@@ -142,7 +142,7 @@ def _bits(posterior, scale, tail):
 
 
 def _units(expected, shares, children):
-    """Integers, 0 for the latents that carry least and together less than ``NEGLIGIBLE`` of the KL."""
+    """Integers, 0 for latents that carry least, together less than ``NEGLIGIBLE`` of the KL."""
     bits = np.concatenate([means.ravel() for means in expected])
     weights = [
         shares[:, None] * np.full(means.shape, float(children) ** -level)

@@ -1,5 +1,4 @@
-"""Frozen (FORMAT.md, transforms): the stream of a signal: symbols of the upper levels, rate
-classes, blocks."""
+"""Frozen (FORMAT.md, transforms): the stream: symbols of upper levels, rate classes, blocks."""
 
 import math
 from typing import Any, NamedTuple

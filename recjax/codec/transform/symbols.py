@@ -1,9 +1,10 @@
 """Frozen (FORMAT.md, transforms): symbols of the upper levels of a pyramid, which are quantised.
 
-The upper levels have few latents, which carry many bits each. So few of these fit a 16-bit block that its rate
-fluctuates, and lower levels pay for the misses. They are rounded to multiples of a quantisation step instead, and the
-symbols entropy-coded, so that rare values have long codes: dithered quantisation (Ziv, *On universal quantization*,
-1985) without its dither. The noise is less than that of an average posterior sample.
+The upper levels have few latents, which carry many bits each. So few of these fit a 16-bit block
+that its rate fluctuates, and lower levels pay for the misses. They are rounded to multiples of a
+quantisation step instead, and the symbols entropy-coded, so that rare values have long codes:
+dithered quantisation (Ziv, *On universal quantization*, 1985) without its dither. The noise is less
+than that of an average posterior sample.
 
 The prior holds a table of frequencies per latent: integers, so that every decoder finds the same.
 """
@@ -27,7 +28,7 @@ _FINER = 0.6
 
 
 def step_sizes_of(log_std: Float[np.ndarray, "cells depth"]) -> Float[np.ndarray, "depth"]:
-    """Quantisation steps with ``_FINER`` times the average width of these posteriors as rounding error."""
+    """Quantisation steps whose error has ``_FINER`` times the width of these posteriors."""
     return (_FINER * math.sqrt(12) * np.exp(log_std.mean(0, dtype=np.float64))).astype(np.float32)
 
 
@@ -39,8 +40,8 @@ def symbol_frequencies(
 ) -> Int32[np.ndarray, "depth symbols"]:
     """Frequencies of the symbols -LARGEST to LARGEST of every latent, which sum to 2^24.
 
-    They count the symbols of these means and their opposites. The prior, which has the spread of samples
-    and not of means, adds a few counts for symbols that hardly occur.
+    They count the symbols of these means and their opposites. The prior, which has the spread of
+    samples and not of means, adds a few counts for symbols that hardly occur.
 
     Args:
         mean: posterior means of training cells.

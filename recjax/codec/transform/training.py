@@ -1,7 +1,7 @@
 """A training from signals to the priors of a family of transforms.
 
-Unlike the latents of a SIREN prior, those of the training signals are not kept: the amortised posterior takes one pass,
-and an encoder improves it.
+Unlike the latents of a SIREN prior, those of the training signals are not kept: the amortised
+posterior takes one pass, and an encoder improves it.
 """
 
 import dataclasses

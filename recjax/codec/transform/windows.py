@@ -1,4 +1,4 @@
-"""Windows of arrays along any number of axes, so that programs have few shapes whatever the size of a signal."""
+"""Windows of arrays along any number of axes: programs of few shapes for signals of any size."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -49,6 +49,6 @@ def put(
     starts: Sequence[int],
     part: Shaped[np.ndarray, "*part_sides rest"],
 ) -> None:
-    """Writes the part into the array from ``starts`` on; what sticks out beyond the array is dropped."""
+    """Writes the part into the array from ``starts`` on; drops values beyond the array."""
     place = array[tuple(slice(start, start + n) for start, n in zip(starts, part.shape))]
     place[...] = part[tuple(map(slice, place.shape))]

@@ -1,4 +1,4 @@
-"""The transform, its analysis and its guess: parts of an image, the linear start, shapes without matrices."""
+"""The transform and its analysis: parts of an image, the linear start, shapes of parameters."""
 
 import dataclasses
 import functools
@@ -138,7 +138,7 @@ def linear_start(config, prices=(1e-3,)):
 
 @jax.jit
 def through(network, images):
-    """Latents whose coefficients are those that the analysis' lapped transforms see, and their signal."""
+    """Latents with the coefficients of the analysis' lapped transforms, and their signal."""
     features, config = analyse(network, images), network.config
     cells = [n // c for n, c in zip(images.shape[1:], config.cell)]
     context, out = plain.top(network, len(images), cells), []
@@ -159,7 +159,7 @@ def test_learning_starts_from_transforms_that_lose_nothing():
     model, image = linear_start(dataclasses.replace(CONFIG, depth=48))
     latents, decoded = through(model.network(), image)
     np.testing.assert_allclose(decoded, image, atol=2e-4)
-    # all 2 x 2 blocks of the first coefficients are predicted from above: nothing is left of them to code
+    # blocks of the first coefficients are predicted from above: nothing is left of them to code
     for level, gains in (
         (0, model.levels[0]["log_gain"][...]),
         (1, model.levels[1]["log_gain"][...]),

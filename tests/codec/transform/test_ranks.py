@@ -1,4 +1,4 @@
-"""Transforms of one and three axes: operations against plain loops, priors from training to files."""
+"""Transforms of one and three axes: operations against loops, priors from training to files."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Posteriors of signals: tiles as whole signals, improved by gradient steps, at any Lagrange multiplier."""
+"""Posteriors of signals: in tiles, improved by gradient steps, at any Lagrange multiplier."""
 
 import math
 
@@ -47,7 +47,8 @@ def samples(prior, fit, i):
     features, offsets = jax.tree.map(lambda x: x[None], (fit.features, fit.mean_offsets))
     log_lagrangian = np.float32(math.log(fit.lagrangian))
     return sampled(
-        prior.network, features, offsets, log_lagrangian, prior.scales, prior.tails, jax.random.key(100 + i)
+        prior.network, features, offsets, log_lagrangian, prior.scales, prior.tails,
+        jax.random.key(100 + i),
     )  # fmt: skip
 
 
