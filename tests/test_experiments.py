@@ -38,6 +38,7 @@ from recjax.codec import (
     train_transform,
 )
 from recjax.codec.siren.network import SirenConfig
+from recjax.codec.transform.amortised import encode_sample
 from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
 from recjax.codec.transform.network import TransformConfig
 from recjax.errors import FormatError

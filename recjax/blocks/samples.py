@@ -1,18 +1,26 @@
 """Samples of any number of blocks, by one program. Free to change: the coders decide the values."""
 
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
-from recjax.blocks.ordered_random import BlockCoder
-from recjax.blocks.trellis import TrellisCoder
 from recjax.randomness import SharedKey
 
 _GROUP = 256  # blocks per call of the decoder
 _COLUMNS = 64  # fewest columns of a call
 
 
+@runtime_checkable
+class BlockDecoder(Protocol):
+    """A coder of blocks, such as `BlockCoder` and `TrellisCoder`, that regenerates samples."""
+
+    decode: Callable[..., Any]
+
+
 def block_samples(
-    coder: BlockCoder | TrellisCoder,
+    coder: BlockDecoder,
     key: SharedKey,
     ids: UInt32[np.ndarray, "B 2"],
     *arrays: Int[np.ndarray, "B"],

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -82,6 +82,7 @@ class LevelCode(NamedTuple):
     kl_bits: float
 
 
+@runtime_checkable
 class BlockCoding(Protocol):
     """Chooses candidates for the blocks of a level of several signals."""
 
