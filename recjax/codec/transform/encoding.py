@@ -58,11 +58,11 @@ class LevelTask(NamedTuple):
     """
 
     level: int
-    classes: Int[np.ndarray, "*class_cells"]
+    classes: Int[np.ndarray, "*_class_cells"]
     rate_factor: int
     blocks: Blocks
-    mean: Float[np.ndarray, "coded"]
-    std: Float[np.ndarray, "coded"]
+    mean: Float[np.ndarray, "_coded"]
+    std: Float[np.ndarray, "_coded"]
 
 
 class LevelCode(NamedTuple):
@@ -77,8 +77,8 @@ class LevelCode(NamedTuple):
 
     rate_factor: int
     blocks: Blocks
-    index: Int[np.ndarray, "blocks"]
-    latents: Float[np.ndarray, "*cells depth"]
+    index: Int[np.ndarray, "_blocks"]
+    latents: Float[np.ndarray, "*_cells _depth"]
     kl_bits: float
 
 
@@ -340,10 +340,10 @@ class Chains(NamedTuple):
         widths: latents of every block.
     """
 
-    ids: Int[np.ndarray, "chains length 2"]
-    mean: Float[np.ndarray, "chains length width"]
-    std: Float[np.ndarray, "chains length width"]
-    widths: Int[np.ndarray, "chains length"]
+    ids: Int[np.ndarray, "_chains _length 2"]
+    mean: Float[np.ndarray, "_chains _length _width"]
+    std: Float[np.ndarray, "_chains _length _width"]
+    widths: Int[np.ndarray, "_chains _length"]
 
 
 def _chains(task, width):
