@@ -19,7 +19,7 @@ from recjax.codec.prior import stream_key
 from recjax.codec.transform.prior import MOST, UNIT, TransformPrior
 
 if TYPE_CHECKING:
-    from recjax.blocks.trellis import TrellisCoder
+    from recjax.blocks.samples import BlockDecoder
 
 # counting blocks needs no JAX, and `recjax info` no more: the functions that need it import it
 
@@ -147,7 +147,7 @@ def block_ids(level: int, n_blocks: int) -> UInt32[np.ndarray, "blocks 2"]:
 
 def samples(
     prior: TransformPrior,
-    coder: "TrellisCoder",
+    coder: "BlockDecoder",
     level: int,
     blocks: Blocks,
     index: Int[np.ndarray, "blocks"],
