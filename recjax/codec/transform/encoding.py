@@ -336,11 +336,11 @@ def _doubled(least, needed):
 
 
 def _few(least, needed):
-    """The first of 1, 3/2, 2, 3, 4, 6, ... times the least size that is at least the needed."""
-    size = least
-    while size < needed:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
-    return size
+    """The first of 4/4, 5/4, 6/4, 7/4, 8/4, 10/4, ... times the least size that is enough."""
+    step = least // 4
+    while 8 * step < needed:
+        step *= 2
+    return max(least, -(-needed // step) * step)
 
 
 class Chains(NamedTuple):
