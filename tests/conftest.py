@@ -28,7 +28,7 @@ CHECKED = ["bits", "blocks", "distributions", "limits", "randomness", "results",
 CODEC = Path(__file__).parents[1] / "recjax" / "codec"
 CHECKED += [
     f"codec.{wing}.{path.stem}"
-    for wing in ("siren", "training")
+    for wing in ("siren", "training", "transform")
     for path in sorted((CODEC / wing).glob("[a-z]*.py"))
 ]
 jaxtyping.install_import_hook([f"recjax.{part}" for part in CHECKED], "annotations.check")

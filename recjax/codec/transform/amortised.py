@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from recjax.codec.transform.analysis import Features, analyse, level_params, posterior_of
@@ -17,7 +18,7 @@ from recjax.codec.transform.network import (
     top,
 )
 
-Posterior = tuple[Array, Array]
+Posterior = tuple[Array | np.ndarray, Array | np.ndarray]
 """Mean and log standard deviation of the latents of a level."""
 
 
@@ -30,8 +31,8 @@ class Extent(NamedTuple):
             beyond each edge.
     """
 
-    inside: Bool[Array, "1 *sides 1"]
-    near: Bool[Array, "1 *bordered_sides 1"]
+    inside: Bool[Array, "1 *_sides 1"]
+    near: Bool[Array, "1 *_bordered_sides 1"]
 
 
 def posterior(
@@ -64,7 +65,7 @@ def ancestral_pass(
     mean_offsets: Sequence[Array],
     log_lagrangian: Array | float = 0.0,
     extents: Sequence[Extent] | None = None,
-) -> tuple[list[Posterior], Float[Array, "n *values channels"]]:
+) -> tuple[list[Posterior], Float[Array, "_n *_values _channels"]]:
     """Posteriors from the top level down, each given samples of the levels above.
 
     Args:
@@ -106,8 +107,8 @@ def ancestral_pass(
 
 
 def encode_sample(
-    network: TransformNetwork, values: Float[Array, "n *values channels"], key: Array
-) -> tuple[list[Posterior], Float[Array, "n *values channels"]]:
+    network: TransformNetwork, values: Float[Array, "_n *_values _channels"], key: Array
+) -> tuple[list[Posterior], Float[Array, "_n *_values _channels"]]:
     """`ancestral_pass` for signals with values in [-1/2, 1/2] and sides of whole cells."""
     features, rank = analyse(network, values), network.config.rank
     noise = [

@@ -43,12 +43,12 @@ class Features(NamedTuple):
         hidden: units that summarise the energies in and below a cell and next to it.
     """
 
-    coefficients: Float[Array, "n *sides linear"]
-    hidden: Float[Array, "n *sides hidden"]
+    coefficients: Float[Array, "_n *_sides _linear"]
+    hidden: Float[Array, "_n *_sides _hidden"]
 
 
 def analyse(
-    network: TransformNetwork, values: Float[Array, "n *values channels"]
+    network: TransformNetwork, values: Float[Array, "_n *_values _channels"]
 ) -> list[Features]:
     """Features of signals at all levels, lowest first.
 
@@ -89,7 +89,7 @@ def analysis_params(network: TransformNetwork, level: int) -> Params:
 
 
 def coefficients_of(
-    params: Params, factors: Sequence[int], below: Float[Array, "n *sides channels"]
+    params: Params, factors: Sequence[int], below: Float[Array, "_n *_sides _channels"]
 ) -> Float[Array, "n *cells linear"]:
     """Lapped transform of the first coefficients of the level below (level 0: of the signal).
 
@@ -103,7 +103,7 @@ def coefficients_of(
 
 
 def energies(
-    params: Params, coefficients: Float[Array, "n *cells linear"]
+    params: Params, coefficients: Float[Array, "_n *_cells _linear"]
 ) -> Float[Array, "n *cells inputs"]:
     """Log energies and signs of coefficients in units of their gains."""
     relative = coefficients * wide(params["weights"], coefficients.ndim - 2)
@@ -112,7 +112,7 @@ def energies(
 
 
 def lowest_features(
-    params: Params, inputs: Float[Array, "n *bordered_cells inputs"]
+    params: Params, inputs: Float[Array, "_n *_bordered_cells _inputs"]
 ) -> Float[Array, "n *cells hidden"]:
     """Hidden units of the lowest level, from `energies` that are 0 beyond the signal's edges."""
     rank = inputs.ndim - 2
@@ -147,7 +147,7 @@ def posterior_of(
     features: Features,
     context: Context,
     log_lagrangian: Float[Array, ""] | float,
-) -> tuple[Float[Array, "n *cells depth"], Float[Array, "n *cells depth"]]:
+) -> tuple[Float[Array, "_n *_cells _depth"], Float[Array, "_n *_cells _depth"]]:
     """Mean and log standard deviation of the latents of a level.
 
     Args:

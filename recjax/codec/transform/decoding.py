@@ -33,7 +33,7 @@ def decode(prior: TransformPrior, files: Sequence[tuple[Header, bytes]]) -> list
 
 def values_of(
     prior: TransformPrior,
-    latents: Sequence[Float[np.ndarray, "*cells depth"]],
+    latents: Sequence[Float[np.ndarray, "*_cells _depth"]],
     sides: Sequence[int],
 ) -> Float[np.ndarray, "*sides channels"]:
     """Values of a signal from the latents of its levels, lowest first; tile by tile.

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -36,7 +36,7 @@ VALUES_A_CALL = 1 << 21
 _TOP_OVERSAMPLING = 1.1
 """Rate of the highest level of blocks over its KL: everything below depends on its few latents."""
 _LANES = 64, 128
-"""Lanes of products for small signals and for others: from 64 on, results do not depend on them."""
+"""Lanes of products for few chains and for many: from 64 on, results do not depend on them."""
 _WIDTHS = 256, 64
 """Fewest columns of a table of candidates: of at most 2^18 of them, and of more."""
 _MOST_OF_FIRST = 18
@@ -58,11 +58,11 @@ class LevelTask(NamedTuple):
     """
 
     level: int
-    classes: Int[np.ndarray, "*class_cells"]
+    classes: Int[np.ndarray, "*_class_cells"]
     rate_factor: int
     blocks: Blocks
-    mean: Float[np.ndarray, "coded"]
-    std: Float[np.ndarray, "coded"]
+    mean: Float[np.ndarray, "_coded"]
+    std: Float[np.ndarray, "_coded"]
 
 
 class LevelCode(NamedTuple):
@@ -77,9 +77,20 @@ class LevelCode(NamedTuple):
 
     rate_factor: int
     blocks: Blocks
-    index: Int[np.ndarray, "blocks"]
-    latents: Float[np.ndarray, "*cells depth"]
+    index: Int[np.ndarray, "_blocks"]
+    latents: Float[np.ndarray, "*_cells _depth"]
     kl_bits: float
+
+
+@runtime_checkable
+class ChainCoder(Protocol):
+    """A coder of chains of blocks, such as `TrellisCoder`."""
+
+    budget: int
+    extra_bits: int
+    table: Callable[..., Any]
+    encode_chains: Callable[..., Any]
+    decode: Callable[..., Any]
 
 
 @runtime_checkable
@@ -242,11 +253,11 @@ class ChainCoding:
 
     Attributes:
         coder: the coder of chains.
-        small: whether signals are small, so that few lanes suffice, and one number of columns for
-            all batches of chains: programs depend on both, and files on neither.
+        small: whether signals are small. Then the number of lanes does not depend on the number of
+            chains, nor that of columns on their blocks: programs depend on both, files on neither.
     """
 
-    coder: TrellisCoder
+    coder: ChainCoder
     small: bool = False
     _table: tuple[bytes, int, jax.Array] | None = None
 
@@ -289,7 +300,8 @@ class ChainCoding:
         """Index of every block on the best paths through the chains, ``[chains, length]``."""
         # the time of a product is that of its widest block
         order = np.argsort(chains.widths.max(axis=1), kind="stable")
-        lanes, length = _LANES[not self.small], chains.widths.shape[1]
+        lanes = _LANES[len(order) > _LANES[0] and not self.small]
+        length = chains.widths.shape[1]
         index = np.zeros(chains.widths.shape, np.int32)
         for start in range(0, len(order), lanes):
             chosen = order[start : start + lanes]
@@ -340,10 +352,10 @@ class Chains(NamedTuple):
         widths: latents of every block.
     """
 
-    ids: Int[np.ndarray, "chains length 2"]
-    mean: Float[np.ndarray, "chains length width"]
-    std: Float[np.ndarray, "chains length width"]
-    widths: Int[np.ndarray, "chains length"]
+    ids: Int[np.ndarray, "_chains _length 2"]
+    mean: Float[np.ndarray, "_chains _length _width"]
+    std: Float[np.ndarray, "_chains _length _width"]
+    widths: Int[np.ndarray, "_chains _length"]
 
 
 def _chains(task, width):

@@ -61,7 +61,7 @@ def model_at(graph: nnx.GraphDef, params: FamilyParams, price: int | Array) -> T
 
 
 def initial_state(
-    config: TransformTraining, signals: Sequence[Float[np.ndarray, "*sides channels"]]
+    config: TransformTraining, signals: Sequence[Float[np.ndarray, "*_sides _channels"]]
 ) -> TransformState:
     """The state before the first step.
 
@@ -118,7 +118,7 @@ def _optimiser(config):
 
 
 def elbo(
-    network: TransformNetwork, values: Float[Array, "n *sides channels"], key: Array
+    network: TransformNetwork, values: Float[Array, "_n *_sides _channels"], key: Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean squared error and nats of KL per cell of the signal, at a posterior sample."""
     posteriors, decoded = encode_sample(network, values, key)

@@ -66,7 +66,7 @@ class Fit:
 
     cells: tuple[int, ...]
     features: list[Features]
-    mean_offsets: list[Float[np.ndarray, "*cells depth"]]
+    mean_offsets: list[Float[np.ndarray, "*_cells _depth"]]
     lagrangian: float
 
 
@@ -78,8 +78,8 @@ class Above(NamedTuple):
         coefficients: its coefficients.
     """
 
-    hidden: Float[np.ndarray, "*bordered_cells hidden"]
-    coefficients: Float[np.ndarray, "*bordered_cells depth"]
+    hidden: Float[np.ndarray, "*_bordered_cells _hidden"]
+    coefficients: Float[np.ndarray, "*_bordered_cells _depth"]
 
 
 class LevelPosterior(NamedTuple):
@@ -91,19 +91,19 @@ class LevelPosterior(NamedTuple):
         bits: KL of every latent.
     """
 
-    mean: Float[np.ndarray, "*cells depth"]
-    std: Float[np.ndarray, "*cells depth"]
-    u_mean: Float[np.ndarray, "*cells depth"]
-    u_std: Float[np.ndarray, "*cells depth"]
-    bits: Float[np.ndarray, "*cells depth"]
+    mean: Float[np.ndarray, "*_cells _depth"]
+    std: Float[np.ndarray, "*_cells _depth"]
+    u_mean: Float[np.ndarray, "*_cells _depth"]
+    u_std: Float[np.ndarray, "*_cells _depth"]
+    bits: Float[np.ndarray, "*_cells _depth"]
 
 
 class LevelContext(NamedTuple):
     """The context of a level of a signal, with one cell beyond each edge; see `network.Context`."""
 
-    hidden: Float[np.ndarray, "*bordered_cells hidden"]
-    mean: Float[np.ndarray, "*bordered_cells depth"]
-    log_gain: Float[np.ndarray, "*bordered_cells depth"]
+    hidden: Float[np.ndarray, "*_bordered_cells _hidden"]
+    mean: Float[np.ndarray, "*_bordered_cells _depth"]
+    log_gain: Float[np.ndarray, "*_bordered_cells _depth"]
 
     def above(self, latents: Float[np.ndarray, "*cells depth"]) -> Above:
         """The level with its latents, as the level below sees it."""

@@ -21,13 +21,13 @@ class Basis(NamedTuple):
         blocks: ``[*factors, channels, linear]``, orthonormal.
     """
 
-    moments: Float[np.ndarray, "linear"]
-    blocks: Float[np.ndarray, "*factors channels linear"]
+    moments: Float[np.ndarray, "_linear"]
+    blocks: Float[np.ndarray, "*_factors _channels _linear"]
 
 
 def karhunen_loeve(
     config: TransformConfig,
-    signals: Sequence[Float[np.ndarray, "*sides channels"]],
+    signals: Sequence[Float[np.ndarray, "*_sides _channels"]],
     rng: np.random.Generator,
 ) -> list[Basis]:
     """The bases of all levels, lowest first.

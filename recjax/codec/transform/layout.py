@@ -19,7 +19,7 @@ from recjax.codec.prior import stream_key
 from recjax.codec.transform.prior import MOST, UNIT, TransformPrior
 
 if TYPE_CHECKING:
-    from recjax.blocks.trellis import TrellisCoder
+    from recjax.blocks.samples import BlockDecoder
 
 # counting blocks needs no JAX, and `recjax info` no more: the functions that need it import it
 
@@ -39,8 +39,8 @@ class Blocks:
         widths: number of latents of each block.
     """
 
-    latents: Int[np.ndarray, "coded"]
-    widths: Int[np.ndarray, "blocks"]
+    latents: Int[np.ndarray, "_coded"]
+    widths: Int[np.ndarray, "_blocks"]
 
     @functools.cached_property
     def table(self) -> Int[np.ndarray, "blocks width"]:
@@ -71,7 +71,7 @@ def count_blocks(units: int, budget: int) -> int:
 
 
 def allocate(
-    units: UInt16[np.ndarray, "*shape"], words: UInt32[np.ndarray, "coded"], budget: int
+    units: UInt16[np.ndarray, "*_shape"], words: UInt32[np.ndarray, "_coded"], budget: int
 ) -> Blocks:
     """Fills blocks with latents.
 
@@ -97,7 +97,7 @@ def allocate(
 
 
 def level_units(
-    prior: TransformPrior, level: int, classes: Int[np.ndarray, "*class_cells"], rate_factor: int
+    prior: TransformPrior, level: int, classes: Int[np.ndarray, "*_class_cells"], rate_factor: int
 ) -> UInt16[np.ndarray, "*cells depth"]:
     """Expected KL of the latents of one level of a signal, in units."""
     for axis, growth in enumerate(prior.config.factors[1]):
@@ -106,7 +106,7 @@ def level_units(
 
 
 def count_units(
-    prior: TransformPrior, level: int, classes: Int[np.ndarray, "*class_cells"], rate_factor: int
+    prior: TransformPrior, level: int, classes: Int[np.ndarray, "*_class_cells"], rate_factor: int
 ) -> int:
     """The sum of `level_units`, without them."""
     counts = np.bincount(classes.ravel(), minlength=len(prior.expected[level]))
@@ -115,7 +115,7 @@ def count_units(
 
 
 def blocks_of(
-    prior: TransformPrior, level: int, classes: Int[np.ndarray, "*class_cells"], rate_factor: int
+    prior: TransformPrior, level: int, classes: Int[np.ndarray, "*_class_cells"], rate_factor: int
 ) -> Blocks:
     """The blocks of one level of a signal."""
     units = level_units(prior, level, classes, rate_factor)
@@ -147,7 +147,7 @@ def block_ids(level: int, n_blocks: int) -> UInt32[np.ndarray, "blocks 2"]:
 
 def samples(
     prior: TransformPrior,
-    coder: "TrellisCoder",
+    coder: "BlockDecoder",
     level: int,
     blocks: Blocks,
     index: Int[np.ndarray, "blocks"],

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from recjax.codec.corners import PRECISION, corner_product
@@ -50,9 +51,9 @@ class Context(NamedTuple):
         mean, log_gain: of the coefficients.
     """
 
-    hidden: Float[Array, "n *sides hidden"]
-    mean: Float[Array, "n *sides depth"]
-    log_gain: Float[Array, "n *sides depth"]
+    hidden: Float[Array, "_n *_sides _hidden"]
+    mean: Float[Array, "_n *_sides _depth"]
+    log_gain: Float[Array, "_n *_sides _depth"]
 
     def inside(self) -> "Context":
         """The context without the cells beyond the edges."""
@@ -121,7 +122,7 @@ def level_context(
 
 
 def synthesise(
-    network: TransformNetwork, context: Context, coefficients: Float[Array, "n *sides depth"]
+    network: TransformNetwork, context: Context, coefficients: Float[Array, "_n *_sides _depth"]
 ) -> Float[Array, "n *values channels"]:
     """Values of the signal in the cells inside, from the lowest level."""
     config, params, stride = network.config, network.params, network.config.factors[0]
@@ -137,7 +138,7 @@ def synthesise(
 
 
 def decode(
-    network: TransformNetwork, latents: Sequence[Float[Array, "n *sides depth"]]
+    network: TransformNetwork, latents: Sequence[Float[Array | np.ndarray, "_n *_sides _depth"]]
 ) -> Float[Array, "n *values channels"]:
     """Values of the signal from the latents of all levels.
 
@@ -182,7 +183,7 @@ def wide(vector: Float[Array, "n"], rank: int) -> Array:
 
 
 def layer(
-    x: Float[Array, "n *sides inputs"], kernel: Array, bias: Array
+    x: Float[Array, "_n *_sides _inputs"], kernel: Array, bias: Array
 ) -> Float[Array, "n *sides outputs"]:
     """A dense layer applied to every cell."""
     return jnp.matmul(x, kernel, precision=PRECISION) + wide(bias, x.ndim - 2)

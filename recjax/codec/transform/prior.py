@@ -52,14 +52,14 @@ class TransformPrior(Prior):
     rate_is_free = True
 
     network: TransformNetwork
-    scales: tuple[Float32[np.ndarray, "depth"], ...]
-    tails: tuple[Float32[np.ndarray, "depth"], ...]
+    scales: tuple[Float32[np.ndarray, "_depth"], ...]
+    tails: tuple[Float32[np.ndarray, "_depth"], ...]
     class_level: int
-    thresholds: Float32[np.ndarray, "classes-1"]
-    step_sizes: tuple[Float32[np.ndarray, "depth"], ...]
-    symbol_frequencies: tuple[Int32[np.ndarray, "depth symbols"], ...]
-    expected: tuple[UInt16[np.ndarray, "classes depth"], ...]
-    frequencies: Int32[np.ndarray, "contexts classes"]
+    thresholds: Float32[np.ndarray, "_classes"]
+    step_sizes: tuple[Float32[np.ndarray, "_depth"], ...]
+    symbol_frequencies: tuple[Int32[np.ndarray, "_depth _symbols"], ...]
+    expected: tuple[UInt16[np.ndarray, "_classes _depth"], ...]
+    frequencies: Int32[np.ndarray, "_contexts _classes"]
 
     @property
     def config(self) -> TransformConfig:

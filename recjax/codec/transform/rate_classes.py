@@ -22,7 +22,7 @@ LEAST = 1 << 14
 
 
 def activity_of(
-    bits: Sequence[Float[np.ndarray, "n *cells depth"]], growth: Sequence[int]
+    bits: Sequence[Float[np.ndarray, "_n *_cells _depth"]], growth: Sequence[int]
 ) -> Float[np.ndarray, "n *class_cells"]:
     """Bits of KL of every cell of the class level with everything below it.
 
@@ -37,7 +37,7 @@ def activity_of(
 
 
 def in_cells(
-    x: Float[np.ndarray, "n *sides depth"], side: Sequence[int]
+    x: Float[np.ndarray, "_n *_sides _depth"], side: Sequence[int]
 ) -> Float[np.ndarray, "n *cells members depth"]:
     """Groups latents by the cell, ``side`` latents along every axis, that they belong to."""
     rank = len(side)
@@ -63,7 +63,7 @@ def class_frequencies(
 
 
 def contexts_of(
-    classes: Int[np.ndarray, "*class_cells"], n_classes: int
+    classes: Int[np.ndarray, "*_class_cells"], n_classes: int
 ) -> Int[np.ndarray, "*class_cells"]:
     """The context of every cell: the classes of its previous neighbours, one along each axis.
 
@@ -88,7 +88,7 @@ def least_bits(cells: int, frequencies: Int32[np.ndarray, "contexts classes"]) -
 
 
 def class_bits(
-    classes: Int[np.ndarray, "*class_cells"], frequencies: Int32[np.ndarray, "contexts classes"]
+    classes: Int[np.ndarray, "*_class_cells"], frequencies: Int32[np.ndarray, "_contexts _classes"]
 ) -> float:
     """Length of the code of the classes, in bits."""
     used = frequencies[contexts_of(classes, frequencies.shape[1]), classes]
@@ -108,7 +108,7 @@ def put_classes(
 
 
 def take_classes(
-    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "contexts classes"]
+    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "_contexts _classes"]
 ) -> Int[np.ndarray, "*class_cells"]:
     """Decodes what `put_classes` encoded.
 

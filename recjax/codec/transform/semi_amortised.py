@@ -98,7 +98,8 @@ def improved_offsets(
 
 def _extent(config, level, sides, cells):
     """The cells of a level that belong to the signal, the first ones along every axis."""
-    counts = config.cells(level, cells)
+    scale = config.cells(level, (1,) * config.rank)
+    counts = [n * s for n, s in zip(cells, scale, strict=True)]
     return Extent(
         _first(sides, counts), _first([side + 2 for side in sides], [n + 2 for n in counts])
     )

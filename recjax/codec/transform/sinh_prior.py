@@ -24,7 +24,9 @@ _TAILS = (LEAST_TAIL, 0.15, 0.3, 0.45, 0.6, 0.8)
 _SHRINKAGE = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 
 
-def stretched(u: npt.ArrayLike, scale: npt.ArrayLike, tail: npt.ArrayLike) -> np.ndarray:
+def stretched(
+    u: npt.ArrayLike, scale: npt.ArrayLike, tail: npt.ArrayLike
+) -> np.ndarray | np.floating:
     """Latents from values with a standard normal prior; by NumPy, for any number of them.
 
     >>> round(float(stretched(2.0, 3.0, 0.5)), 3)
@@ -56,8 +58,8 @@ def kl_bits(mean: ArrayLike, std: ArrayLike) -> Array:
 
 
 def best_tails(
-    mean: Float[Array, "cells depth"], log_std: Float[Array, "cells depth"]
-) -> tuple[Float[np.ndarray, "depth"], Float[np.ndarray, "depth"]]:
+    mean: Float[Array, "_cells _depth"], log_std: Float[Array, "_cells _depth"]
+) -> tuple[Float[np.ndarray, "_depth"], Float[np.ndarray, "_depth"]]:
     """Scale and tail of every latent with the least average KL of these posteriors, on a grid."""
     root = jnp.sqrt(jnp.mean(mean * mean + jnp.exp(2 * log_std), axis=0))
     grid = list(itertools.product(_TAILS, _SHRINKAGE))

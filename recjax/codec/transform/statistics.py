@@ -37,7 +37,7 @@ def class_level_of(config: TransformConfig) -> int:
 
 def prior_of(
     network: TransformNetwork,
-    crops: Sequence[Float[np.ndarray, "n *sides channels"]],
+    crops: Sequence[Float[np.ndarray, "_n *_sides _channels"]],
     *,
     modality: str,
     beta: float,

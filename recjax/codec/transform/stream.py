@@ -30,10 +30,10 @@ class Parts(NamedTuple):
         indices: indices of the blocks of these levels.
     """
 
-    symbols: list[Int[np.ndarray, "*cells depth"]]
-    classes: Int[np.ndarray, "*class_cells"]
+    symbols: list[Int[np.ndarray, "*_cells _depth"]]
+    classes: Int[np.ndarray, "*_class_cells"]
     rate_factors: list[int]
-    indices: list[Int[np.ndarray, "blocks"]]
+    indices: list[Int[np.ndarray, "_blocks"]]
 
 
 def write_stream(prior: TransformPrior, parts: Parts) -> bytes:

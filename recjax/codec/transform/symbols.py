@@ -76,14 +76,14 @@ def check_frequencies(frequencies: Int32[np.ndarray, "depth symbols"]) -> bool:
 
 
 def symbols_of(
-    mean: Float[np.ndarray, "*cells depth"], step: Float[np.ndarray, "depth"]
+    mean: Float[np.ndarray, "*_cells _depth"], step: Float[np.ndarray, "_depth"]
 ) -> Int32[np.ndarray, "*cells depth"]:
     """The symbols nearest to posterior means."""
     return np.clip(np.rint(mean / step), -LARGEST, LARGEST).astype(np.int32)
 
 
 def symbol_bits(
-    symbols: Int[np.ndarray, "*cells depth"], frequencies: Int32[np.ndarray, "depth symbols"]
+    symbols: Int[np.ndarray, "*_cells _depth"], frequencies: Int32[np.ndarray, "_depth _symbols"]
 ) -> float:
     """Length of the code of the symbols, in bits."""
     used = np.take_along_axis(
@@ -103,7 +103,7 @@ def put_symbols(
 
 
 def take_symbols(
-    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "depth symbols"]
+    decoder, shape: Sequence[int], frequencies: Int32[np.ndarray, "_depth _symbols"]
 ) -> Int32[np.ndarray, "*cells depth"]:
     """Decodes what `put_symbols` encoded.
 

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, UInt32
 
 from recjax import randomness
@@ -11,9 +12,9 @@ from recjax import randomness
 
 @functools.partial(jax.jit, static_argnames="count")
 def level_words(
-    key: randomness.SharedKey, level: int, start: int, count: int
+    key: randomness.SharedKey, level: ArrayLike, start: ArrayLike, count: int
 ) -> UInt32[Array, "count"]:
     """Words ``start`` to ``start + count - 1`` of a level."""
     words = randomness.stream_key(key, randomness.Stream.BRANCH, level)
-    numbers = jnp.uint32(start) + jnp.arange(count, dtype=jnp.uint32)
+    numbers = jnp.asarray(start, jnp.uint32) + jnp.arange(count, dtype=jnp.uint32)
     return randomness.threefry2x32(words, jnp.uint32(0), numbers)[0]
