@@ -126,7 +126,7 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
 
 
 def _without_none(annotation: Any) -> Any:
-    """The annotation of an option, whose help does not say that it may be None, which nobody types."""
+    """The annotation of an option; its help does not mention None, which nobody types."""
     import tyro
 
     kinds = get_args(annotation)

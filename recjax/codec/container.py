@@ -162,7 +162,8 @@ def parse(blob: bytes) -> tuple[Header, bytes]:
         raise FormatError("not a .rec file")
     if len(blob) > 2 and not 1 <= blob[2] >> 4 <= VERSION:
         raise FormatError(
-            f"format version {blob[2] >> 4} is not known (this release reads versions 1 to {VERSION})"
+            f"format version {blob[2] >> 4} is not known "
+            f"(this release reads versions 1 to {VERSION})"
         )
     end = len(blob) - _checksum_bytes(len(blob))
     if end < _FIXED_BYTES:
@@ -207,7 +208,8 @@ def verify(blob: bytes, digest: bytes) -> tuple[Header, bytes]:
     header, payload = parse(blob)
     if header.digest_prefix != digest[:PREFIX_BYTES]:
         raise FormatError(
-            f"the file needs the prior {header.digest_prefix.hex()}, not {digest[:PREFIX_BYTES].hex()}"
+            f"the file needs the prior {header.digest_prefix.hex()}, "
+            f"not {digest[:PREFIX_BYTES].hex()}"
         )
     end = len(blob) - _checksum_bytes(len(blob))
     if _checksum(blob[:end], digest) != blob[end:]:

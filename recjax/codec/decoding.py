@@ -73,11 +73,13 @@ def _open(blob, priors, embedded, max_cells):
     matching = [*(prior for prior in priors if prior.digest.startswith(prefix)), *embedded(prefix)]
     if not matching:
         raise FormatError(
-            f"the prior {prefix.hex()}... of this file is not known: it is neither embedded nor given"
+            f"the prior {prefix.hex()}... of this file is not known: "
+            f"it is neither embedded nor given"
         )
     if header.scheme != randomness.SCHEME:
         raise FormatError(
-            f"randomness scheme {header.scheme} is not known (this release knows {randomness.SCHEME})"
+            f"randomness scheme {header.scheme} is not known "
+            f"(this release knows {randomness.SCHEME})"
         )
     prior, payload = _verified(blob, matching)
     if header.modality.name != prior.modality:

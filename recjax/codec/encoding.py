@@ -147,7 +147,8 @@ def check_signals(signals: Sequence[Signal]) -> Modality:
     for signal in signals:
         if not isinstance(signal, Signal):
             raise ValueError(
-                f"a signal must be a recjax.Signal (recjax.load reads one), got {type(signal).__name__}"
+                f"a signal must be a recjax.Signal (recjax.load reads one), "
+                f"got {type(signal).__name__}"
             )
     names = {signal.modality for signal in signals}
     if len(names) > 1:

@@ -63,8 +63,9 @@ def bd_rate_table(panels: Sequence[Panel]) -> list[str]:
         anchor = next((curve for curve in curves if curve.kind == "measured"), None)
         if anchor is None or len(curves) < 2:
             continue
+        score = panel.y.label.partition(" (")[0]
         lines.append(
-            f"{panel.title or panel.y.label}: rate at equal {panel.y.label.partition(' (')[0]} (BD-rate) "
+            f"{panel.title or panel.y.label}: rate at equal {score} (BD-rate) "
             f"against {legend_name(anchor)}"
         )
         for curve in curves:

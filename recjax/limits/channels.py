@@ -69,7 +69,8 @@ def ring_toss_rate_bound_bits(
 def channel_rate_bound_bits(mutual_information: Float[ArrayLike, "*n"]) -> Float[ArrayLike, "*n"]:
     """Bound on the mean rate of ring toss coding for any channel.
 
-    I + log2(I + 1) + 1 + log2 e bits. It follows from `ring_toss_rate_bound_bits` and F <= I + log2(I + 1) + 1.
+    I + log2(I + 1) + 1 + log2 e bits. It follows from `ring_toss_rate_bound_bits` and
+    F <= I + log2(I + 1) + 1.
 
     >>> round(float(channel_rate_bound_bits(3.0)), 4)
     7.4427

@@ -113,7 +113,15 @@ def lengths(setting, index, p, rate):
     )
 
 
-@each
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(
+            setting, id=str(setting), marks=pytest.mark.slow if setting.name == "hybrid" else ()
+        )
+        for setting in SETTINGS
+    ],
+)
 def test_batches_single_calls_and_decoding_give_the_same_bits(setting):
     q, p, code = coded(setting)
     assert (code.status == Status.DONE).all() and (code.steps >= 1).all()

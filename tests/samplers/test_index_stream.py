@@ -59,7 +59,7 @@ CODERS = [
 ]
 
 
-# Coders whose code differs from another's only by the numbers in it.
+# Coders whose code differs from another's only by the numbers in it, and the other split of trees.
 TWINS = (
     recjax.GPRS,
     recjax.GreedyRejectionSampler,
@@ -70,10 +70,16 @@ TWINS = (
 )
 
 
+def is_twin(coder):
+    return type(coder) in TWINS or coder == recjax.BranchAndBoundGPRS(
+        split="dyadic", max_steps=1 << 14
+    )
+
+
 @pytest.mark.parametrize(
     "coder,rate,bound",
     [
-        pytest.param(*row, id=repr(row[0]), marks=pytest.mark.slow if type(row[0]) in TWINS else ())
+        pytest.param(*row, id=repr(row[0]), marks=pytest.mark.slow if is_twin(row[0]) else ())
         for row in CODERS
     ],
 )

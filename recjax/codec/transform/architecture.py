@@ -59,11 +59,9 @@ class TransformConfig:
             # an int cannot be 1: no axis would be transformed
             if len(sides) != self.rank or not all(map(allowed, sides)) or max(sides) == 1:
                 raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
-        if not self.channels <= self.depth <= math.prod(self.factors[0]) * self.channels:
-            raise ValueError(
-                f"depth must be {self.channels} to {math.prod(self.factors[0]) * self.channels}, the "
-                "values of a cell"
-            )
+        values = math.prod(self.factors[0]) * self.channels
+        if not self.channels <= self.depth <= values:
+            raise ValueError(f"depth must be {self.channels} to {values}, the values of a cell")
 
     def _per_axis(self, sides: int | tuple[int, ...]) -> tuple[int, ...]:
         return (sides,) * self.rank if isinstance(sides, int) else tuple(sides)

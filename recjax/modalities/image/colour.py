@@ -48,7 +48,8 @@ def to_srgb(path: str, image: Image.Image) -> Image.Image:
         converted = ImageCms.profileToProfile(image.convert(mode), source, target, outputMode="RGB")
     except Exception:  # Pillow raises many kinds
         raise ValueError(
-            f"{path} has a colour profile that is damaged or does not fit; remove it or convert the image to sRGB first"
+            f"{path} has a colour profile that is damaged or does not fit; "
+            f"remove it or convert the image to sRGB first"
         ) from None
     assert converted is not None  # only if it is done in place
     return converted.convert("L").convert("RGB") if gray else converted

@@ -24,7 +24,8 @@ def check(signal: Signal) -> None:
         )
     if not (min(values.shape) >= 1 and max(values.shape) <= MAX_SIDE):
         raise ValueError(
-            f"an image must have sides of 1 to {MAX_SIDE}, got {values.shape[0]} x {values.shape[1]}"
+            f"an image must have sides of 1 to {MAX_SIDE}, "
+            f"got {values.shape[0]} x {values.shape[1]}"
         )
 
 

@@ -57,7 +57,10 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES, scope="module")
+@pytest.fixture(
+    params=["sound", pytest.param("volume", marks=pytest.mark.slow)],  # a training each
+    scope="module",
+)
 def case(request):
     return CASES[request.param]
 
