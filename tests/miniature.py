@@ -17,7 +17,7 @@ import safetensors.numpy
 from recjax import cli
 from recjax.bits import stream
 from recjax.codec import kinds, prior_files
-from recjax.codec.kinds import Payload
+from recjax.codec.payload import Payload
 from recjax.codec.prior import FORMAT, Prior
 from recjax.errors import FormatError
 from recjax.modalities import Grid

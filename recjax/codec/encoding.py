@@ -14,7 +14,8 @@ from recjax import randomness
 from recjax.cache import enable_compilation_cache
 from recjax.codec.container import Header, header_bits, pack, parse
 from recjax.codec.decoding import decompress, decompress_batch
-from recjax.codec.kinds import KINDS, Payload
+from recjax.codec.kinds import KINDS
+from recjax.codec.payload import Payload
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import load_prior
 from recjax.errors import check_range

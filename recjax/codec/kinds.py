@@ -1,6 +1,5 @@
 """Kinds of priors: packages with the same five functions."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,30 +7,12 @@ import numpy as np
 
 from recjax.codec import siren, transform
 from recjax.codec.container import Header
+from recjax.codec.payload import Payload
 from recjax.codec.prior import Prior
 from recjax.modalities import Grid
 
 if TYPE_CHECKING:
     import jax
-
-
-@dataclasses.dataclass(frozen=True)
-class Payload:
-    """An index stream and the account of its bits.
-
-    Attributes:
-        stream: the bytes.
-        exponent: exponent of the Zipf code of the indices, in units of 1/64.
-        stream_bits: length of the code; the stream is rounded up to bytes.
-        kl_bits: KL divergence of the posteriors when they were coded, by group of latents, in bits.
-        latents: the coded latents by group of latents.
-    """
-
-    stream: bytes
-    exponent: int
-    stream_bits: float
-    kl_bits: dict[str, float]
-    latents: dict[str, np.ndarray]
 
 
 class Kind(Protocol):

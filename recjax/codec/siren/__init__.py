@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import jax
 
     from recjax.codec.container import Header
-    from recjax.codec.kinds import Payload
+    from recjax.codec.payload import Payload
     from recjax.codec.siren.efforts import SirenEffort
     from recjax.codec.siren.prior import SirenPrior
     from recjax.modalities import Grid

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from recjax.bits.range_coder import encode_indices
 from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.blocks.trellis import TrellisCoder
-from recjax.codec.kinds import Payload
+from recjax.codec.payload import Payload
 from recjax.codec.prior import stream_key
 from recjax.codec.siren.batch import Batch, make_batch
 from recjax.codec.siren.efforts import SirenEffort

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from recjax.blocks.trellis import TrellisCoder
-from recjax.codec.kinds import Payload
+from recjax.codec.payload import Payload
 from recjax.codec.prior import stream_key
 from recjax.codec.transform.efforts import TransformEffort
 from recjax.codec.transform.fit import Above, Fit, fit_transform, level_posterior, top_of
