@@ -98,6 +98,28 @@ def test_arrows_point_down(path):
             assert root in EVERYWHERE, f"recjax/{part} imports {name}"
 
 
+WINGS = ("siren", "transform")
+FRONT = {"compression", "encoding", "decoding", "rate_control", "prior_files", "kinds"}
+TRAINERS = {
+    # flax and optax: training, and the optimiser of the fit of a SIREN
+    "siren/fit.py",
+    "siren/round.py",
+    "transform/family.py",
+    "transform/network_module.py",
+}
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_knows_neither_the_other_nor_the_front_doors(wing):
+    for path in sorted((ROOT / "codec" / wing).rglob("*.py")):
+        for name in imported(path):
+            root, *rest = name.split(".")
+            if name.startswith("recjax.codec."):
+                assert rest[1] not in {*WINGS, *FRONT} - {wing}, f"{path.name} imports {name}"
+            if root in ("flax", "optax"):
+                assert f"{wing}/{path.name}" in TRAINERS, f"{path.name} imports {name}"
+
+
 def test_the_arrows_have_no_cycle():
     done = set()
     while len(done) < len(ARROWS):

@@ -4,22 +4,7 @@ The result is stored in the prior; another rule would write other priors and cha
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32
-
-NEGLIGIBLE = 0.005
-"""Largest share of the total KL that is dropped with the latents that carry least."""
-
-
-def informative(kl_bits: Float[np.ndarray, "latents"]) -> Bool[np.ndarray, "latents"]:
-    """Marks all latents but those that carry least, together at most ``NEGLIGIBLE`` of the KL.
-
-    >>> informative(np.array([5.0, 0.0, 6.0])).tolist()
-    [True, False, True]
-    """
-    rank = np.argsort(kl_bits, kind="stable")
-    kept = np.ones(len(kl_bits), bool)
-    kept[rank[np.cumsum(kl_bits[rank]) <= NEGLIGIBLE * kl_bits.sum()]] = False
-    return kept
+from jaxtyping import Float, Int32
 
 
 def partition(

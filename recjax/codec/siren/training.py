@@ -14,7 +14,7 @@ import numpy as np
 from recjax import parallel
 from recjax.codec.siren.layout import LatentGroup, kinds
 from recjax.codec.siren.network import pruned
-from recjax.codec.siren.partition import informative, partition
+from recjax.codec.siren.partition import partition
 from recjax.codec.siren.prior import SirenPrior, save
 from recjax.codec.siren.round import (
     ROUND_STEPS,
@@ -29,6 +29,7 @@ from recjax.codec.siren.round import (
 )
 from recjax.codec.siren.settings import TrainConfig
 from recjax.codec.training.data import Signals, as_signals, grids_of
+from recjax.codec.training.informative import informative
 from recjax.codec.training.loop import Limits, Training
 from recjax.codec.training.run import run
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from recjax.codec.siren.partition import NEGLIGIBLE
+from recjax.codec.training.informative import informative
 from recjax.codec.transform.amortised import Posterior, encode_sample
 from recjax.codec.transform.network import TransformConfig, TransformNetwork, wide
 from recjax.codec.transform.prior import MOST, UNIT, TransformPrior
@@ -142,16 +142,13 @@ def _bits(posterior, scale, tail):
 
 
 def _units(expected, shares, children):
-    """Integers, 0 for latents that carry least, together less than ``NEGLIGIBLE`` of the KL."""
+    """Integers, 0 for latents that carry least, see `informative`."""
     bits = np.concatenate([means.ravel() for means in expected])
     weights = [
         shares[:, None] * np.full(means.shape, float(children) ** -level)
         for level, means in enumerate(expected)
     ]
-    mass = bits * np.concatenate([part.ravel() for part in weights])
-    order = np.argsort(bits, kind="stable")
-    carries = np.ones(len(bits), bool)
-    carries[order[np.cumsum(mass[order]) <= NEGLIGIBLE * mass.sum()]] = False
+    carries = informative(bits, np.concatenate([part.ravel() for part in weights]))
     units = np.where(carries, np.clip(np.rint(bits * UNIT), 1, MOST), 0).astype(np.uint16)
     ends = np.cumsum([means.size for means in expected])
     return [

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from recjax.codec.siren.partition import NEGLIGIBLE, informative, partition
+from recjax.codec.siren.partition import partition
+from recjax.codec.training.informative import NEGLIGIBLE, informative
 
 KL = np.random.default_rng(0).gamma(0.3, 2.0, 500)
 

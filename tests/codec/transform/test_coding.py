@@ -11,8 +11,8 @@ from flax import nnx
 
 import recjax
 from recjax.codec import decompress_batch, encode_batch, load_prior, train_transform
-from recjax.codec.siren.partition import NEGLIGIBLE
 from recjax.codec.training.data import random_crops
+from recjax.codec.training.informative import NEGLIGIBLE
 from recjax.codec.transform import decoding
 from recjax.codec.transform.amortised import encode_sample, kl_nats
 from recjax.codec.transform.family import graph_of, initial_state, model_at
