@@ -42,7 +42,7 @@ _WIDTHS = 256, 64
 _MOST_OF_FIRST = 18
 _WIDEST = 1.5
 """Latents of the widest block of a level over those of an average one, about."""
-_LEAST_WIDTH = 64
+_LEAST_WIDTH = 128
 """Least columns of a batch of chains, which are fewer than those of the table."""
 _CHAIN = 16
 """Blocks of the longest chains."""
