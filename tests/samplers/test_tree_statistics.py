@@ -49,7 +49,7 @@ UNIMODAL = [
 MULTIMODAL = [case for case in cases(PAIRS, LONG) if case[0] == "UniformMixture"]
 # Tried whenever tests run: one coder of every search, on a family with several modes where it takes one.
 QUICK = [
-    *((name, "Normal") for name in ("GPRS on sample", "GPRS dyadic", "GRCD")),
+    *((name, "Normal") for name in ("GPRS on sample", "GRCD")),
     ("AS*", "UniformMixture"),
 ]
 

@@ -58,7 +58,8 @@ CASES = {
 
 
 @pytest.fixture(
-    params=["sound", pytest.param("volume", marks=pytest.mark.slow)],  # a training each
+    # a training each; the quick tests train a transform of sound, and try every operation here
+    params=[pytest.param(name, marks=pytest.mark.slow) for name in CASES],
     scope="module",
 )
 def case(request):
