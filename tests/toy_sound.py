@@ -63,3 +63,10 @@ SOUND = Modality(
     symmetry=lambda values, rng: values[::-1] if rng.random() < 0.5 else values,
     augment=lambda values, rng: values * np.float32(rng.uniform(0.5, 1)),
 )
+
+
+def sounds(seed, count, sides, slowest, fastest):
+    """Sines of two channels, with frequencies in radians per sample."""
+    rng, t = np.random.default_rng(seed), np.arange(sides[0])[:, None]
+    waves = [np.sin(rng.uniform(slowest, fastest) * t + rng.uniform(0, 6, 2)) for _ in range(count)]
+    return [Signal(np.float32(0.8 * wave), "sound", {"loud": False}) for wave in waves]

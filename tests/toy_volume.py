@@ -64,3 +64,13 @@ VOLUME = Modality(
     symmetry=lambda values, rng: values[::-1] if rng.random() < 0.5 else values,
     augment=lambda values, rng: values,
 )
+
+
+def volumes(seed, count, sides, spread):
+    """Plane waves, whose frequencies have a standard deviation of ``spread`` radians per cell."""
+    rng, out = np.random.default_rng(seed), []
+    places = np.meshgrid(*map(np.arange, sides), indexing="ij")
+    for _ in range(count):
+        phase = sum(rng.normal(0, spread) * place for place in places)
+        out.append(Signal(np.uint8(128 + 100 * np.sin(phase + rng.uniform(0, 6))), "volume"))
+    return out

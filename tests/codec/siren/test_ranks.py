@@ -1,31 +1,24 @@
 """Priors of signals of one and three axes, from training to decoded files."""
 
+import functools
+
 import numpy as np
 import pytest
+import toy_sound
+import toy_volume
 from toy_sound import SOUND
 from toy_volume import VOLUME
 
 from recjax.codec import TrainConfig, decompress_batch, encode_batch, load_prior, train_prior
 from recjax.codec.container import parse
 from recjax.codec.siren.settings import EncodingConfig, SirenConfig
-from recjax.modalities import MODALITIES, Signal, registry
+from recjax.modalities import MODALITIES, registry
 
 pytestmark = pytest.mark.standard_promotion
 
 
-def sounds(seed, count, sides):
-    rng, t = np.random.default_rng(seed), np.arange(sides[0])[:, None]
-    waves = [np.sin(rng.uniform(0.05, 0.3) * t + rng.uniform(0, 6, 2)) for _ in range(count)]
-    return [Signal(np.float32(0.8 * wave), "sound", {"loud": False}) for wave in waves]
-
-
-def volumes(seed, count, sides):
-    rng, out = np.random.default_rng(seed), []
-    places = np.meshgrid(*map(np.arange, sides), indexing="ij")
-    for _ in range(count):
-        phase = sum(rng.normal(0, 0.4) * place for place in places)
-        out.append(Signal(np.uint8(128 + 100 * np.sin(phase + rng.uniform(0, 6))), "volume"))
-    return out
+sounds = functools.partial(toy_sound.sounds, slowest=0.05, fastest=0.3)
+volumes = functools.partial(toy_volume.volumes, spread=0.4)
 
 
 def config_of(grid, channels, cells, scene, region, **settings):

@@ -1,11 +1,14 @@
 """Transforms of one and three axes: operations against loops, priors from training to files."""
 
+import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_sound
+import toy_volume
 from toy_sound import SOUND
 from toy_volume import VOLUME
 
@@ -24,7 +27,7 @@ from recjax.codec.transform.network import TransformConfig, bordered
 from recjax.codec.transform.network_module import Transform
 from recjax.codec.transform.rate_classes import in_cells
 from recjax.codec.transform.windows import put, tile_starts, window
-from recjax.modalities import MODALITIES, Signal, registry
+from recjax.modalities import MODALITIES, registry
 
 
 @pytest.mark.parametrize(
@@ -132,19 +135,8 @@ def test_parts_with_a_border_of_one_cell_are_the_whole_signal(name):
         np.testing.assert_allclose(part, whole[place], atol=3e-5 * np.abs(whole).max())
 
 
-def sounds(seed, count, sides):
-    rng, t = np.random.default_rng(seed), np.arange(sides[0])[:, None]
-    waves = [np.sin(rng.uniform(0.02, 0.1) * t + rng.uniform(0, 6, 2)) for _ in range(count)]
-    return [Signal(np.float32(0.8 * wave), "sound", {"loud": False}) for wave in waves]
-
-
-def volumes(seed, count, sides):
-    rng, out = np.random.default_rng(seed), []
-    places = np.meshgrid(*map(np.arange, sides), indexing="ij")
-    for _ in range(count):
-        phase = sum(rng.normal(0, 0.2) * place for place in places)
-        out.append(Signal(np.uint8(128 + 100 * np.sin(phase + rng.uniform(0, 6))), "volume"))
-    return out
+sounds = functools.partial(toy_sound.sounds, slowest=0.02, fastest=0.1)
+volumes = functools.partial(toy_volume.volumes, spread=0.2)
 
 
 CASES = {
