@@ -93,8 +93,12 @@ def block_values(
 ) -> Float[Array, "B d"]:
     """Reads one candidate for each block, in the block's order and with its signs.
 
-    Columns from `width` on hold coordinates of the candidate that the block does not use.
+    Returns:
+        The values; zero from column `width` on.
     """
     column, sign = signed_columns(key, ids, width, d)
     rows = candidate_rows(key, index, d, dtype)
-    return sign.astype(dtype) * jnp.take_along_axis(rows, column, axis=1)
+    values = sign.astype(dtype) * jnp.take_along_axis(rows, column, axis=1)
+    # the block does not use the coordinates of the candidate beyond its width
+    inside = jnp.arange(d, dtype=jnp.int32)[None] < width.astype(jnp.int32)[:, None]
+    return jnp.where(inside, values, 0)
