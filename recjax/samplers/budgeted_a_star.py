@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from recjax.randomness import Stream
 from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
-from recjax.samplers._search.candidate_search import Chunk
+from recjax.samplers._search.candidate_rule import Chunk
 from recjax.samplers.global_coder import BudgetCoder
 
 

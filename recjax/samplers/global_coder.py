@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.distributions.pair import Pair
 from recjax.samplers._search import candidate_search
-from recjax.samplers._search.candidate_search import CandidateRule, Chunk, Verdict
+from recjax.samplers._search.candidate_rule import CandidateRule, Chunk, Verdict
 from recjax.samplers._streams.numbers import ZetaCode, ZipfCode
 from recjax.samplers.base import Code, Coder, Status, check_range, checked_index
 from recjax.samplers.index_code import IndexCode

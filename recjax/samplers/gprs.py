@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
 from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
-from recjax.samplers._search.candidate_search import Chunk, Verdict, used_until
+from recjax.samplers._search.candidate_rule import Chunk, Verdict, used_until
 from recjax.samplers._search.stretch import stretch_between
 from recjax.samplers.global_coder import ExactCoder
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from recjax import words
 from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
-from recjax.samplers._search.candidate_search import Chunk, Verdict, used_until
+from recjax.samplers._search.candidate_rule import Chunk, Verdict, used_until
 from recjax.samplers.global_coder import ExactCoder
 from recjax.words import Word
 

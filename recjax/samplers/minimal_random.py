@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from recjax.randomness import Stream
-from recjax.samplers._search.candidate_search import Chunk
+from recjax.samplers._search.candidate_rule import Chunk
 from recjax.samplers._streams.numbers import UniformCode
 from recjax.samplers.global_coder import BudgetCoder
 from recjax.samplers.index_code import IndexCode

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
 from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value
-from recjax.samplers._search.candidate_search import Chunk, Verdict
+from recjax.samplers._search.candidate_rule import Chunk, Verdict
 from recjax.samplers._search.stretch import stretch_between
 from recjax.samplers._streams.numbers import ListCode, ZetaCode
 from recjax.samplers.base import check_range

@@ -15,7 +15,7 @@ from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
 from recjax.samplers._search import candidate_search
 from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
-from recjax.samplers._search.candidate_search import Chunk, Verdict
+from recjax.samplers._search.candidate_rule import Chunk, Verdict
 from recjax.samplers.base import Code, batch_of
 from recjax.samplers.global_coder import ExactCoder
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from recjax.distributions.pair import Pair
 from recjax.randomness import Stream
-from recjax.samplers._search.candidate_search import Chunk, Verdict, used_until
+from recjax.samplers._search.candidate_rule import Chunk, Verdict, used_until
 from recjax.samplers.global_coder import ExactCoder
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from jaxtyping import Array
 
 from recjax.distributions.pair import Pair
-from recjax.samplers._search.candidate_search import Chunk, Verdict
+from recjax.samplers._search.candidate_rule import Chunk, Verdict
 from recjax.samplers._streams.ring_toss import RingTossCode, checked_channel
 from recjax.samplers.base import Code
 from recjax.samplers.global_coder import ExactCoder

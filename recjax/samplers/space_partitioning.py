@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.randomness import Stream
 from recjax.samplers._search import bins as partition
-from recjax.samplers._search.candidate_search import Chunk, Verdict
+from recjax.samplers._search.candidate_rule import Chunk, Verdict
 from recjax.samplers._search.partitioned_pair import PartitionedPair
 from recjax.samplers._streams.numbers import ListCode, ZetaCode
 from recjax.samplers.a_star import AStar

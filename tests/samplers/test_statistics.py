@@ -32,7 +32,7 @@ from scipy import stats
 import recjax
 from recjax.samplers import a_star, gprs, ordered_random, parallel_gprs
 from recjax.samplers._search.arrivals import arrival_times, time_value, zero_time
-from recjax.samplers._search.candidate_search import Verdict
+from recjax.samplers._search.candidate_rule import Verdict
 
 EXACT = [
     recjax.RejectionSampler(),

@@ -1,151 +1,26 @@
-"""The loop of global samplers: search the shared list of candidates X_0, X_1, ... of the proposal.
+"""The loop of global samplers over chunks of candidates, by the rule of a coder."""
 
-Candidates are evaluated in chunks. A coder adds its rule: which candidates it looks at, how it
-judges a chunk, when it stops. Rules treat candidates one by one in order and all sums are exact, so
-that results do not depend on the chunk size.
-"""
-
-import abc
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import any_violation
-from recjax.distributions.pair import Pair, pair_of, violations
+from recjax.distributions.pair import violations
 from recjax.randomness import Stream
+from recjax.samplers._search.candidate_rule import CandidateRule, Chunk
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status
 
 _RUNNING = -1
 _CHUNK = 64  # candidates at a time in one search
 _SLAB = 1 << 14  # lanes at a time in a batch
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Chunk:
-    """The candidates that a rule looks at next.
-
-    Attributes:
-        index: numbers of the candidates in the search, which key their arrival times.
-        log_ratio: ln r of each candidate, -inf beyond the coder's last candidate.
-        words: keys of the streams, by ``Stream``.
-    """
-
-    index: UInt32[Array, "n"]
-    log_ratio: Float[Array, "n"]
-    words: UInt32[Array, "streams 2"]
-
-    def exponentials(self, stream: Stream) -> Float[Array, "n"]:
-        """Independent unit exponentials, one per candidate."""
-        bits = randomness.coordinate_bits(self.words[stream], self.index, 1)[:, 0]
-        # The barrier keeps the logarithm out of the fusions that use it: what it is fused with
-        # changes its last bits, and must not depend on batching.
-        return jax.lax.optimization_barrier(randomness.exponential(bits, self.log_ratio.dtype))
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """A rule's judgement of a chunk.
-
-    Attributes:
-        state: the rule's state after the candidates that it has dealt with.
-        used: number of candidates of the chunk that it has dealt with.
-        stopped: whether the last of them ended the search.
-        index: the candidate chosen so far.
-    """
-
-    state: Any
-    used: Int[Array, ""]
-    stopped: Bool[Array, ""]
-    index: UInt32[Array, "..."]
-
-
-def used_until(stops: Bool[Array, "n"]) -> tuple[Int[Array, ""], Bool[Array, ""]]:
-    """Candidates up to the first that stops the search, or all of them; and whether one stops it.
-
-    >>> used, stopped = used_until(jnp.array([False, True, True]))
-    >>> int(used), bool(stopped)
-    (2, True)
-    """
-    stopped = stops.any()
-    return jnp.where(stopped, jnp.argmax(stops) + 1, stops.size), stopped
-
-
-class CandidateRule(abc.ABC):
-    """The part of a search that is a coder's.
-
-    A rule is frozen and hashable, because it is a part of the compiled program. Its state is a
-    pytree of arrays.
-    """
-
-    bounded: ClassVar[bool]
-    """Whether the density ratio has to be bounded."""
-
-    widths: ClassVar[bool]
-    """Whether the pair has to have width functions."""
-
-    @property
-    @abc.abstractmethod
-    def limit(self) -> int:
-        """Number of candidates, below 2^31."""
-
-    @property
-    def cap(self) -> int:
-        """The most steps that a search may take."""
-        return self.limit
-
-    @property
-    def last_index(self) -> UInt32[np.ndarray, "*shape"]:
-        """The largest index that may be sent."""
-        return np.asarray(self.limit - 1, np.uint32)
-
-    def pair(self, target: Any, proposal: Any) -> Pair:
-        """The density ratio that the search follows."""
-        return pair_of(target, proposal)
-
-    def draw(
-        self, words: UInt32[Array, "2"], index: UInt32[Array, "*shape"], proposal: Any
-    ) -> Float[Array, "*event"]:
-        """The sample of an index; ``words`` is the key of the candidates' stream."""
-        bits = randomness.coordinate_bits(words, index, proposal.event_size)
-        return proposal.sample_from_bits(bits)
-
-    def width(self, size: int) -> int:
-        """Number of candidates in a chunk when ``size`` are asked for."""
-        return size
-
-    def candidates(self, state: Any, steps: UInt32[Array, ""], size: int) -> UInt32[Array, "n"]:
-        """Numbers of the ``width(size)`` candidates to look at next, after ``steps`` of them."""
-        return steps + jnp.arange(size, dtype=jnp.uint32)
-
-    def log_ratios(
-        self, pair: Pair, state: Any, words: UInt32[Array, "streams 2"], index: UInt32[Array, "n"]
-    ) -> Float[Array, "n"]:
-        """ln r of the candidates with these numbers."""
-        return jax.vmap(
-            lambda i: pair.log_ratio(self.draw(words[Stream.CANDIDATE], i, pair.proposal))
-        )(index)
-
-    @abc.abstractmethod
-    def start(self, pair: Pair) -> Any:
-        """The rule's state before the first candidate."""
-
-    @abc.abstractmethod
-    def examine(self, pair: Pair, state: Any, chunk: Chunk) -> Verdict:
-        """Continues the search over a chunk."""
-
-    @abc.abstractmethod
-    def exhausted(self, state: Any) -> Int[Array, ""]:
-        """The status when all candidates are used up."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
