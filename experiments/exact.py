@@ -16,7 +16,8 @@ from recjax.codec.siren.efforts import SirenEffort
 from recjax.codec.siren.encoding import code_signals
 from recjax.codec.siren.prior import SirenPrior
 from recjax.codec.transform.decoding import values_of
-from recjax.codec.transform.fit import Fit, fit_transform, level_posterior, top_of
+from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.level_posterior import level_posterior, top_of
 from recjax.codec.transform.prior import TransformPrior
 from recjax.modalities import Grid, Signal
 from recjax.modalities.image import IMAGE

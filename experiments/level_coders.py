@@ -14,8 +14,9 @@ from recjax.bits.zipf import best_exponent, codelength_bits
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.trellis import TrellisCoder
 from recjax.codec.prior import stream_key
-from recjax.codec.transform.encoding import ChainCoding, LevelTask
+from recjax.codec.transform.chain_coding import ChainCoding
 from recjax.codec.transform.layout import block_ids, level_units
+from recjax.codec.transform.level_coding import LevelTask
 from recjax.codec.transform.prior import UNIT, TransformPrior
 
 _REST = 32  # the table's columns are a multiple, so that few programs are compiled

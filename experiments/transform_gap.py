@@ -28,8 +28,8 @@ from recjax.blocks.trellis import TrellisCoder
 from recjax.codec import load_prior
 from recjax.codec.transform.decoding import values_of
 from recjax.codec.transform.efforts import EFFORTS as TRANSFORM_EFFORTS
-from recjax.codec.transform.encoding import code_levels
 from recjax.codec.transform.fit import Fit, fit_transform
+from recjax.codec.transform.level_coding import code_levels
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.stream import part_bits
 from recjax.modalities import Grid

@@ -10,8 +10,8 @@ import recjax
 from experiments import level_coders, partitioned_blocks
 from experiments.partitioned_blocks import PartitionedBlocks
 from experiments.partitioned_candidates import draw_bins, log_times, ranks
-from recjax.codec.transform.encoding import LevelTask
 from recjax.codec.transform.layout import Blocks
+from recjax.codec.transform.level_coding import LevelTask
 
 pytestmark = pytest.mark.standard_promotion
 KEY = jax.random.key(5)

@@ -10,10 +10,12 @@ import pytest
 import recjax
 from recjax.codec import decompress, encode_batch
 from recjax.codec.transform import fit as transform_fit
+from recjax.codec.transform import tiled_analysis
 from recjax.codec.transform.amortised import ancestral_pass
 from recjax.codec.transform.analysis import analyse
 from recjax.codec.transform.efforts import TransformEffort
-from recjax.codec.transform.fit import fit_transform, level_posterior, top_of
+from recjax.codec.transform.fit import fit_transform
+from recjax.codec.transform.level_posterior import level_posterior, top_of
 from recjax.codec.transform.network import wide
 from recjax.codec.transform.semi_amortised import improved_offsets
 from recjax.codec.transform.sinh_prior import kl_bits, posterior_of_u
@@ -102,7 +104,7 @@ def test_tiles_have_the_posteriors_of_whole_signals(transforms, waves, monkeypat
     """Features, contexts and posteriors level by level, also next to cuts and edges."""
     prior = transforms.priors[0]
     grid = IMAGE.to_grid(recjax.Signal(waves(42, 1, 150, 90)[0]))
-    monkeypatch.setattr(transform_fit, "_TILES", {2: (4, 8)})
+    monkeypatch.setattr(tiled_analysis, "_TILES", {2: (4, 8)})
     fit = fit_transform(grid, prior, steps=0, lagrangian=0.7, key=jax.random.key(0))
     values = jnp.asarray(filled_up(grid.values, prior.patch)[None])
     for tiles, whole in zip(fit.features, jax.jit(analyse)(prior.network, values), strict=True):
