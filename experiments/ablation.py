@@ -37,9 +37,9 @@ from recjax.codec import Prior, TrainConfig, decompress_batch, encode_batch, loa
 from recjax.codec.siren import prior as siren_prior
 from recjax.codec.siren.efforts import EFFORTS as SIREN_EFFORTS
 from recjax.codec.siren.posterior import Posterior
-from recjax.codec.siren.round import initial_state
 from recjax.codec.siren.settings import EncodingConfig, SirenConfig
 from recjax.codec.siren.training import write_trained
+from recjax.codec.siren.training_state import initial_state
 from recjax.modalities.image.pixels import psnr
 from recjax.results.files import PSNR, RATE, Axis, Curve, Panel, Results
 from recjax.results.rate_curves import psnr_at

@@ -1,4 +1,4 @@
-"""Learning a prior: networks, matrices and the distribution of the latents over many signals.
+"""A round of training: networks, matrices and the distribution of the latents over many signals.
 
 Coordinate ascent of COMBINER (NeurIPS 2023, section 3): gradient steps on all posteriors and the
 shared parameters, then the prior in closed form. Deviations: signals are visited in random batches,
@@ -9,63 +9,26 @@ them.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int
 
 from recjax import parallel
 from recjax.codec.siren.fit import adam, group_noise
 from recjax.codec.siren.layout import kinds, make_geometry
-from recjax.codec.siren.network import initial_network, initial_prior
 from recjax.codec.siren.objective import SirenNetwork, distortion, sampled_inputs
-from recjax.codec.siren.posterior import LatentPrior, Posterior, initial_posterior, refit_prior
+from recjax.codec.siren.posterior import LatentPrior, refit_prior
 from recjax.codec.siren.settings import TrainConfig
-from recjax.codec.siren.targets import Targets, make_targets, take_subset
-from recjax.modalities import Grid
-from recjax.modalities.grid import cut, weights_of
+from recjax.codec.siren.targets import Targets, take_subset
+from recjax.codec.siren.training_batches import chunks_of, rows_of
+from recjax.codec.siren.training_state import GroupState, TrainState
 
 ROUND_STEPS = 50
 """Gradient steps between two updates of the prior, all in one dispatch."""
-
-TRAINING_ROWS = 128
-"""Rows at a time, about; more than in a fit, as the gradient of a matrix is a product over rows."""
-
-
-class GroupState(NamedTuple):
-    """State of one group of latents.
-
-    Attributes:
-        prior: prior of the latents.
-        posterior: posteriors of the rows of all signals, or of a batch.
-        optimiser: Adam's moments of every row.
-    """
-
-    prior: LatentPrior
-    posterior: Posterior
-    optimiser: optax.OptState
-
-
-class TrainState(NamedTuple):
-    """Everything that a resumed run needs.
-
-    Attributes:
-        params: shared parameters of the networks.
-        optimiser: their Adam's moments.
-        groups: state of every group of latents.
-        log_beta: log of the Lagrange multiplier.
-        done: rounds so far.
-    """
-
-    params: Any
-    optimiser: optax.OptState
-    groups: tuple[GroupState, ...]
-    log_beta: Float[Array, ""]
-    done: Int[Array, ""]
 
 
 class RoundReport(NamedTuple):
@@ -93,33 +56,6 @@ class _Shares(NamedTuple):
     kl_nats: Float[Array, ""]
 
 
-def initial_state(config: TrainConfig, signals: int) -> TrainState:
-    """State before the first round."""
-    loc, scale = initial_prior(config.network, config.seed)
-    params = initial_network(config.network)
-    n_weights = config.network.n_weight_latents
-    # one object per group: the state is donated
-    upper = [
-        LatentPrior(loc=jnp.zeros(n_weights, jnp.float32), scale=jnp.asarray(scale[:n_weights] / 2))
-        for _ in range(config.levels - 1)
-    ]
-    priors = (*upper, LatentPrior(loc=jnp.asarray(loc), scale=jnp.asarray(scale)))
-    posteriors = [
-        initial_posterior(signals * rows, len(prior.loc))
-        for rows, prior in zip(config.rows, priors, strict=True)
-    ]
-    return TrainState(
-        params=params,
-        optimiser=adam().init(params),
-        groups=tuple(
-            GroupState(prior, posterior, jax.vmap(adam().init)(posterior))
-            for prior, posterior in zip(priors, posteriors, strict=True)
-        ),
-        log_beta=jnp.float32(math.log(4e-6 / config.rate)),
-        done=jnp.int32(0),
-    )
-
-
 def learning_rate(config: TrainConfig, progress: Float[Array, ""]) -> Float[Array, ""]:
     """A factor of both learning rates: warm-up over the first 2 %, then a cosine to zero."""
     return (
@@ -127,43 +63,6 @@ def learning_rate(config: TrainConfig, progress: Float[Array, ""]) -> Float[Arra
         * 0.5
         * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
     )
-
-
-def batch_signals(config: TrainConfig, signals: int) -> int:
-    """Signals per round: ``config.batch`` patches, in whole chunks of rows if they fill any.
-
-    Args:
-        config: settings of the training.
-        signals: number of training signals.
-    """
-    patches = math.prod(config.scene)
-    size = min(max(config.batch // patches, 1), signals)
-    per_chunk = TRAINING_ROWS // math.gcd(TRAINING_ROWS, patches)
-    return size - size % per_chunk if size > per_chunk else size
-
-
-def chunks_of(rows: int) -> int:
-    """Number of chunks of equal length that is, by ratio, nearest to `TRAINING_ROWS`.
-
-    >>> chunks_of(3 * TRAINING_ROWS)
-    3
-    """
-    divisors = (n for n in range(1, rows + 1) if rows % n == 0)
-    return min(divisors, key=lambda n: abs(math.log(rows / n / TRAINING_ROWS)))
-
-
-def batch_rows(config: TrainConfig, signals: int, round_number: int) -> Int[np.ndarray, "batch"]:
-    """Signals of one round: slices of a permutation that every pass over the data draws anew."""
-    size = batch_signals(config, signals)
-    per_pass = max(signals // size, 1)
-    rng = np.random.default_rng([config.seed, round_number // per_pass])
-    start = (round_number % per_pass) * size
-    return rng.permutation(signals)[start : start + size]
-
-
-def rows_of(signals: Int[Any, "batch"], count: int) -> Int[Any, "rows"]:
-    """Rows of the given signals in a group with ``count`` rows per signal."""
-    return (signals[:, None] * count + np.arange(count, dtype=signals.dtype)).reshape(-1)
 
 
 def make_round(
@@ -324,35 +223,3 @@ def _rescaled_moments(optimiser, unit):
         mu=optimiser.mu._replace(mean=optimiser.mu.mean * unit[None]),
         nu=optimiser.nu._replace(mean=optimiser.nu.mean * unit[None] ** 2),
     )
-
-
-def round_key(config: TrainConfig, round_number: int) -> Array:
-    """Key of a round's noise; it depends on the number only, so that a resumed run repeats an
-    undisturbed one."""
-    return jax.random.fold_in(jax.random.key(config.seed), round_number)
-
-
-def select_targets(
-    targets: Targets, signals: Int[np.ndarray, "batch"], config: TrainConfig
-) -> Targets:
-    """Targets of the patches of a batch of signals."""
-    rows = rows_of(signals, math.prod(config.scene))
-    return targets._replace(values=targets.values[:, rows], weights=targets.weights[:, rows])
-
-
-def training_targets(grids: Sequence[Grid], config: TrainConfig) -> Targets:
-    """Targets of training signals, the patches of one signal following one another.
-
-    Raises:
-        ValueError: the signals do not have the shape of a training signal, or are fewer than 2.
-    """
-    wanted = (*config.sides, config.network.channels)
-    for grid in grids:
-        if grid.values.shape != wanted:
-            raise ValueError(f"signals must have the shape {wanted}, got {grid.values.shape}")
-    if len(grids) < 2:
-        raise ValueError(f"a prior needs at least 2 signals, got {len(grids)}")
-    patch = config.network.grid
-    patches = np.concatenate([cut(grid.values, patch) for grid in grids])
-    weights = np.concatenate([cut(weights_of(grid, patch), patch) for grid in grids])
-    return make_targets(patches, weights, split=config.network.split)

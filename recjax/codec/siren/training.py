@@ -16,18 +16,16 @@ from recjax.codec.siren.layout import LatentGroup, kinds
 from recjax.codec.siren.network import pruned
 from recjax.codec.siren.partition import partition
 from recjax.codec.siren.prior import SirenPrior, save
-from recjax.codec.siren.round import (
-    ROUND_STEPS,
-    TrainState,
+from recjax.codec.siren.round import ROUND_STEPS, make_round
+from recjax.codec.siren.settings import TrainConfig
+from recjax.codec.siren.training_batches import (
     batch_rows,
     batch_signals,
-    initial_state,
-    make_round,
     round_key,
     select_targets,
     training_targets,
 )
-from recjax.codec.siren.settings import TrainConfig
+from recjax.codec.siren.training_state import TrainState, initial_state
 from recjax.codec.training.data import Signals, as_signals, grids_of
 from recjax.codec.training.informative import informative
 from recjax.codec.training.loop import Limits, Training

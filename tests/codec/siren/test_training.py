@@ -18,17 +18,15 @@ import pytest
 import recjax
 from recjax.codec import TrainConfig, load_prior, train_prior
 from recjax.codec.siren import round
-from recjax.codec.siren.round import (
-    ROUND_STEPS,
+from recjax.codec.siren.round import ROUND_STEPS, learning_rate, make_round
+from recjax.codec.siren.settings import SirenConfig
+from recjax.codec.siren.training_batches import (
     batch_rows,
-    initial_state,
-    learning_rate,
-    make_round,
     round_key,
     select_targets,
     training_targets,
 )
-from recjax.codec.siren.settings import SirenConfig
+from recjax.codec.siren.training_state import initial_state
 from recjax.codec.training import loop
 from recjax.codec.training.checkpoints import Checkpoints
 from recjax.modalities import Signal

@@ -13,17 +13,17 @@ import pytest
 
 from recjax import parallel
 from recjax.codec import TrainConfig, TransformTraining, load_prior, train_prior, train_transform
-from recjax.codec.siren.round import (
+from recjax.codec.siren.round import make_round
+from recjax.codec.siren.settings import EncodingConfig, SirenConfig
+from recjax.codec.siren.training_batches import (
     batch_rows,
     batch_signals,
     chunks_of,
-    initial_state,
-    make_round,
     round_key,
     select_targets,
     training_targets,
 )
-from recjax.codec.siren.settings import EncodingConfig, SirenConfig
+from recjax.codec.siren.training_state import initial_state
 from recjax.codec.transform.family import initial_state as initial_family
 from recjax.codec.transform.family import make_step
 from recjax.codec.transform.network import TransformConfig
@@ -179,7 +179,7 @@ def test_rows_that_do_not_fill_whole_chunks_are_trained_on(monkeypatch):
     for signals in (14, 13):
         states = []
         for rows in (5, 100):
-            monkeypatch.setattr("recjax.codec.siren.round.TRAINING_ROWS", rows)
+            monkeypatch.setattr("recjax.codec.siren.training_batches.TRAINING_ROWS", rows)
             targets, which = training_targets(grids(images[:signals]), config), np.arange(signals)
             state = initial_state(config, signals)
             states.append(make_round(config)(state, targets, which, round_key(config, 0))[0].params)
