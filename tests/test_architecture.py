@@ -99,11 +99,12 @@ def test_arrows_point_down(path):
 
 
 WINGS = ("siren", "transform")
-FRONT = {"compression", "encoding", "decoding", "rate_control", "prior_files", "kinds"}
+FRONT = {"compression", "encoding", "decoding", "prior_files", "kinds"}
+FRONT |= {"rate_control", "targets", "multiplier_search"}
 TRAINERS = {
     # flax and optax: training, and the optimiser of the fit of a SIREN
     "siren/fit.py",
-    "siren/round.py",
+    "siren/training_state.py",
     "transform/family.py",
     "transform/network_module.py",
 }

@@ -1,12 +1,24 @@
 """Signals to ``.rec`` files: `compress`, `encode`, and their targets."""
 
 from collections.abc import Callable, Sequence
+from typing import TypedDict, Unpack
 
 import jax
 
 from recjax.codec.encoding import AnyPrior, Encoding, check_signals, encode_batch
-from recjax.codec.rate_control import TARGETS, encode_to_target
+from recjax.codec.rate_control import encode_to_target
+from recjax.codec.targets import TARGETS
 from recjax.modalities import Signal
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of encoders, with the meanings and defaults of those of `compress`."""
+
+    quality: str | int | None
+    bpp: float | None
+    psnr: float | None
+    effort: int
+    key: jax.Array | None
 
 
 def compress(
@@ -50,48 +62,30 @@ def compress(
 
 
 def compress_batch(
-    signals: Sequence[Signal],
-    prior: AnyPrior | None = None,
-    *,
-    quality: str | int | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    effort: int = 5,
-    key: jax.Array | None = None,
+    signals: Sequence[Signal], prior: AnyPrior | None = None, **options: Unpack[Options]
 ) -> list[bytes]:
     """Compresses many signals at once, which fills a device; see `compress`.
 
     A target holds for every signal. Each signal has a Lagrange multiplier of its own, and each
     round of the search codes together the signals whose search goes on.
     """
-    encodings = encode_all(
-        signals, prior, quality=quality, bpp=bpp, psnr=psnr, effort=effort, key=key
-    )
-    return [encoding.blob for encoding in encodings]
+    return [encoding.blob for encoding in encode_all(signals, prior, **options)]
 
 
 def encode(
     signal: Signal,
     prior: AnyPrior | None = None,
     *,
-    quality: str | int | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    effort: int = 5,
-    key: jax.Array | None = None,
     progress: Callable[[float], None] | None = None,
+    **options: Unpack[Options],
 ) -> Encoding:
-    """Compresses a signal and says what went into the file; the arguments are those of `compress`.
+    """Compresses a signal and says what went into the file.
 
     Args:
         signal: the signal.
         prior: a prior, its name or its path.
-        quality: name or number of a quality of the modality.
-        bpp: bits per cell, at most.
-        psnr: PSNR in dB, at least.
-        effort: 1 (fast) to 9 (slow, better).
-        key: key of the encoder's noise.
         progress: called with the fraction done.
+        options: ``quality``, ``bpp``, ``psnr``, ``effort`` and ``key`` as for `compress`.
 
     Returns:
         The file with its latents, its KL divergence in bits by group of latents, and the decoded
@@ -100,16 +94,7 @@ def encode(
     Raises:
         ValueError: as `compress`.
     """
-    (encoding,) = encode_all(
-        [signal],
-        prior,
-        quality=quality,
-        bpp=bpp,
-        psnr=psnr,
-        effort=effort,
-        key=key,
-        progress=progress,
-    )
+    (encoding,) = encode_all([signal], prior, progress=progress, **options)
     return encoding
 
 
