@@ -1,6 +1,7 @@
 """Posteriors of Gaussian blocks before a search: checks and masks. Free to change."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -15,7 +16,7 @@ def check_shapes(ids: Array, mu: Array, sigma: Array, width: Array) -> None:
         )
 
 
-def within(width: Int[Array, "*blocks"], d: int) -> Bool[Array, "*blocks d"]:
+def within(width: Int[Array | np.ndarray, "*blocks"], d: int) -> Bool[Array, "*blocks d"]:
     """Tells the coordinates of blocks from their padding up to `d` columns."""
     place = jnp.arange(d, dtype=jnp.int32).reshape(*[1] * width.ndim, d)
     return place < width.astype(jnp.int32)[..., None]
@@ -29,7 +30,9 @@ def is_normal(
 
 
 def prior_unless(
-    used: Bool[Array, "*blocks d"], mu: Float[Array, "*blocks d"], sigma: Float[Array, "*blocks d"]
+    used: Bool[Array, "*blocks d"],
+    mu: Float[Array | np.ndarray, "*blocks d"],
+    sigma: Float[Array | np.ndarray, "*blocks d"],
 ) -> tuple[Float[Array, "*blocks d"], Float[Array, "*blocks d"]]:
     """Puts mu = 0 and sigma = 1, those of the prior, wherever a coordinate is not used.
 

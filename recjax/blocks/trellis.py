@@ -129,9 +129,15 @@ class TrellisCoder(TrellisDecoder):
         sound = is_normal(mu, sigma) & jnp.isfinite(mu / (sigma * sigma))
         valid = jnp.all(~inside | sound, axis=(1, 2))
         mu, sigma = prior_unless(inside & valid[:, None, None], mu, sigma)
-        blocks = (x.reshape(batch * window, *x.shape[2:]) for x in (ids, mu, sigma, width))
-        coefficients = block_coefficients(key, *blocks, table.dtype)
-        coefficients = coefficients.reshape(2, batch, window, -1)
+        n = batch * window
+        coefficients = block_coefficients(
+            key,
+            ids.reshape(n, 2),
+            mu.reshape(n, d),
+            sigma.reshape(n, d),
+            width.reshape(n),
+            table.dtype,
+        ).reshape(2, batch, window, -1)
         index = next_indices(self, table, coefficients, previous)
         index = jnp.where(valid, index, -1)
         # -1 is no index: decode index 0 and overwrite the sample below

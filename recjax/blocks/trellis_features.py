@@ -120,7 +120,7 @@ def chain_coefficients(
     """Coefficients of all columns of a table in both steps of the blocks of chains."""
     mu, sigma = prior_unless(within(width, mu.shape[2]), mu, sigma)
     blocks = ids, mu, sigma, width
-    out = lax.map(lambda block: block_coefficients(key, *block, table.dtype), blocks)
+    out = lax.map(lambda block: block_coefficients(key, *block, dtype=table.dtype), blocks)
     # the table may have more columns than any block
     missing = n_columns(table) - out.shape[3]
     return jnp.pad(out, ((0, 0), (0, 0), (0, 0), (0, missing))).swapaxes(2, 3)
