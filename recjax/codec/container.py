@@ -36,7 +36,7 @@ from recjax.modalities import Modality, modality_of_code
 
 if TYPE_CHECKING:
     from recjax.blocks.ordered_random import BlockCoder
-    from recjax.blocks.trellis import TrellisCoder
+    from recjax.blocks.trellis_decoder import TrellisDecoder
 
 MAGIC = b"\xecr"
 VERSION = 2
@@ -100,7 +100,7 @@ class Header:
         """Cells of the signal along every axis."""
         return prior.patch if self.shape is None else self.shape
 
-    def block_coder(self, prior: Prior) -> "BlockCoder | TrellisCoder":
+    def block_coder(self, prior: Prior) -> "BlockCoder | TrellisDecoder":
         """The coder of the file's blocks.
 
         Raises:
@@ -108,9 +108,9 @@ class Header:
         """
         # both import JAX, which a header does not need
         from recjax.blocks.ordered_random import BlockCoder
-        from recjax.blocks.trellis import TrellisCoder
+        from recjax.blocks.trellis_decoder import TrellisDecoder
 
-        coder = BlockCoder if self.version == 1 else TrellisCoder
+        coder = BlockCoder if self.version == 1 else TrellisDecoder
         return coder(budget=prior.budget, extra_bits=self.extra_bits)
 
     def log2_indices(self, budget: int) -> int:

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int
 
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.samples import block_samples, previous_in_chain
-from recjax.blocks.trellis import TrellisCoder
+from recjax.blocks.trellis_decoder import TrellisDecoder
 from recjax.codec.container import Header
 from recjax.codec.prior import stream_key
 from recjax.codec.siren.batch import make_batch, render
@@ -39,7 +39,7 @@ def decode(prior: SirenPrior, files: Sequence[tuple[Header, bytes]]) -> list[Gri
 
 
 def _coded_latents(
-    coder: BlockCoder | TrellisCoder,
+    coder: BlockCoder | TrellisDecoder,
     key: SharedKey,
     group: GroupLayout,
     index: Int[np.ndarray, "rows blocks"],
@@ -47,7 +47,7 @@ def _coded_latents(
     """All latents of one group from the indices of its blocks, 0 where nothing was coded."""
     rows = len(index)
     # the block coder of version 1 has no chains
-    before = (previous_in_chain(index, axis=1),) if isinstance(coder, TrellisCoder) else ()
+    before = (previous_in_chain(index, axis=1),) if isinstance(coder, TrellisDecoder) else ()
     widths = np.broadcast_to(group.widths, index.shape)
     parts = (part.astype(np.int32).ravel() for part in (index, *before, widths))
     samples = block_samples(coder, key, group.ids[:rows].reshape(-1, 2), *parts)
