@@ -10,7 +10,7 @@ import functools
 import os
 from pathlib import Path
 
-_LEAST_SECONDS = 0.2
+_LEAST_SECONDS = 0.02
 """Programs that compile faster are not kept."""
 
 

@@ -67,6 +67,7 @@ class _PathState(NamedTuple):
 class _OnPath(PathRule):
     max_steps: int
     split: ClassVar[tree.Split] = "sample"
+    uses_bounds: ClassVar[bool] = True
 
     def start(self, pair: Pair) -> _PathState:
         dtype = pair.proposal.dtype

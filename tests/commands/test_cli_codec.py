@@ -19,6 +19,7 @@ from recjax.modalities.image.pixels import psnr
 pytestmark = pytest.mark.standard_promotion
 
 ROOT = Path(recjax.__file__).parents[1]
+GOLDEN = ROOT / "tests" / "codec" / "golden"
 SIZES = (
     "--grid 16 16 --width 8 --layers 3 --features 8 --budget 8 --rate 0.5 --batch 32 --patches 32 --rounds 2 "
     "--scene 2 2 --levels 2 --depth 2 --cells 2 2 --factors 4 2 --hidden 4 --encodings 4"
@@ -79,43 +80,26 @@ def test_training_resumed_and_kept_its_provenance(folder, monkeypatch, capsys):
 
 
 def test_round_trip_between_processes(folder, capsys):
-    code, out, err = run(
-        folder,
-        *("compress", "photo.png", "photo.rec", "--prior", "tiny.safetensors", "--effort", "1"),
-        "--check",
-    )
-    assert code == 0 and err == "" and out.startswith("photo.rec: ")
+    recjax.save(recjax.Signal(waves(32, 32)), folder / "small.png")
+    code, out, err = run(folder, "compress", "small.png", "small.rec", "--check")
+    assert code == 0 and err == "" and out.startswith("small.rec: ")
     claimed = float(out.split(" dB")[0].split()[-1])
-    code, out, err = run(
-        folder, "decompress", "photo.rec", "back.png", "--prior", "tiny.safetensors"
-    )
+    code, out, err = run(folder, "decompress", "small.rec", "back.png")
     assert (code, out, err) == (0, "", "")
     back = recjax.load(folder / "back.png").values
-    assert psnr(back, waves(37, 50)) == pytest.approx(claimed, abs=0.005)
-    assert (
-        cli.main(
-            [
-                "info",
-                str(folder / "photo.rec"),
-                "--json",
-                "--prior",
-                str(folder / "tiny.safetensors"),
-            ]
-        )
-        == 0
-    )
+    assert psnr(back, waves(32, 32)) == pytest.approx(claimed, abs=0.005)
+
+
+def test_info_counts_blocks_and_bits(capsys):
+    file, prior = (str(GOLDEN / f"hierarchy.{form}") for form in ("rec", "safetensors"))
+    assert cli.main(["info", file, "--json", "--prior", prior]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["bytes"] == (folder / "photo.rec").stat().st_size
-    groups = facts["groups"]
-    assert (
-        list(groups) == ["signal", "patch"]
-        and groups["patch"]["blocks"] > groups["signal"]["blocks"] > 0
-    )
-    assert sum(group["blocks"] for group in groups.values()) == facts["blocks"]
-    assert sum(group["index_bits"] for group in groups.values()) == pytest.approx(
-        facts["index_bits"], abs=0.02
-    )
-    assert facts["patches"] == 12 and facts["shape"] == [37, 50] and abs(facts["rounding_bits"]) < 8
+    assert facts["bytes"] == Path(file).stat().st_size
+    blocks = {name: group["blocks"] for name, group in facts["groups"].items()}
+    assert blocks == {"signal": 4, "region": 16, "patch": 60} and facts["blocks"] == 80
+    bits = sum(group["index_bits"] for group in facts["groups"].values())
+    assert bits == pytest.approx(facts["index_bits"], abs=0.02)
+    assert facts["patches"] == 12 and facts["shape"] == [29, 21] and abs(facts["rounding_bits"]) < 8
 
 
 def test_a_damaged_file_leaves_one_line_and_no_output(folder):

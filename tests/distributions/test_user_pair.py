@@ -12,7 +12,7 @@ import recjax
 from recjax.distributions import pair_of
 from recjax.samplers._search.stretch import stretch_between
 
-N = 20_000
+N = 5_000
 
 
 @jax.tree_util.register_dataclass

@@ -356,15 +356,10 @@ class TestEncodeBatch:
         assert_same(code, lane(vmapped(entry), slice(7)))
 
     def test_one_proposal_an_example(self, entry):
-        keys, targets, proposal = (
-            NORMAL.keys()[:7],
-            lane(NORMAL.targets(entry), slice(7)),
-            NORMAL.proposal(entry),
-        )
-        proposals = recjax.Normal(np.full(7, proposal.loc), np.full(7, proposal.scale))
-        assert_same(
-            entry.coder.encode_batch(keys, targets, proposals), lane(vmapped(entry), slice(7))
-        )
+        proposal = NORMAL.proposal(entry)
+        proposals = recjax.Normal(np.full(LANES, proposal.loc), np.full(LANES, proposal.scale))
+        code = entry.coder.encode_batch(NORMAL.keys(), NORMAL.targets(entry), proposals)
+        assert_same(code, vmapped(entry))
 
     def test_sizes_that_differ_are_refused(self, entry):
         targets, proposal = lane(NORMAL.targets(entry), slice(7)), NORMAL.proposal(entry)

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +86,8 @@ class PathRule(abc.ABC):
 
     split: tree.Split
     max_steps: int
+    uses_bounds: ClassVar[bool] = False
+    """Whether `decide_by_bounds` comes first and leaves some nodes to `decide`."""
 
     @property
     def loop(self) -> lanes.Search:
@@ -102,7 +104,7 @@ class PathRule(abc.ABC):
 
     def decide_by_bounds(self, pair: Pair, state: Any, visit: Visit) -> Decision:
         """Decides at a node from bounds that are cheap, or leaves it undecided."""
-        return self.decide(pair, state, visit)
+        raise NotImplementedError
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -110,7 +112,10 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Any) -> Code:
     """Searches for one example."""
 
     def body(walk):
-        walk = _step_by_bounds(rule, target, proposal, walk)
+        walk = _first_step(rule, target, proposal, walk)
+        # a second step that no walk takes would double the program
+        if not rule.uses_bounds:
+            return walk
         exact = functools.partial(_step_exactly, rule, target, proposal)
         # at most one round; shard_map accepts a loop where it rejects a conditional
         return jax.lax.while_loop(lambda walk: walk.status == _UNDECIDED, exact, walk)
@@ -129,9 +134,10 @@ def _begin(rule: PathRule, key: Array, target: Any, proposal: Any) -> Walk:
     return varying(walk, keys[0][0], status)
 
 
-def _step_by_bounds(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Walk:
-    """Visits the node of a running walk; the decision may be left to `_step_exactly`."""
-    return _step(rule, rule.decide_by_bounds, _RUNNING, target, proposal, walk)
+def _first_step(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Walk:
+    """Visits the node of a running walk; bounds may leave the decision to `_step_exactly`."""
+    decide = rule.decide_by_bounds if rule.uses_bounds else rule.decide
+    return _step(rule, decide, _RUNNING, target, proposal, walk)
 
 
 def _step_exactly(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Walk:
@@ -177,9 +183,9 @@ def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
 
 def _advance(rule: PathRule, targets: Any, proposals: Any, walks: Walk) -> Walk:
     """Takes a batch a few levels down."""
-    step = jax.vmap(functools.partial(_step_by_bounds, rule))
+    step = jax.vmap(functools.partial(_first_step, rule))
     walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(targets, proposals, walks), walks)
-    return _decide_exactly(rule, (targets, proposals), walks)
+    return _decide_exactly(rule, (targets, proposals), walks) if rule.uses_bounds else walks
 
 
 def _decide_exactly(rule: PathRule, pairs: tuple[Any, Any], walks: Walk) -> Walk:
