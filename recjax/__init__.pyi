@@ -72,5 +72,7 @@ from recjax.samplers.rejection import RejectionSampler as RejectionSampler
 from recjax.samplers.ring_toss import RingToss as RingToss
 from recjax.samplers.space_partitioning import SpacePartitionedAStar as SpacePartitionedAStar
 from recjax.samplers.space_partitioning import SpacePartitionedGPRS as SpacePartitionedGPRS
+from recjax.samplers.vector_coder import VectorCode as VectorCode
+from recjax.samplers.vector_coder import VectorCoder as VectorCoder
 
 __version__: str

@@ -36,6 +36,7 @@ class Stream(enum.IntEnum):
     ACCEPT = 2
     SIGN = 3
     BRANCH = 4
+    VECTOR = 5
 
 
 def threefry2x32(

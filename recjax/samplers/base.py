@@ -33,6 +33,8 @@ class Status(enum.IntEnum):
     QUEUE_FULL = 4
     """A tree had more open nodes than the queue holds; the sample is the best one found, not an
     exact sample."""
+    TOO_FEW_DIMENSIONS = 5
+    """A vector has fewer coordinates than its divergence needs blocks: no search."""
 
 
 @jax.tree_util.register_dataclass

@@ -1,0 +1,267 @@
+"""Vectors in blocks: the best rows, equal bits however it is called, the law of the samples."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recjax
+from recjax import Normal, Status, VectorCoder
+from recjax.blocks import vector_layout, vector_search
+from recjax.randomness import normal
+from recjax.samplers.vector_coder import layout_for
+
+KEY = jax.random.key(3)
+STANDARD = Normal(0.0, 1.0)
+
+
+def example(kind):
+    """A coder, means, deviations and divergences of a target over N(0, 1)."""
+    rng = np.random.default_rng(0)
+    coder, d, std = VectorCoder(block_bits=10, extra_bits=4), 300, 1.0
+    if kind == "curved":
+        std = rng.uniform(0.5, 1.2, d)
+    if kind == "sharp":  # its scores as a product are rounded to more than what differs
+        coder, d, std = VectorCoder(block_bits=16, extra_bits=4), 1, 2.0**-10
+    if kind == "slabs":  # three blocks of more columns than a slab has
+        coder, d = VectorCoder(block_bits=8, extra_bits=5), 2000
+    mean = rng.normal(size=d) * (0.04 if kind == "slabs" else 0.3)
+    mean, std = np.float32(mean), np.float32(np.broadcast_to(std, d))
+    bits = (0.5 * (mean**2.0 + std**2.0 - 1) - np.log(std)) / np.log(2)
+    if kind == "profile":
+        return coder, mean, std, bits
+    return coder, mean, std, float(bits.sum())
+
+
+def every_row(coder, kl, call, d):
+    """The random words that each index stands for in all blocks, by the decoder."""
+    layout = layout_for(coder, kl, d)
+
+    @jax.jit
+    @jax.vmap
+    def rows(i):
+        return vector_layout.vector_bits(KEY, call, layout, jnp.full(layout.blocks, i), d)
+
+    return layout, np.asarray(
+        normal(rows(jnp.arange(1 << layout.log2_candidates, dtype=jnp.uint32)))
+    )
+
+
+@pytest.mark.parametrize("kind", ["plain", "curved", "sharp", "slabs", "profile"])
+def test_the_best_row_is_chosen(kind):
+    coder, mean, std, kl = example(kind)
+    code = coder.encode(KEY, Normal(mean, std), STANDARD, kl_bits=kl, call=5)
+    assert code.status == Status.DONE
+    layout, z = every_row(coder, kl, 5, mean.size)
+    words = vector_layout.call_key(KEY, 5)
+    block, _ = vector_layout.places(words, layout, jnp.arange(mean.size, dtype=jnp.uint32))
+    log_ratio = 0.5 * z**2.0 - 0.5 * ((z.astype(float) - mean) / std) ** 2 - np.log(std)
+    of_block = np.stack([log_ratio[:, block == b].sum(1) for b in range(layout.blocks)], 1)
+    noise = vector_search.race_noise(KEY, words, layout, layout.blocks, len(z), jnp.float32)
+    index = jnp.broadcast_to(jnp.arange(len(z), dtype=jnp.uint32)[:, None], of_block.shape)
+    np.testing.assert_array_equal(code.index, (of_block + noise.at(index)).argmax(0))
+    weight = np.exp(of_block - of_block.max(0))
+    effective = weight.sum(0) ** 2 / (weight**2).sum(0)
+    np.testing.assert_allclose(code.effective_samples, effective, rtol=1e-3)
+    assert code.kl_bits == pytest.approx(np.sum(kl), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["plain", "slabs", "profile"])
+def test_equal_bits_however_it_is_called(kind):
+    coder, mean, std, kl = example(kind)
+    target, wide = Normal(mean, std), Normal(np.zeros_like(mean), 1.0)
+    code = coder.encode(KEY, target, STANDARD, kl_bits=kl)
+
+    def same(other):
+        jax.tree.map(np.testing.assert_array_equal, other, code)
+
+    same(coder.encode(KEY, target, wide, kl_bits=kl))
+    # all columns, the first slab alone, or none that fills a slab
+    same(coder.encode(KEY, target, wide, kl_bits=kl, table=coder.table(KEY, 600)))
+    encode = functools.partial(coder.encode, kl_bits=kl)
+    same(jax.jit(encode)(KEY, target, wide))
+    keys = jnp.stack([KEY, jax.random.key(4)])
+    targets = jax.tree.map(lambda x: jnp.stack([x, -x if x is target.loc else x]), target)
+    codes = jax.vmap(encode, (0, 0, None))(keys, targets, wide)
+    same(jax.tree.map(lambda x: x[0], codes))
+    np.testing.assert_array_equal(
+        coder.decode(KEY, np.asarray(code.index), wide, kl_bits=kl), code.sample
+    )
+    decode = jax.jit(functools.partial(coder.decode, kl_bits=kl))
+    np.testing.assert_array_equal(decode(KEY, code.index, wide), code.sample)
+    other = coder.decode(KEY, code.index, wide, kl_bits=kl, call=1)
+    assert np.mean(other == code.sample) < 0.05
+
+
+def test_near_divergences_share_a_program(caplog):
+    coder, mean, std, kl = example("plain")
+    target = Normal(mean, std)
+    coder.encode(KEY, target, STANDARD, kl_bits=22.0)
+    with jax.log_compiles():
+        coder.encode(KEY, target, STANDARD, kl_bits=23.4, call=7)
+    assert not [
+        r for r in caplog.records if "ompil" in r.getMessage() and "best_rows" in r.getMessage()
+    ]
+
+
+D, BLOCKS, CALLS = 256, 4, 2000
+
+
+@functools.cache
+def many(extra_bits, scale):
+    """Samples of many calls with one target, whose four blocks have 5 bits each."""
+    coder = VectorCoder(block_bits=5 + extra_bits, extra_bits=extra_bits)
+    spent = D * (0.5 * (scale**2 - 1) - np.log(scale)) / np.log(2)
+    size = np.sqrt(2 * np.log(2) * (5 * BLOCKS - spent) / D)
+    mean = np.float32(size * np.random.default_rng(1).choice([-1, 1], D))
+    target, wide = Normal(mean, np.full(D, scale, np.float32)), Normal(np.zeros(D, np.float32), 1.0)
+
+    @jax.jit
+    def encode(keys, calls):
+        one = functools.partial(coder.encode, kl_bits=5.0 * BLOCKS)
+        return jax.vmap(lambda k, c: one(k, target, wide, call=c).sample)(keys, calls)
+
+    keys = jax.random.split(jax.random.key(5), CALLS)
+    first, second = (np.asarray(encode(keys, jnp.full(CALLS, c))) for c in (0, 1))
+    return mean, scale, first, second
+
+
+def mean_and_error(x):
+    return x.mean(), x.std(ddof=1) / np.sqrt(len(x))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.97])
+def test_samples_follow_the_target(scale):
+    mean, scale, x, _ = many(6, scale)
+    # along the mean, where the bias would be, and over all coordinates
+    direction = mean / np.linalg.norm(mean)
+    along = x @ direction / np.linalg.norm(mean)
+    slope, error = mean_and_error(along)
+    assert 0.92 < slope < 1
+    z = (x - mean) / scale
+    value, error = mean_and_error(z.mean(1))
+    assert abs(value) < 5 * error
+    value, error = mean_and_error((z**2).mean(1))
+    assert abs(value - 1) < 5 * error + 0.01
+    # a coordinate at a time: no coordinate is left out, none is twice as wide
+    assert abs((z**2).mean(0) - 1).max() < 7 * np.sqrt(2 / CALLS) + 0.02
+
+
+def test_bias_falls_with_extra_bits():
+    slopes = []
+    for extra_bits in (0, 3, 6):
+        mean, _, x, _ = many(extra_bits, 1.0)
+        slopes.append(mean_and_error(x @ mean / (mean @ mean)))
+    (a, _), (b, _), (c, error) = slopes
+    assert 0.6 < a < b - 0.05 < b < c - 0.03 < 1 + 5 * error, slopes
+
+
+def test_coordinates_and_calls_are_independent():
+    """Noise of different coordinates, and of two calls with one key, has no common part."""
+    mean, scale, x, y = many(6, 0.97)
+    z, w = ((a - a.mean(0)) / scale for a in (x, y))
+    sign = np.sign(mean)
+    # all coordinates have one mean up to its sign: equal choices of blocks would show here
+    total = (z * sign).sum(1)
+    value, error = mean_and_error(total**2 / D)
+    assert value + 5 * error > 0.8 and value - 5 * error < 1.1
+    for a, b in [((z * sign).mean(1), (w * sign).mean(1)), ((z**2).mean(1), (w**2).mean(1))]:
+        correlation = np.corrcoef(a, b)[0, 1]
+        assert abs(correlation) < 0.05 + 5 / np.sqrt(CALLS)
+
+
+def test_too_few_dimensions():
+    coder = VectorCoder(block_bits=12)
+    target, wide = Normal(np.zeros(3), 0.01), Normal(np.zeros(3), 1.0)
+    code = coder.encode(KEY, target, wide, kl_bits=30)
+    assert code.status == Status.TOO_FEW_DIMENSIONS and np.isnan(code.sample).all()
+    assert code.index.shape == (0,)
+    with pytest.raises(
+        ValueError, match="3 coordinates cannot be cut into blocks of at most 8 bits"
+    ):
+        coder.decode(KEY, np.zeros(4, np.uint32), wide, kl_bits=30)
+
+
+def test_traced_parameters_that_are_invalid():
+    coder = VectorCoder(block_bits=8)
+
+    @jax.jit
+    def status(loc, scale):
+        code = coder.encode(KEY, Normal(loc, scale), STANDARD, kl_bits=2.0)
+        return code.status, code.sample
+
+    good = status(jnp.zeros(70), jnp.ones(70))
+    assert good[0] == Status.DONE and np.isfinite(good[1]).all()
+    for loc, scale in [(0.0, 0.0), (jnp.nan, 1.0), (0.0, jnp.inf)]:
+        code = status(jnp.full(70, 0.1).at[3].set(loc), jnp.ones(70).at[5].set(scale))
+        assert code[0] == Status.INVALID and np.isnan(code[1]).all()
+
+
+@pytest.mark.parametrize(
+    "kl,message",
+    [
+        (-1.0, "kl_bits must be from 0"),
+        (np.nan, "kl_bits must be from 0"),
+        (1.1e6, "kl_bits must be from 0"),
+        (np.full(70, 2e4), "in sum"),
+        (np.ones(69), "one number or 70"),
+        (np.ones((70, 1)), "one number or 70"),
+        (np.r_[np.ones(69), -1], "kl_bits must be from 0"),
+        (np.r_[np.ones(69), np.nan], "kl_bits must be from 0"),
+    ],
+)
+def test_bad_divergences_are_refused(kl, message):
+    wide = Normal(np.zeros(70), 1.0)
+    with pytest.raises(ValueError, match=message):
+        VectorCoder().encode(KEY, Normal(np.zeros(70), 1.0), wide, kl_bits=kl)
+    with pytest.raises(ValueError, match=message):
+        VectorCoder().decode(KEY, np.zeros(6, np.uint32), wide, kl_bits=kl)
+
+
+def test_bad_targets_are_refused():
+    coder = VectorCoder()
+    with pytest.raises(ValueError, match="scale must be positive"):
+        coder.encode(
+            KEY, jax.tree.map(jnp.zeros_like, Normal(np.zeros(9), 1.0)), STANDARD, kl_bits=1
+        )
+    with pytest.raises(ValueError, match="target: VectorCoder codes a Normal over a Normal"):
+        coder.encode(KEY, recjax.Laplace(np.zeros(9), 1.0), STANDARD, kl_bits=1)
+    with pytest.raises(ValueError, match="event shape"):
+        coder.encode(KEY, Normal(np.zeros(9), 1.0), Normal(np.zeros(8), 1.0), kl_bits=1)
+    with pytest.raises(ValueError, match="must not be traced"):
+        jax.jit(lambda kl: coder.encode(KEY, Normal(np.zeros(9), 1.0), STANDARD, kl_bits=kl))(1.0)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.zeros(4, np.uint32),
+        np.zeros((6, 1), np.uint32),
+        np.full(5, 1 << 16),
+        -np.ones(5, int),
+        np.zeros(5),
+    ],
+)
+def test_bad_indices_are_refused(index):
+    wide = Normal(np.zeros(90), 1.0)
+    for method in (VectorCoder().decode, VectorCoder().codelength):
+        with pytest.raises(ValueError, match="index must hold"):
+            method(KEY, index, wide, kl_bits=60.0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"block_bits": 3}, {"block_bits": 21}, {"extra_bits": 16}, {"extra_bits": -1}]
+)
+def test_bad_options_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        VectorCoder(**options)
+
+
+def test_no_divergence_needs_no_bits():
+    coder, wide = VectorCoder(), Normal(np.zeros(100), 1.0)
+    code = coder.encode(KEY, wide, STANDARD, kl_bits=0)
+    assert code.index.tolist() == [0] and code.status == Status.DONE
+    assert coder.codelength(KEY, code.index, wide, kl_bits=0) == 0
+    assert 0.5 < np.std(code.sample) < 1.5
