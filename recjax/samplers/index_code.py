@@ -63,8 +63,8 @@ def checked_batch(index: Any, count: int, last: Any) -> Int[np.ndarray, "n ..."]
         last: the largest index, an array of the shape of one index.
 
     Raises:
-        ValueError: the shape is not (count, *last.shape), the indices are not whole numbers, or one
-            is not from 0 to ``last``.
+        ValueError: the shape is not ``(count, *last.shape)``, the indices are not whole numbers, or
+            one is not from 0 to ``last``.
     """
     index, shape = np.asarray(index), (count, *np.shape(last))
     if index.shape != shape or not np.issubdtype(index.dtype, np.integer):

@@ -61,8 +61,8 @@ class Verdict:
 
     Attributes:
         state: the rule's state after the candidates that it has dealt with.
-        used: number of candidates of the chunk that it has dealt with, int32, at least 1. The next
-            chunk begins after them.
+        used: number of candidates of the chunk that it has dealt with, int32; at least 1 if the
+            search goes on. The next chunk begins after them.
         stopped: whether the last of them ended the search, a Boolean scalar.
         index: number of the candidate chosen so far, uint32.
     """
