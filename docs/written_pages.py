@@ -8,6 +8,7 @@ from typing import Any
 import recjax
 from experiments import tables
 from recjax.codec import Prior, embedded_priors
+from recjax.commands.priors import current_command
 
 PACKAGE = Path(recjax.__file__).parent
 
@@ -57,7 +58,8 @@ def _card(prior: Prior) -> str:
         "Licence of the data": about.get("licence", "not stated"),
     }
     lines = "\n".join(f"- **{name}**: {text}" for name, text in entries.items())
-    return f"{lines}\n- **Recipe**:\n\n```text\n{_folded(about.get('command', 'not stated'))}\n```"
+    recipe = _folded(current_command(about.get("command", "not stated")))
+    return f"{lines}\n- **Recipe**:\n\n```text\n{recipe}\n```"
 
 
 def _folded(command: str) -> str:

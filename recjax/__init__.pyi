@@ -6,6 +6,7 @@ from recjax import errors as errors
 from recjax import limits as limits
 from recjax import modalities as modalities
 from recjax import samplers as samplers
+from recjax import testing as testing
 from recjax.codec import Encoding as Encoding
 from recjax.codec import compress as compress
 from recjax.codec import compress_batch as compress_batch

@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import difflib
 import functools
 import importlib
 import inspect
@@ -11,11 +12,12 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, NoReturn, get_args, get_type_hints
 
 from recjax import __version__
 from recjax.cache import set_environment
+from recjax.commands.shared import EARLIER_VERBS, UsageError
 from recjax.errors import TargetWarning
 
 VERBS = {
@@ -29,9 +31,8 @@ VERBS = {
     "bench": "speed of the coders beside NumPy",
     "plot": "pictures of results files over each other, and BD-rates",
 }
-ALIASES = {"train-prior": "train siren", "train-transform": "train transform"}
-"""Earlier names, which the metadata of the embedded priors cite."""
-
+_NUMBERS = {int: "a whole number", float: "a number"}
+"""Types of options, as messages name them."""
 
 _CACHE_TROUBLE = ("Error reading persistent compil", "Error writing persistent compil")
 
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     process_arguments, sys.argv = sys.argv, ["recjax", *argv]  # what training records
     try:
+        if argv[:1] == ["help"]:  # recjax help compress is recjax compress --help
+            argv = [*argv[1:], "--help"]
         if not argv or argv[0] in ("-h", "--help"):
             print(_usage())
             return 0
@@ -63,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if longer := [name for name in VERBS if name.startswith(f"{verb} ")]:
             return _fail(f"say which: recjax {' or recjax '.join(longer)}", 2)
         if verb not in VERBS:
-            return _fail(f"there is no verb {verb!r}; recjax --help lists them", 2)
+            hint = _did_you_mean([verb], VERBS)
+            return _fail(f"there is no verb {verb!r}{hint}; recjax --help lists them", 2)
         set_environment()
         command = _parse(verb, rest)
         if isinstance(command, int):
@@ -72,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             command()
         sys.stdout.flush()
         return 0
+    except UsageError as error:
+        return _fail(str(error), 2)
     except ValueError as error:
         return _fail(str(error), 1)
     except BrokenPipeError:  # the reader of our output, head for example, has left
@@ -89,7 +95,7 @@ def _verb(argv: list[str]) -> tuple[str, list[str]]:
     """The verb, of one word or two, and its arguments."""
     if " ".join(argv[:2]) in VERBS:
         return " ".join(argv[:2]), argv[2:]
-    return ALIASES.get(argv[0], argv[0]), argv[1:]
+    return EARLIER_VERBS.get(argv[0], argv[0]), argv[1:]
 
 
 def _usage() -> str:
@@ -115,14 +121,48 @@ def _parse(verb: str, argv: list[str]) -> Callable[[], None] | int:
     # tyro would follow __wrapped__ to the annotations of the function itself
     del vars(deferred)["__wrapped__"]
     vars(deferred)["__signature__"] = inspect.signature(run)
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.primitive_rule(_number_rule)
     messages = io.StringIO()
     try:
-        with contextlib.redirect_stderr(messages):
+        with contextlib.redirect_stderr(messages), registry:
             return tyro.cli(deferred, prog=f"recjax {verb}", args=argv, config=style)
     except SystemExit as end:
         if not end.code:
             return 0
-        return _fail(f"{_reason(messages.getvalue())}; recjax {verb} --help says more", 2)
+        reason = _reason(messages.getvalue(), _options(verb))
+        return _fail(f"{reason}; recjax {verb} --help says more", 2)
+
+
+def _options(verb: str) -> list[str]:
+    """The options that the help of a verb names."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        _parse(verb, ["--help"])
+    return re.findall(r"--[a-z][a-z-]*", text.getvalue())
+
+
+def _number_rule(info: Any) -> Any:
+    """How tyro reads an option that is a number: a refusal says what it must be, and what it is."""
+    import tyro
+
+    kind = next((kind for kind in _NUMBERS if info.type in (kind, kind | None)), None)
+    if kind is None:
+        return None
+
+    def read(words: list[str]) -> int | float:
+        try:
+            return kind(words[0])
+        except ValueError:
+            raise ValueError(f"must be {_NUMBERS[kind]}, got {words[0]}") from None
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=kind.__name__.upper(),
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, kind | int | None),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 def _without_none(annotation: Any) -> Any:
@@ -138,12 +178,39 @@ def _without_none(annotation: Any) -> Any:
     ]
 
 
-def _reason(box: str) -> str:
-    """The reason in the box that tyro draws: a title, the reason and, behind a rule, help."""
+def _reason(box: str, options: Iterable[str]) -> str:
+    """The reason in the box that tyro draws: a title, the reason and, behind a rule, help.
+
+    Args:
+        box: the box.
+        options: those that the verb has, for what was meant by one that it has not.
+    """
     text = "\n".join(line.strip("│ ") for line in box.splitlines()[1:])
     reason = next(filter(str.strip, re.split(r"^[-─]{3}.*$", text, flags=re.MULTILINE)), text)
     reason = " ".join(reason.replace("(required)", "").split())
+    title = "Unrecognized options: "
+    if reason.startswith(title):
+        words = reason.removeprefix(title).split(", ")
+        unknown = [word for word in words if word.startswith("-")]
+        if not unknown:
+            return f"Too many arguments: {', '.join(words)}"
+        # the others may be the values of what is not known
+        return f"{title}{', '.join(unknown)}{_did_you_mean(unknown, options)}"
+    no_list = r"Could not find valid parse for arguments:|no type matching .* instantiated from"
+    if refused := re.match(rf"Error parsing (--\S+): (?:{no_list}) \[(.*?)\]", reason):
+        return f"{refused[1]} cannot be {refused[2].replace(chr(39), '')}"
+    reason = re.sub(r"^Error parsing (--\S+): (?=must be)", r"\1 ", reason)
     return re.sub(r"^Error parsing [a-z.]+: ", "", reason).rstrip(".")
+
+
+def _did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
+    """A question after words that are not known; nothing if no known one is like them."""
+    near = [
+        match
+        for word in words
+        for match in difflib.get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75)
+    ]
+    return f" (did you mean {' '.join(near)}?)" if near else ""
 
 
 @contextlib.contextmanager

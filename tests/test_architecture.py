@@ -34,6 +34,7 @@ ARROWS = {
     "limits": {"distributions"},
     "bits": {"errors"},
     "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits"},
+    "testing": {"distributions", "limits", "samplers"},
     "blocks": {"randomness"},
     "modalities": {"errors", "atomic"},
     "parallel": set(),

@@ -48,6 +48,7 @@ def test_every_public_name_has_a_page():
     assert {f"codec.{name}" for name in codec._HOME} <= LISTED | {
         f"codec.{name}" for name in LISTED
     }
+    assert {f"samplers.{name}" for name in dir(recjax.samplers)} <= LISTED
 
 
 def test_no_page_lists_a_name_that_is_none():

@@ -1,14 +1,16 @@
 """``recjax compress``."""
 
+import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from recjax.commands.shared import (
+    UsageError,
     check_distinct,
+    check_skip_existing,
     check_written,
     each_file,
     is_stdin,
@@ -18,11 +20,8 @@ from recjax.commands.shared import (
     read_input,
     write_output,
 )
-from recjax.modalities import Signal, modality_of_name
+from recjax.modalities import Signal, modality_of_name, registry
 from recjax.modalities.files import list_signals, load, signal_of
-
-if TYPE_CHECKING:
-    from recjax.codec import Prior
 
 
 def compress(
@@ -37,24 +36,29 @@ def compress(
     seed: int | None = None,
     check: bool = False,
     force: bool = False,
+    skip_existing: bool = False,
 ) -> None:
     """Compress a file, or every file of a folder, to .rec files.
 
-    At most one of --quality, --bpp and --psnr.
+    At most one of --quality, --bpp and --psnr; the last two search, which takes up to ten times as
+    long.
 
     Args:
         source: a PNG, JPEG or WebP image of at most 4096x4096, a folder of them, or - for standard
             input.
-        out: the .rec file to write, a folder for those of a folder, or - for standard output.
+        out: one file in, one .rec file out; a folder in, a folder out; - for standard output.
         prior: name or path of a prior, instead of --quality.
-        quality: low, medium, high or best, or its number from 1; by default high.
-        bpp: bits of the file per pixel, at most; the largest file that is not larger.
-        psnr: PSNR of the decoded image in dB, at least; the smallest file that reaches it.
+        quality: low, medium, high or best, or its number, 1 to 4; by default high.
+        bpp: bits of the file per pixel, at most; the largest file found that is not larger, within
+            2 %.
+        psnr: PSNR of the decoded image in dB, at least; the smallest file found that reaches it.
         effort: 1 (fast) to 9 (slow, better).
         seed: another seed of the encoder; the decoder does not need it.
         check: decode the file again and print its quality.
         force: replace OUT if it exists.
+        skip_existing: of a folder, leave out the files that have a result.
     """
+    check_skip_existing(source, skip_existing=skip_existing, force=force)
     check_effort(effort)
     given = {"--quality": quality, "--bpp": bpp, "--psnr": psnr}
     targets = [name for name, value in given.items() if value is not None]
@@ -64,27 +68,33 @@ def compress(
         raise ValueError("--quality is the choice of a prior: give --quality or --prior, not both")
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
-    loaded: list[Prior] = []
+    _check_quality(quality)
+    for name, value in (("--bpp", bpp), ("--psnr", psnr)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value:g}")
+    loaded = None
+    if prior is not None:
+        from recjax.codec import load_prior
+
+        loaded = load_prior(prior)
 
     def work(path: Path, result: Path) -> None:
-        check_written(result, force=force)
         check_distinct(path, result)
+        _check_suffix(result)
+        check_written(result, force=force)
         signal = _read(path)
         modality = modality_of_name(signal.modality)
-        if quality is not None:
-            modality.prior_of_quality(quality)  # an error before JAX is imported
 
         import jax
 
-        from recjax.codec import encode, load_prior
+        from recjax.codec import encode
 
-        if prior is not None and not loaded:
-            loaded.append(load_prior(prior))
         start = time.perf_counter()
-        with naming(path), progress_bar("compress") as progress:
+        is_steady = bpp is None and psnr is None  # a search may end after any try
+        with naming(path), progress_bar("compress", is_steady=is_steady) as progress:
             encoding = encode(
                 signal,
-                loaded[0] if loaded else None,
+                loaded,
                 quality=quality,
                 bpp=bpp,
                 psnr=psnr,
@@ -99,13 +109,17 @@ def compress(
         write_output(result, encoding.blob, force=force)
         print(
             f"{result}: {len(encoding.blob)} bytes, {encoding.rate:.3f} bits per {modality.unit}"
-            f"{score}; KL {sum(encoding.kl_bits.values()):.0f}, index {encoding.index_bits:.0f}, "
-            f"header {encoding.header_bits:.0f} bits; {seconds:.1f} s",
+            f"{score}, {seconds:.1f} s",
             file=sys.stderr if is_stdout(result) else sys.stdout,
         )
 
     if source.is_dir():
-        each_file(list_signals(source), out, lambda path, stem: work(path, Path(f"{stem}.rec")))
+        each_file(
+            list_signals(source),
+            out,
+            lambda path, stem: work(path, Path(f"{stem}.rec")),
+            existing=[".rec"] if skip_existing else [],
+        )
     else:
         work(source, out)
 
@@ -114,6 +128,26 @@ def check_effort(effort: int) -> None:
     """Raises ValueError unless ``effort`` is in 1 .. 9."""
     if not 1 <= effort <= 9:
         raise ValueError(f"--effort must be in 1..9, got {effort}")
+
+
+def _check_quality(quality: str | None) -> None:
+    """Raises ValueError unless a modality has the quality."""
+    refusals = []
+    for modality in registry.MODALITIES:
+        try:
+            modality.prior_of_quality(quality)
+            return
+        except ValueError as error:
+            refusals.append(str(error))
+    raise ValueError(f"--quality: {'; '.join(refusals)}")
+
+
+def _check_suffix(out: Path) -> None:
+    """Raises UsageError if programs would take ``out`` for a file of another format."""
+    if any(out.suffix.lower() in modality.suffixes for modality in registry.MODALITIES):
+        raise UsageError(
+            f"output {out} would be no {out.suffix} file: name it {out.with_suffix('.rec')}"
+        )
 
 
 def _read(path: Path) -> Signal:

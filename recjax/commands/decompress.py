@@ -7,6 +7,7 @@ from tyro.conf import Positional
 from recjax.codec.container import parse
 from recjax.commands.shared import (
     check_distinct,
+    check_skip_existing,
     each_file,
     is_stdout,
     naming,
@@ -14,6 +15,7 @@ from recjax.commands.shared import (
     rec_files,
     write_output,
 )
+from recjax.modalities import registry
 from recjax.modalities.files import check_save
 
 
@@ -23,6 +25,7 @@ def decompress(
     *,
     prior: str | None = None,
     force: bool = False,
+    skip_existing: bool = False,
 ) -> None:
     """Decompress a .rec file, or every one of a folder.
 
@@ -32,7 +35,14 @@ def decompress(
             for those of a folder, which become .png; or - for standard output, as PNG.
         prior: name or path of the prior, if it is not an embedded one.
         force: replace OUT if it exists.
+        skip_existing: of a folder, leave out the files that have a result.
     """
+    check_skip_existing(rec, skip_existing=skip_existing, force=force)
+    priors = ()
+    if prior is not None:
+        from recjax.codec import load_prior
+
+        priors = (load_prior(prior),)
 
     def work(path: Path, result: Path) -> None:
         blob = read_rec(path)
@@ -44,14 +54,14 @@ def decompress(
             suffix = check_save(result, modality, force=force).suffix.lower()
         check_distinct(path, result)
 
-        from recjax.codec import decompress_batch, load_prior
+        from recjax.codec import decompress_batch
 
-        priors = () if prior is None else (load_prior(prior),)
         with naming(path):
             (signal,) = decompress_batch([blob], priors=priors)
         write_output(result, modality.write(signal, suffix), force=force)
 
     if rec.is_dir():
-        each_file(rec_files(rec), out, work)
+        written = [modality.suffixes[0] for modality in registry.MODALITIES]
+        each_file(rec_files(rec), out, work, existing=written if skip_existing else [])
     else:
         work(rec, out)

@@ -16,7 +16,8 @@ from recjax.modalities.grid import n_patches
 def info(rec: Positional[Path], *, json: bool = False, prior: str | None = None) -> None:
     """Show what a .rec file holds, bit by bit.
 
-    Without the prior of the file, this is what the header says.
+    Without the prior of the file, this is what the header says. The page "Command line" of the
+    documentation explains every field.
 
     Args:
         rec: the .rec file, a folder of them, or - for standard input.

@@ -2,21 +2,28 @@
 
 import json as json_module
 import math
+import textwrap
 from importlib import resources
 from typing import Any
 
-from recjax.commands.shared import table
+from tyro.conf import Positional
+
+from recjax.commands.shared import EARLIER_VERBS, table
 
 
-def priors(*, json: bool = False) -> None:
-    """List the priors that come with recjax: kind, rate, quality, training data, licence, command.
+def priors(name: Positional[str | None] = None, *, json: bool = False) -> None:
+    """List the priors that come with recjax: kind, rate, quality and licence; of one, everything.
 
     Args:
-        json: print JSON.
+        name: the prior to be shown with its training data and command.
+        json: print JSON, with everything of each prior that is shown.
     """
     from recjax.codec import embedded_priors, load_prior
 
-    loaded = {name: load_prior(name) for name in embedded_priors()}
+    names = list(embedded_priors())
+    if name is not None and name not in names:
+        raise ValueError(f"there is no prior {name} in recjax: it has {', '.join(names)}")
+    loaded = {each: load_prior(each) for each in (names if name is None else [name])}
     facts = {
         name: {
             "digest": prior.digest.hex(),
@@ -31,12 +38,35 @@ def priors(*, json: bool = False) -> None:
     if json:
         print(json_module.dumps(facts, indent=2, default=str))
         return
-    for name, entries in facts.items():
-        print(
-            "\n".join([name, *table({key: _short(value) for key, value in entries.items()}, "  ")])
-        )
+    if name is not None:
+        shown = {key: _short(value) for key, value in facts[name].items()}
+        if "command" in shown:
+            shown["command"] = current_command(shown["command"])
+        print("\n".join(table(shown)))
+        return
+    print(f"{'name':<18}{'kind':<11}{'bpp':>6}{'dB':>7}  licence of the training data")
+    for each, entries in facts.items():
+        print(_line(each, entries))
     card = resources.files("recjax") / "priors" / "README.md"
+    print("bpp (KL) and dB (PSNR): at the end of training, on the training images")
+    print("recjax priors NAME shows everything of one")
     print(f"model card: {card}")
+
+
+def current_command(command: str) -> str:
+    """A command that a prior file cites, with today's name of the verb."""
+    for earlier, verb in EARLIER_VERBS.items():
+        command = command.replace(f"recjax {earlier} ", f"recjax {verb} ", 1)
+    return command
+
+
+def _line(name: str, facts: dict[str, Any]) -> str:
+    reached = [
+        f"{facts['reached'][key]:.{digits}f}" if key in facts["reached"] else "-"
+        for key, digits in (("kl_bpp", 3), ("psnr", 2))
+    ]
+    licence = textwrap.shorten(facts.get("licence", "not stated"), 70, placeholder=" ...")
+    return f"{name:<18}{facts['kind']:<11}{reached[0]:>6}{reached[1]:>7}  {licence}"
 
 
 def _short(value: Any) -> Any:

@@ -9,6 +9,13 @@ from typing import Any
 
 from recjax.atomic import MAX_BYTES, check_output, read_bounded, write_atomic
 
+EARLIER_VERBS = {"train-prior": "train siren", "train-transform": "train transform"}
+"""Today's names of verbs by their earlier ones, which the embedded priors cite."""
+
+
+class UsageError(ValueError):
+    """Wrong usage, whatever the input: the exit code is 2 rather than 1."""
+
 
 def is_stdin(path: Path) -> bool:
     """Whether a path stands for standard input."""
@@ -82,13 +89,28 @@ def rec_files(folder: Path) -> list[Path]:
     return paths
 
 
-def each_file(paths: Sequence[Path], out: Path, work: Callable[[Path, Path], None]) -> None:
+def check_skip_existing(source: Path, *, skip_existing: bool, force: bool) -> None:
+    """Raises a UsageError unless the option fits the input and the other options."""
+    if skip_existing and not source.is_dir():
+        raise UsageError(f"--skip-existing is for folders; {source} is not one")
+    if skip_existing and force:
+        raise UsageError("give --skip-existing or --force, not both")
+
+
+def each_file(
+    paths: Sequence[Path],
+    out: Path,
+    work: Callable[[Path, Path], None],
+    *,
+    existing: Sequence[str] = (),
+) -> None:
     """Does the same to every file of a folder; a file that fails does not stop the others.
 
     Args:
         paths: the files.
         out: the folder of the results, which is made if it is missing.
         work: called with a file and the path of its result, which lacks its suffix.
+        existing: leave out the files whose result exists with one of these suffixes.
 
     Raises:
         ValueError: a file failed; each is listed on stderr first.
@@ -102,7 +124,11 @@ def each_file(paths: Sequence[Path], out: Path, work: Callable[[Path, Path], Non
         out.mkdir(exist_ok=True)
     except OSError as error:
         raise ValueError(f"output {out} cannot be made: {error.strerror}") from None
-    failures = []
+    failures, count = [], len(paths)
+    if existing:
+        there = {path.stem for path in out.iterdir() if path.suffix in existing}
+        paths = [path for path in paths if path.stem not in there]
+        print(f"{out}: {count - len(paths)} of {count} exist and are skipped")
     for number, path in enumerate(paths, 1):
         if sys.stderr.isatty():
             print(f"{number} of {len(paths)}: {path.name}", file=sys.stderr)
@@ -110,7 +136,7 @@ def each_file(paths: Sequence[Path], out: Path, work: Callable[[Path, Path], Non
             work(path, out / path.stem)
         except ValueError as error:
             failures.append(str(error))
-    report(failures, len(paths))
+    report(failures, count)
 
 
 def report(failures: Sequence[str], count: int) -> None:
@@ -142,11 +168,15 @@ def resumable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[float], None] | None]:
+def progress_bar(label: str, *, is_steady: bool = True) -> Iterator[Callable[[float], None] | None]:
     """A bar on stderr that takes the fraction done; None when there is no terminal.
 
     Until the first report it says that programs are compiled, which takes most of the time of a
     first run.
+
+    Args:
+        label: name of the work.
+        is_steady: whether the fraction tells the time that is left, which the bar then shows.
     """
     if not sys.stderr.isatty():
         yield None
@@ -154,7 +184,10 @@ def progress_bar(label: str) -> Iterator[Callable[[float], None] | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    *columns, remaining = Progress.get_default_columns()
+    if is_steady:
+        columns.append(remaining)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{label}: compiling, or loading what is compiled", total=1.0)
         yield lambda fraction: bar.update(task, completed=fraction, description=label)
 

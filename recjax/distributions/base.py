@@ -162,7 +162,7 @@ def raise_first(violations: Violations) -> None:
 
 
 def any_violation(violations: Violations) -> Bool[Array, ""]:
-    """Returns whether any message applies, as a traced scalar."""
+    """Returns whether any violation of a list, as of `Pair.violations`, applies; may be traced."""
     return jnp.stack([jnp.any(bad) for _, bad in violations]).any()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Signal:
     """Samples and what they mean.
 
@@ -19,3 +19,7 @@ class Signal:
     values: np.ndarray
     modality: str = "image"
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        values = np.asarray(self.values)
+        return f"Signal({self.modality}, {'x'.join(map(str, values.shape))} {values.dtype})"

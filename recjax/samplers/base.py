@@ -61,13 +61,16 @@ class Coder(abc.ABC):
     ``encode``, ``decode`` and ``codelength`` treat one example and are jitted inside; use them
     under ``jax.jit``, ``jax.vmap`` and ``jax.shard_map`` at will. Encoder and decoder share
     ``key``, a typed JAX key or ``uint32[2]`` that is used for nothing else.
+
+    A new coder is a frozen dataclass that defines `search`, `search_lanes`, `decode` and
+    `index_code`, and sets the class attributes `bounded` and `widths` if their values do not fit.
     """
 
     bounded: ClassVar[bool] = True
-    """Whether the density ratio has to be bounded."""
+    """Whether the density ratio has to be bounded: pairs of an unbounded ratio are refused."""
 
     widths: ClassVar[bool] = False
-    """Whether the pair has to have width functions."""
+    """Whether the coder needs `recjax.Pair.widths`: pairs without width functions are refused."""
 
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
         """Draws a sample of ``target`` that ``decode`` finds again from the key and a short index.
@@ -115,11 +118,18 @@ class Coder(abc.ABC):
 
     @abc.abstractmethod
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
-        """Encodes one example; concrete parameters have been checked."""
+        """Encodes one example; concrete parameters have been checked.
+
+        Traced parameters have not: where they are invalid, the status has to be `Status.INVALID`.
+        Compile it (``jax.jit`` with ``static_argnums=0``).
+        """
 
     @abc.abstractmethod
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        """Encodes a batch of concrete examples, which have been checked."""
+        """Encodes a batch of concrete examples, which have been checked.
+
+        The results are those of ``jax.vmap(self.search)(keys, targets, proposals)``, which will do.
+        """
 
     @abc.abstractmethod
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:

@@ -16,7 +16,21 @@ from recjax.samplers.index_code import IndexCode
 
 
 class GlobalCoder(Coder, CandidateRule):
-    """A coder that searches the shared list of candidates. Its index is ``uint32``, or an array."""
+    """A coder that searches the shared list of candidates. Its index is ``uint32``, or an array.
+
+    A subclass defines
+
+    - ``limit``, a property: the number of candidates, below 2^31;
+    - ``start(pair)``: the state of the search before the first candidate, a pytree of arrays;
+    - ``examine(pair, state, chunk)``: the `Verdict` on a `Chunk` of candidates;
+    - ``exhausted(state)``: the `recjax.Status`, as int32, of a search that was not stopped before
+      its last candidate;
+    - `index_code`.
+
+    All of them are traced, except for ``limit`` and `index_code`. ``pair`` is the `recjax.Pair` of
+    target and proposal. Candidates count one by one and in order: results must not depend on how
+    the list is cut into chunks.
+    """
 
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
         return candidate_search.encode(self, key, target, proposal)
@@ -32,7 +46,8 @@ class GlobalCoder(Coder, CandidateRule):
 class ExactCoder(GlobalCoder):
     """A coder whose samples follow the target exactly, for bounded density ratios.
 
-    The index is the 0-based number of the candidate. Its code is a zeta code.
+    The index is the 0-based number of the candidate. Its code is a zeta code. A subclass defines
+    ``start`` and ``examine``, as for `GlobalCoder`.
 
     Args:
         max_steps: cap on the candidates examined.
@@ -66,9 +81,11 @@ class BudgetState(NamedTuple):
 class BudgetCoder(GlobalCoder):
     """A coder that examines N = 2^budget candidates and picks one by a noisy maximum of ln r.
 
-    Its samples are biased towards the proposal; the bias vanishes as the budget grows beyond the
-    divergence. The index is the 0-based number of the candidate. Its code is a Zipf code on N
-    numbers.
+    With the usual noises, those of minimal and of ordered random coding, its samples are biased
+    towards the proposal, and the bias vanishes as the budget grows beyond the divergence. The index
+    is the 0-based number of the candidate. Its code is a Zipf code on N numbers.
+
+    A subclass defines the noise: the candidate of the largest ln r - log_noise is chosen.
 
     Args:
         budget_bits: log2 of the number of candidates, 0 to 30.
@@ -111,8 +128,13 @@ class BudgetCoder(GlobalCoder):
 
     @abc.abstractmethod
     def start_noise(self) -> Any:
-        """The state of the noise before the first candidate."""
+        """The state of the noise before the first candidate, a pytree of arrays."""
 
     @abc.abstractmethod
     def log_noise(self, noise: Any, chunk: Chunk) -> tuple[Any, Float[Array, "n"]]:
-        """The next state of the noise, and the logarithm of each candidate's noise."""
+        """The next state of the noise, and the logarithm of each candidate's noise.
+
+        Args:
+            noise: the state of the noise before this chunk.
+            chunk: the candidates.
+        """

@@ -29,7 +29,9 @@ class IndexCode(abc.ABC):
         """Encodes the indices of a batch.
 
         Args:
-            encoder: range encoder of `recjax.bits.stream`.
+            encoder: the range encoder, a ``constriction.stream.queue.RangeEncoder``:
+                ``encoder.encode(symbols, model)`` appends int32 symbols under a model of
+                ``constriction.stream.model``.
             keys: one key per sample.
             index: the indices, with a leading batch axis.
 
@@ -40,6 +42,11 @@ class IndexCode(abc.ABC):
     @abc.abstractmethod
     def take(self, decoder: Any, keys: Any) -> Any:
         """Decodes the indices that `put` encoded, one per key.
+
+        Args:
+            decoder: the range decoder, a ``constriction.stream.queue.RangeDecoder``:
+                ``decoder.decode(model, n)`` returns the next n symbols.
+            keys: one key per sample.
 
         Raises:
             FormatError: an index is out of range.
@@ -56,8 +63,8 @@ def checked_batch(index: Any, count: int, last: Any) -> Int[np.ndarray, "n ..."]
         last: the largest index, an array of the shape of one index.
 
     Raises:
-        ValueError: the shape is not (count, *last.shape), the indices are not whole numbers, or one
-            is not from 0 to ``last``.
+        ValueError: the shape is not ``(count, *last.shape)``, the indices are not whole numbers, or
+            one is not from 0 to ``last``.
     """
     index, shape = np.asarray(index), (count, *np.shape(last))
     if index.shape != shape or not np.issubdtype(index.dtype, np.integer):

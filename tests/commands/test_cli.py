@@ -22,7 +22,7 @@ def test_round_trip(toys, folder, capsys):
     code, out, err = run(capsys, "compress", "photo.png", "photo.rec")
     assert code == 0 and err == ""
     size = Path("photo.rec").stat().st_size
-    assert f"photo.rec: {size} bytes, {8 * size / 600:.3f} bits per pixel; KL " in out
+    assert f"photo.rec: {size} bytes, {8 * size / 600:.3f} bits per pixel, " in out
     assert run(capsys, "decompress", "photo.rec", "back.png") == (0, "", "")
     assert recjax.load("back.png").values.shape == (20, 30, 3)
     for number, quality in enumerate(("low", "medium", "high", "best"), 1):
@@ -38,7 +38,7 @@ def test_quality_of_the_file_is_printed_when_asked_for(toys, folder, capsys):
     _, said, _ = run(capsys, "compress", "photo.png", "photo.rec", "--check")
     run(capsys, "decompress", "photo.rec", "back.png")
     psnr = im.psnr(recjax.load("back.png").values, recjax.load("photo.png").values)
-    assert f", {psnr:.2f} dB PSNR; KL" in said
+    assert f" bits per pixel, {psnr:.2f} dB PSNR, " in said
 
 
 def test_info_adds_up(toys, folder, capsys):
@@ -82,10 +82,30 @@ def test_priors(toys, capsys):
     facts = json.loads(run(capsys, "priors", "--json")[1])
     assert set(facts) == {path.stem for path in toys.glob("*.safetensors")}
     assert facts["photo-low"]["reached"] == {"kl_bpp": 0.5, "psnr": 20.0}
-    shown = run(capsys, "priors")[1]
-    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
-    assert ["licence", "none"] in lines and ["reached", "kl_bpp 0.5, psnr 20"] in lines
-    assert Path(shown.splitlines()[-1].removeprefix("model card: ")).read_text().startswith("# ")
+    lines = run(capsys, "priors")[1].splitlines()
+    assert [line.split() for line in lines if line.startswith("photo-low")] == [
+        ["photo-low", "toy", "0.500", "20.00", "none"]
+    ]
+    assert Path(lines[-1].removeprefix("model card: ")).read_text().startswith("# ")
+    assert run(capsys, "priors", "photo-low", "--json")[1] == (
+        json.dumps({"photo-low": facts["photo-low"]}, indent=2) + "\n"
+    )
+    shown = [line.split(maxsplit=1) for line in run(capsys, "priors", "photo-low")[1].splitlines()]
+    assert ["licence", "none"] in shown and ["reached", "kl_bpp 0.5, psnr 20"] in shown
+    assert "there is no prior photo-lo in recjax" in refused(capsys, "priors", "photo-lo")
+
+
+def test_commands_of_priors_have_the_names_of_today(capsys):
+    """Files of priors cite the command that made them, which was called something else then."""
+    for name, command in [
+        ("photo-low", "recjax train transform photographs"),
+        ("photo-siren-low", "recjax train siren FOLDER"),
+    ]:
+        shown = run(capsys, "priors", name)[1].splitlines()
+        (line,) = [line for line in shown if line.startswith("command")]
+        assert line.split(maxsplit=1)[1].startswith(command)
+        code, _, err = run(capsys, *command.split()[1:], "out", "--nonsense")
+        assert code == 2 and err.startswith("recjax: Unrecognized options: --nonsense;")
 
 
 def test_eval_compares_at_no_larger_size(toys, folder, capsys):
@@ -180,6 +200,26 @@ def test_bad_outputs_are_refused_before_any_work(toys, folder, capsys, monkeypat
     for seed in (-1, 2**32):
         assert "--seed must be" in refused(capsys, "compress", "photo.png", "a.rec", "--seed", seed)
     assert "seed" in refused(capsys, "compress", "photo.png", "a.rec", "--seed", 2**40)
+    for name in ("x.jpg", "x.PNG"):
+        line = refused(capsys, "compress", "photo.png", name, code=2)
+        assert line.endswith("name it x.rec\n")
+
+
+def test_options_are_refused_once_and_as_typed(toys, folder, capsys):
+    Path("photos").mkdir()
+    for number in range(2):
+        recjax.save(recjax.load("photo.png"), f"photos/{number}.png")
+    for argv, reason in [
+        (["--bpp", 0], "--bpp must be positive and finite, got 0"),
+        (["--psnr", "nan"], "--psnr must be positive and finite, got nan"),
+        (["--quality", "ultra"], "--quality: quality of image must be low, medium"),
+        (["--prior", "mine"], "prior mine cannot be read"),
+    ]:
+        line = refused(capsys, "compress", "photos", "recs", *argv)
+        assert line.startswith(f"recjax: {reason}")
+    assert "prior mine cannot be read" in refused(
+        capsys, "decompress", "photos", "back", "--prior", "mine"
+    )
 
 
 def test_force_replaces(toys, folder, capsys):
@@ -229,8 +269,10 @@ def test_bad_usage_is_one_line(folder, capsys):
 def test_help_names_every_verb(capsys):
     code, out, err = run(capsys, "--help")
     assert code == 0 and err == "" and all(verb in out for verb in cli.VERBS)
+    assert run(capsys, "help") == (code, out, err)
     code, out, err = run(capsys, "compress", "--help")
     assert code == 0 and err == "" and "--force" in out and "None" not in out
+    assert run(capsys, "help", "compress") == (code, out, err)
 
 
 def test_demo_writes_its_pictures(toys, folder, capsys):
@@ -276,10 +318,24 @@ def test_bad_usage_names_the_option_and_no_more(folder, capsys):
     for argv, reason in [
         (
             ["compress", "a", "b", "--effort", "x"],
-            "Error parsing --effort: invalid literal for int() with base 10: 'x'",
+            "--effort must be a whole number, got x; recjax compress --help says more",
         ),
-        (["compress", "a"], "Missing from recjax compress: OUT the .rec file to write, a folder"),
-        (["compress", "a", "b", "--nonsense"], "Unrecognized options: --nonsense"),
+        (["compress", "a", "b", "--psnr", "1dB"], "--psnr must be a number, got 1dB;"),
+        (["train", "siren", "a", "b", "--rate", "x"], "--rate must be a number, got x;"),
+        (["train", "siren", "a", "b", "--scene", "x", 1], "--scene cannot be x, 1;"),
+        (["train", "siren", "a", "b", "--latents", "x"], "--latents cannot be x;"),
+        (["compress", "a"], "Missing from recjax compress: OUT one file in, one .rec file out"),
+        (["compress", "a", "b", "--nonsense"], "Unrecognized options: --nonsense;"),
+        (
+            ["compress", "a", "b", "--pnsr", 34],
+            "Unrecognized options: --pnsr (did you mean --psnr?);",
+        ),
+        (
+            ["train", "siren", "a", "b", "--wdth=8"],
+            "Unrecognized options: --wdth=8 (did you mean --width?);",
+        ),
+        (["compress", "a", "b", "c"], "Too many arguments: c;"),
+        (["compres", "a", "b"], "there is no verb 'compres' (did you mean compress?);"),
         (["train"], "say which: recjax train siren or recjax train transform"),
         (["train", "siren", "a", "b", "--width", 0], "width must be at least 1, got 0"),
         (["train-prior", "a", "b", "--features", 7], "features must be a multiple of 4, got 7"),
@@ -390,7 +446,7 @@ def test_transforms_are_trained_and_used(folder, capsys, monkeypatch):
         and facts["kind"] == "transform"
     )
     assert facts["reached"] == {}  # a single step since the last look
-    shown = run(capsys, "priors")[1]
+    shown = run(capsys, "priors", "mine-2.safetensors")[1]
     assert ["latents", "6,", "14"] in [line.split() for line in shown.splitlines()]
     assert "price 0.001, steps_done 121" in shown
 

@@ -60,6 +60,35 @@ def test_files_of_a_folder_equal_single_ones(toys, photos, capsys):
     assert run(capsys, "compress", "photos", "recs", "--force")[0] == 0
 
 
+def test_what_exists_can_be_skipped(toys, photos, capsys):
+    bad = Path("photos/bad.png").read_bytes()
+    Path("photos/bad.png").unlink()
+    assert run(capsys, "compress", "photos/0.png", "0.rec")[0] == 0
+    Path("recs").mkdir()
+    Path("recs/0.rec").write_bytes(b"precious")
+    Path("recs/1.txt").touch()  # no result
+    code, out, err = run(capsys, "compress", "photos", "recs", "--skip-existing")
+    assert (code, err) == (0, "") and out.splitlines()[0] == "recs: 1 of 3 exist and are skipped"
+    assert [line.split(":")[0] for line in out.splitlines()[1:]] == ["recs/1.rec", "recs/2.rec"]
+    assert Path("recs/0.rec").read_bytes() == b"precious"
+    nothing_left = (0, "recs: 3 of 3 exist and are skipped\n", "")
+    assert run(capsys, "compress", "photos", "recs", "--skip-existing") == nothing_left
+    Path("photos/bad.png").write_bytes(bad)
+    code, _, err = run(capsys, "compress", "photos", "recs", "--skip-existing")
+    assert code == 1 and err.splitlines()[-1] == "recjax: 1 of 4 files failed"
+    Path("back").mkdir()
+    Path("back/0.png").write_bytes(b"precious")
+    code, out, err = run(capsys, "decompress", "recs", "back", "--skip-existing")
+    assert (code, out, err) == (0, "back: 1 of 3 exist and are skipped\n", "")
+    assert Path("back/0.png").read_bytes() == b"precious"
+    assert recjax.load("back/2.png").values.shape == (24, 24, 3)
+    for verb, source in (("compress", "photos"), ("decompress", "recs")):
+        argv = [verb, source, "new", "--skip-existing", "--force"]
+        assert "not both" in refused(capsys, *argv, code=2)
+    argv = ["compress", "photo.png", "new.rec", "--skip-existing"]
+    assert "--skip-existing is for folders" in refused(capsys, *argv, code=2)
+
+
 def test_folders_that_cannot_be_are_one_line(toys, photos, capsys):
     Path("void").mkdir()
     assert "holds no PNG" in refused(capsys, "compress", "void", "recs")
@@ -130,6 +159,11 @@ def test_a_terminal_sees_that_programs_are_compiled(toys, photos, capsys, monkey
     with progress_bar("compress") as progress:
         progress(0.5)
     assert "compiling" in capsys.readouterr().err
+    # the time that is left is not shown where nobody knows it
+    for is_steady in (True, False):
+        with progress_bar("compress", is_steady=is_steady) as progress:
+            progress(0.5)
+        assert ("-:--" in capsys.readouterr().err) == is_steady
     Path("photos/bad.png").unlink()
     assert run(capsys, "info", "photo.png")[0] == 1
     code, _, err = run(capsys, "compress", "photos", "recs")

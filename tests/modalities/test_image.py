@@ -176,3 +176,7 @@ def test_psnr():
     values = picture()
     assert im.psnr(values, values) == np.inf
     assert im.psnr(np.zeros_like(values), np.full_like(values, 255)) == pytest.approx(0)
+
+
+def test_a_signal_is_shown_in_one_line():
+    assert repr(recjax.Signal(picture(4, 5))) == "Signal(image, 4x5x3 uint8)"

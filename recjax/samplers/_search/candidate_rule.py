@@ -25,9 +25,11 @@ class Chunk:
     """The candidates that a rule looks at next.
 
     Attributes:
-        index: numbers of the candidates in the search, which key their arrival times.
-        log_ratio: ln r of each candidate, -inf beyond the coder's last candidate.
-        words: keys of the streams, by ``Stream``.
+        index: numbers of the candidates, which key their random numbers, uint32.
+        log_ratio: ln r of each candidate; -inf outside the support of the target, and beyond the
+            coder's last candidate, so that no rule may choose a candidate of -inf.
+        words: keys of the streams `Stream.CANDIDATE`, `Stream.ARRIVAL` and `Stream.ACCEPT`, in
+            this order.
     """
 
     index: UInt32[Array, "n"]
@@ -35,7 +37,17 @@ class Chunk:
     words: UInt32[Array, "streams 2"]
 
     def exponentials(self, stream: Stream) -> Float[Array, "n"]:
-        """Independent unit exponentials, one per candidate."""
+        """Independent unit exponentials, one per candidate, the same at every call.
+
+        Args:
+            stream: `Stream.ARRIVAL` or `Stream.ACCEPT`, which are independent of each other and of
+                the candidates.
+
+        Raises:
+            ValueError: the stream is another one.
+        """
+        if stream not in (Stream.ARRIVAL, Stream.ACCEPT):
+            raise ValueError(f"stream must be ARRIVAL or ACCEPT, got {stream!r}")
         bits = randomness.coordinate_bits(self.words[stream], self.index, 1)[:, 0]
         # The barrier keeps the logarithm out of the fusions that use it: what it is fused with
         # changes its last bits, and must not depend on batching.
@@ -49,9 +61,10 @@ class Verdict:
 
     Attributes:
         state: the rule's state after the candidates that it has dealt with.
-        used: number of candidates of the chunk that it has dealt with.
-        stopped: whether the last of them ended the search.
-        index: the candidate chosen so far.
+        used: number of candidates of the chunk that it has dealt with, int32; at least 1 if the
+            search goes on. The next chunk begins after them.
+        stopped: whether the last of them ended the search, a Boolean scalar.
+        index: number of the candidate chosen so far, uint32.
     """
 
     state: Any

@@ -17,7 +17,8 @@ def write_indices(
     It takes the sum of their `Coder.codelength`, and at most 8 bits more for all together.
 
     Args:
-        coder: any coder of this package, except for budgets of 0 bits, which need no string.
+        coder: any coder whose `Coder.index_code` can put and take; not those of a budget of 0 bits,
+            which need no string.
         keys: keys of the samples, known to the reader.
         index: the indices, with a leading batch axis: uint32 [n], [n, 2] or [n, 4], or whatever
             else the coder's index is.

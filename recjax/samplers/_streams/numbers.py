@@ -56,6 +56,8 @@ class ZetaCode(NumberCode):
     """Zeta code, for coders whose numbers have no small bound.
 
     Args:
+        last: the largest number.
+        proposal: its dtype is that of the lengths.
         rate_bits: the divergence in bits that the code is tuned for.
         spent_bits: the part of the rate that something beside the number pays for.
     """
@@ -81,6 +83,8 @@ class ZipfCode(NumberCode):
     meet the sum of the lengths within 0.05 bits per sample.
 
     Args:
+        last: the largest number.
+        proposal: its dtype is that of the lengths.
         rate_bits: the divergence in bits that the code is tuned for.
         budget_bits: log2 of the number of candidates.
     """
@@ -102,6 +106,8 @@ class UniformCode(NumberCode):
     """Numbers of equal length: ``budget_bits``.
 
     Args:
+        last: the largest number.
+        proposal: its dtype is that of the lengths.
         budget_bits: log2 of the number of candidates.
     """
 
