@@ -237,8 +237,8 @@ def race_noise(key: SharedKey, call: Word, layout: Layout, lanes: int, most: int
     """Draws the noise of a call, for at most ``most`` indices; the receiver does without it."""
     count = jnp.int32(1) << layout.log2_candidates
     number = jnp.arange(most, dtype=jnp.uint32)
-    # The gap before the k-th smallest of N exponentials has the mean N / (N - k), in units of 1 / N.
-    # Beyond the candidates of this layout nothing is read: no division by 0.
+    # In units of 1 / N, the gap before the k-th smallest of N exponentials has the mean N / (N - k);
+    # beyond the candidates of this layout nothing is read: no division by 0.
     gap = count.astype(dtype) / jnp.maximum(count - number.astype(jnp.int32), 1).astype(dtype)
     bits = coordinate_bits(stream_key(key, Stream.ARRIVAL), number, 1)[:, 0]
     rest = jnp.cumsum(exponential(bits, dtype) * gap)

@@ -7,12 +7,14 @@ checksum it refuses nothing.
 from independent.container import File, Prior, parse, read_prior
 from independent.inr import decode_inr, inr_pixels
 from independent.transform import decode_transform, transform_pixels
+from independent.vector import decode_vector
 
 __all__ = [
     "File",
     "Prior",
     "decode_inr",
     "decode_transform",
+    "decode_vector",
     "inr_pixels",
     "parse",
     "read_prior",

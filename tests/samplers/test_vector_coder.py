@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from independent import decode_vector
 
 import recjax
 from recjax import Normal, Status, VectorCoder
@@ -95,8 +96,33 @@ def test_equal_bits_however_it_is_called(kind):
     assert np.mean(other == code.sample) < 0.05
 
 
+@pytest.mark.parametrize("kind", ["plain", "profile", "slabs"])
+def test_a_receiver_with_numpy_alone_decodes(kind):
+    coder, mean, _, kl = example(kind)
+    layout = layout_for(coder, kl, mean.size)
+    index = np.random.default_rng(7).integers(0, 1 << layout.log2_candidates, layout.blocks)
+    proposal = Normal(np.linspace(-1, 1, mean.size), np.linspace(0.5, 2, mean.size))
+    sample = coder.decode(KEY, index, proposal, kl_bits=kl, call=9)
+    z = decode_vector(
+        np.asarray(jax.random.key_data(KEY)), index, mean.size, kl,
+        block_bits=coder.block_bits, extra_bits=coder.extra_bits, call=9,
+    )  # fmt: skip
+    np.testing.assert_allclose(sample, proposal.loc + proposal.scale * z, rtol=1e-6, atol=2e-6)
+
+
+# Bits of a vector of an earlier version: later releases must decode it to these numbers.
+GOLDEN = [1147, 3141, 999, 0, 4095]
+GOLDEN_VALUES = [0.4522356, -0.35097417, -1.9765775, -0.35145727, 1.4805367]
+
+
+def test_golden_vector():
+    coder, wide = VectorCoder(block_bits=12, extra_bits=4), Normal(np.zeros(70), 1.0)
+    x = coder.decode(jax.random.key(1), np.array(GOLDEN), wide, kl_bits=40, call=2)
+    np.testing.assert_allclose(np.asarray(x)[[0, 1, 2, 33, 69]], GOLDEN_VALUES, rtol=1e-6)
+
+
 def test_near_divergences_share_a_program(caplog):
-    coder, mean, std, kl = example("plain")
+    coder, mean, std, _ = example("plain")
     target = Normal(mean, std)
     coder.encode(KEY, target, STANDARD, kl_bits=22.0)
     with jax.log_compiles():
