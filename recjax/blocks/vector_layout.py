@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer, UInt32
+import numpy.typing as npt
+from jaxtyping import Array, Bool, Float, Int, Integer, UInt32
 
 from recjax.randomness import SharedKey, Stream, normal, stream_key, threefry2x32
 from recjax.words import Word
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
     starts: UInt32[np.ndarray, "blocks_and_end"] | None
 
 
-def parts_of_bits(kl_bits: ArrayLike) -> Int[np.ndarray, "*sums"]:
+def parts_of_bits(kl_bits: npt.ArrayLike) -> Int[np.ndarray, "*sums"]:
     """Divergences in parts of 1 / 256 bit, halves up.
 
     Args:

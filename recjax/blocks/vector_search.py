@@ -42,7 +42,7 @@ class Shape(NamedTuple):
         lanes: number of blocks, rounded up.
         rows: rows per tile.
         columns: columns per slab.
-        slabs: number of slabs.
+        slabs: most slabs.
     """
 
     lanes: int
@@ -66,26 +66,35 @@ class Found(NamedTuple):
         return self.sum * self.sum / self.sum_of_squares
 
 
-def shape_of(layout: Layout) -> Shape:
-    """The sizes of the search for a layout.
+def shape_of(layout: Layout, d: int) -> Shape:
+    """The sizes of the search in a vector of ``d`` coordinates.
 
-    >>> shape_of(Layout(5, 14, 200, None))
-    Shape(lanes=6, rows=2048, columns=256, slabs=1)
+    >>> shape_of(Layout(5, 14, 200, None), 1000)
+    Shape(lanes=8, rows=2048, columns=256, slabs=1)
     """
-    lanes = few_sizes(layout.blocks)
-    columns = min(_COLUMNS, 1 << (layout.columns - 1).bit_length())
-    rows = min(_ROWS, 1 << layout.log2_candidates, 1 << (_SCORES // lanes).bit_length() - 1)
-    return Shape(lanes, rows, columns, few_sizes(-(-layout.columns // columns)))
+    lanes = _few_sizes(layout.blocks)
+    # the widest block of a layout with as many lanes
+    widest = layout.columns
+    if layout.starts is None:
+        widest = max(widest, -(-d // (lanes // 2 + 1)))
+    columns = min(_COLUMNS, _power_of_two(widest))
+    rows = min(_ROWS, 1 << layout.log2_candidates, _power_of_two(_SCORES // lanes + 1) // 2)
+    return Shape(lanes, rows, columns, -(-widest // columns))
 
 
-def few_sizes(n: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, ...
+def _few_sizes(n: int) -> int:
+    """The next power of two; from 256 on, also three quarters of it.
 
-    >>> [few_sizes(n) for n in (1, 3, 5, 7, 13)]
-    [1, 3, 6, 8, 16]
+    >>> [_few_sizes(n) for n in (1, 3, 5, 260)]
+    [1, 4, 8, 384]
     """
-    power = 1 << (n - 1).bit_length()
-    return 3 * power // 4 if power >= 4 and n <= 3 * power // 4 else power
+    power = _power_of_two(n)
+    return 3 * power // 4 if power > 256 and n <= 3 * power // 4 else power
+
+
+def _power_of_two(n: int) -> int:
+    """The next power of two."""
+    return 1 << (n - 1).bit_length()
 
 
 @functools.partial(jax.jit, static_argnums=(6, 7))
@@ -135,6 +144,7 @@ def _best_rows(key, call, layout, mean, std, table, shape, block_bits):
     noise = race_noise(key, words, layout, shape.lanes, 1 << block_bits, mean.dtype)
     _, mask = vector_layout.heads(words, layout, block)
     tiles = (jnp.int32(1) << layout.log2_candidates) // shape.rows
+    used = (layout.columns + shape.columns - 1) // shape.columns
     rows_of = functools.partial(_rows, key, table, shape, mean.dtype)
 
     def tile(t, found):
@@ -145,7 +155,7 @@ def _best_rows(key, call, layout, mean, std, table, shape, block_bits):
             return lax.cond(curved, lambda: scores + _product(z * z, square[i]), lambda: scores)
 
         scores = jnp.zeros((shape.rows, shape.lanes), mean.dtype)
-        scores = lax.fori_loop(0, shape.slabs, slab, scores)
+        scores = lax.fori_loop(0, used, slab, scores)
         return _improved(found, scores, t * shape.rows, mask, noise)
 
     found = lax.fori_loop(0, tiles, tile, _nothing(shape.lanes, mean.dtype))
@@ -167,7 +177,8 @@ def _best_rows(key, call, layout, mean, std, table, shape, block_bits):
                 distance = (z - m_i[None]) / s_i[None]
                 return scores + 0.5 * jnp.sum(z * z - distance * distance, axis=1)[:, None]
 
-            scores = lax.fori_loop(0, shape.slabs, slab, jnp.zeros((shape.rows, 1), mean.dtype))
+            scores = jnp.zeros((shape.rows, 1), mean.dtype)
+            scores = lax.fori_loop(0, used, slab, scores)
             return _improved(best, scores, t * shape.rows, mask[this], noise.of(this))
 
         best = lax.fori_loop(0, tiles, tile, _nothing(1, mean.dtype))
@@ -237,7 +248,7 @@ def race_noise(key: SharedKey, call: Word, layout: Layout, lanes: int, most: int
     """Draws the noise of a call, for at most ``most`` indices; the receiver does without it."""
     count = jnp.int32(1) << layout.log2_candidates
     number = jnp.arange(most, dtype=jnp.uint32)
-    # In units of 1 / N, the gap before the k-th smallest of N exponentials has the mean N / (N - k);
+    # The gap before the k-th smallest of N exponentials is N / (N - k) on average, in 1 / N;
     # beyond the candidates of this layout nothing is read: no division by 0.
     gap = count.astype(dtype) / jnp.maximum(count - number.astype(jnp.int32), 1).astype(dtype)
     bits = coordinate_bits(stream_key(key, Stream.ARRIVAL), number, 1)[:, 0]

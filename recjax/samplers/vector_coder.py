@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, UInt32
+import numpy.typing as npt
+from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.blocks.vector_layout import (
     LARGEST_KL_BITS,
@@ -99,7 +100,7 @@ class VectorCoder:
         target: Normal,
         proposal: Normal,
         *,
-        kl_bits: ArrayLike,
+        kl_bits: npt.ArrayLike,
         call: int | Int[Array, ""] = 0,
         table: Float[Array, "N columns"] | None = None,
     ) -> VectorCode:
@@ -140,7 +141,7 @@ class VectorCoder:
         mean = jnp.where(invalid, 0, (target.loc - proposal.loc) / proposal.scale).reshape(d)
         std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
         call = jnp.asarray(call, jnp.uint32)
-        shape = shape_of(layout)
+        shape = shape_of(layout, d)
         index, effective = best_rows(
             key, call, _padded(layout, shape.lanes), mean, std, table, shape, self.block_bits
         )
@@ -155,7 +156,7 @@ class VectorCoder:
         index: UInt32[Array | np.ndarray, "blocks"],
         proposal: Normal,
         *,
-        kl_bits: ArrayLike,
+        kl_bits: npt.ArrayLike,
         call: int | Int[Array, ""] = 0,
     ) -> Float[Array, "*event"]:
         """Returns the sample of the indices: ``code.sample``, bit for bit.
@@ -181,7 +182,7 @@ class VectorCoder:
         index: UInt32[Array | np.ndarray, "blocks"],
         proposal: Normal,
         *,
-        kl_bits: ArrayLike,
+        kl_bits: npt.ArrayLike,
     ) -> Float[Array, ""]:
         """Returns the length of the indices of a vector in bits, from what the receiver knows.
 
@@ -228,7 +229,7 @@ class VectorCoder:
             raise ValueError(f"index must hold whole numbers below 2^{layout.log2_candidates}")
         return layout
 
-    def _index_code(self, layout: Layout, proposal: Any, kl_bits: ArrayLike) -> ZipfCode:
+    def _index_code(self, layout: Layout, proposal: Any, kl_bits: npt.ArrayLike) -> ZipfCode:
         """The code of the indices of a layout, tuned for the mean divergence of its blocks."""
         return ZipfCode(
             last=(1 << layout.log2_candidates) - 1,
@@ -268,7 +269,7 @@ def _padded(layout: Layout, lanes: int) -> Layout:
     return layout._replace(starts=np.pad(layout.starts, (0, added), mode="edge"))
 
 
-def layout_for(coder: VectorCoder, kl_bits: ArrayLike, d: int) -> Layout | None:
+def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, d: int) -> Layout | None:
     """The blocks of vectors; None if their coordinates are too few.
 
     Raises:
