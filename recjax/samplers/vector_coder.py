@@ -81,7 +81,7 @@ class VectorCoder:
     >>> coder, key = recjax.VectorCoder(block_bits=12), jax.random.key(0)
     >>> code = coder.encode(key, target, proposal, kl_bits=72)
     >>> code.index.shape, round(float(code.kl_bits))
-    ((9,), 72)
+    ((9,), 71)
     >>> x = coder.decode(key, code.index, recjax.Normal(jax.numpy.zeros(10_000), 1.0), kl_bits=72)
     >>> bool((x == code.sample).all())
     True
