@@ -101,7 +101,10 @@ def _check_encoders(coder: Coder, keys: Array, target: Any, proposal: Any) -> Co
         _require(_same(compiled(keys[i], target, proposal), code), "encode and jit(encode) differ")
     targets = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(keys), *jnp.shape(x))), target)
     batch = coder.encode_batch(keys, targets, proposal)
-    _require(_same(batch, codes), "encode_batch and jax.vmap(encode) differ")
+    _require(
+        _same(batch, codes),
+        "encode_batch and jax.vmap(encode) differ: does the rule depend on how the list is cut?",
+    )
     return codes
 
 

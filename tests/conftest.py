@@ -46,7 +46,7 @@ settings.load_profile("recjax")
 def pytest_collection_modifyitems(items):
     """Examples in the docstrings of coders compile a search each, those of other modules little."""
     for item in items:
-        if isinstance(item, pytest.DoctestItem) and "samplers" in item.path.parts:
+        if isinstance(item, pytest.DoctestItem) and {"samplers", "testing.py"} & {*item.path.parts}:
             item.add_marker(pytest.mark.slow)
 
 

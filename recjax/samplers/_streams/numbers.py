@@ -108,7 +108,7 @@ class UniformCode(NumberCode):
     Args:
         last: the largest number.
         proposal: its dtype is that of the lengths.
-        budget_bits: log2 of the number of candidates.
+        budget_bits: log2 of the number of candidates, rounded up.
     """
 
     budget_bits: int

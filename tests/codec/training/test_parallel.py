@@ -64,8 +64,9 @@ def prior_state(devices):
 def transform_state(devices):
     """After some steps."""
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
-    state = parallel.placed(initial_family(TRANSFORM, list(images)), devices)
-    crops, key = parallel.placed(images[:4], devices, parallel.divided()), jax.random.key(0)
+    values = np.stack([grid.values for grid in grids(images)])
+    state = parallel.placed(initial_family(TRANSFORM, list(values)), devices)
+    crops, key = parallel.placed(values[:4], devices, parallel.divided()), jax.random.key(0)
     step = make_step(TRANSFORM, devices)
     program = step.lower(state, crops, key).compile().as_text()
     for _ in range(6):
