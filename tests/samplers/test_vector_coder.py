@@ -18,6 +18,10 @@ KEY = jax.random.key(3)
 STANDARD = Normal(0.0, 1.0)
 
 
+def slow(*values):
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def example(kind):
     """A coder, means, deviations and divergences of a target over N(0, 1)."""
     rng = np.random.default_rng(0)
@@ -50,7 +54,7 @@ def every_row(coder, kl, call, d):
     )
 
 
-@pytest.mark.parametrize("kind", ["plain", "curved", "sharp", "slabs", "profile"])
+@pytest.mark.parametrize("kind", ["curved", "sharp", "slabs", *slow("plain", "profile")])
 def test_the_best_row_is_chosen(kind):
     coder, mean, std, kl = example(kind)
     code = coder.encode(KEY, Normal(mean, std), STANDARD, kl_bits=kl, call=5)
@@ -69,7 +73,7 @@ def test_the_best_row_is_chosen(kind):
     assert code.kl_bits == pytest.approx(np.sum(kl), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["plain", "slabs", "profile"])
+@pytest.mark.parametrize("kind", ["plain", *slow("slabs", "profile")])
 def test_equal_bits_however_it_is_called(kind):
     coder, mean, std, kl = example(kind)
     target, wide = Normal(mean, std), Normal(np.zeros_like(mean), 1.0)
@@ -158,7 +162,7 @@ def mean_and_error(x):
     return x.mean(), x.std(ddof=1) / np.sqrt(len(x))
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.97])
+@pytest.mark.parametrize("scale", [0.97, *slow(1.0)])
 def test_samples_follow_the_target(scale):
     mean, scale, x, _ = many(6, scale)
     # along the mean, where the bias would be, and over all coordinates
@@ -175,6 +179,7 @@ def test_samples_follow_the_target(scale):
     assert abs((z**2).mean(0) - 1).max() < 7 * np.sqrt(2 / CALLS) + 0.02
 
 
+@pytest.mark.slow
 def test_bias_falls_with_extra_bits():
     slopes = []
     for extra_bits in (0, 3, 6):
