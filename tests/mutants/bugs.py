@@ -42,6 +42,8 @@ RESULTS = "tests/results/test_files.py"
 BLOCKS = "tests/blocks/test_ordered_random.py"
 TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
+VECTORS = "tests/samplers/test_vector_coder.py"
+LAYOUT = "tests/blocks/test_vector_layout.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -795,6 +797,84 @@ _ROWS = (
         "np.sqrt(1 - s * s + 2 * np.log(jitter))",
         "np.sqrt(1 - s * s - 2 * np.log(jitter))",
         "tests/bench/test_timing.py",
+    ),
+    # vectors
+    (
+        "vectors-half-of-the-signs",
+        "blocks/vector_layout.py",
+        "signs = jnp.where(place & 32 == 0, low, high) >> (place & 31)",
+        "signs = jnp.where(place & 32 == 0, low, low) >> (place & 31)",
+        VECTORS,
+    ),
+    (
+        "vectors-same-rows",
+        "blocks/vector_layout.py",
+        "return first % jnp.uint32(layout.columns), mask & rows",
+        "return first % jnp.uint32(layout.columns), 0 * mask & rows",
+        LAYOUT,
+    ),
+    (
+        "vectors-off-by-one-block",
+        "blocks/vector_layout.py",
+        "return (coordinate % blocks + turn(call, layout, place)) % blocks, place",
+        "return (coordinate % blocks + turn(call, layout, place) + 1) % blocks, place",
+        LAYOUT,
+    ),
+    (
+        "vectors-few-candidates",
+        "blocks/vector_layout.py",
+        "return -(-parts // PARTS) + extra_bits if parts else 0",
+        "return parts // PARTS + extra_bits if parts else 0",
+        LAYOUT,
+    ),
+    (
+        "vectors-blocks-of-nothing",
+        "blocks/vector_layout.py",
+        "if blocks <= d else None",
+        "if blocks <= d + 2 else None",
+        LAYOUT,
+    ),
+    (
+        "vectors-wrong-sigma",
+        "blocks/vector_search.py",
+        "precision = 1 / (s * s)",
+        "precision = 1 / s",
+        VECTORS,
+    ),
+    (
+        "vectors-no-race-noise",
+        "blocks/vector_search.py",
+        "score = log_ratio + noise.at(row ^ mask[None])",
+        "score = log_ratio",
+        VECTORS,
+    ),
+    (
+        "vectors-noise-of-the-row",
+        "blocks/vector_search.py",
+        "score = log_ratio + noise.at(row ^ mask[None])",
+        "score = log_ratio + noise.at(row)",
+        VECTORS,
+    ),
+    (
+        "vectors-squares-forgotten",
+        "blocks/vector_search.py",
+        "scores + _product(z * z, square[i])",
+        "scores + 0 * _product(z * z, square[i])",
+        VECTORS,
+    ),
+    (
+        "vectors-invalid-is-done",
+        "samplers/vector_coder.py",
+        "jnp.where(invalid, Status.INVALID, Status.DONE)",
+        "jnp.where(~invalid, Status.DONE, Status.DONE)",
+        VECTORS,
+    ),
+    (
+        "vectors-calls-alike",
+        "samplers/vector_coder.py",
+        "return _decode(key, call, layout,",
+        "return _decode(key, 0 * call, layout,",
+        VECTORS,
     ),
 )
 
