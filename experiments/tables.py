@@ -213,6 +213,21 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share else ""
 
 
+def vector_bias() -> str:
+    """Slope of coded vectors on their mean, and the bits above the divergence."""
+    held = details("vector_bias")["rows"]
+    extra = sorted({row["extra_bits"] for row in held})
+    rows = []
+    for d, kl in dict.fromkeys((row["d"], row["kl_bits"]) for row in held):
+        at = {row["extra_bits"]: row for row in held if (row["d"], row["kl_bits"]) == (d, kl)}
+        rows.append([f"{d}", f"{kl:.0f}"])
+        for bits in extra:
+            row = at.get(bits)
+            cell = f"{row['slope']:.2f} ± {row['slope_error']:.2f}" if row else "too few"
+            rows[-1].append(cell + (f", +{row['overhead_bits']:.0f} bits" if row else ""))
+    return table(["coordinates", "KL (bits)", *(f"{bits} extra" for bits in extra)], rows)
+
+
 TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "cifar10": (cifar10, "cifar10"),
     "coding_gap": (coding_gap, "coding_gap"),
@@ -222,6 +237,7 @@ TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "kodak_times": (kodak_times, None),
     "transform_gap": (transform_gap, "transform_gap-photo-high"),
     "samplers": (samplers, "samplers"),
+    "vector_bias": (vector_bias, "vector_bias"),
 }
 """Each table, and the results file that says how it was measured, once for every file."""
 

@@ -25,6 +25,7 @@ from experiments import (
     kodak,
     mutations,
     transform_gap,
+    vector_bias,
 )
 from experiments.exact import exact_samples
 from experiments.rivals import measured_curves, missing_codecs
@@ -328,3 +329,25 @@ def test_an_autoencoder_whose_latents_are_sent(capsys):
     # the divergence and about 2.5 bits a latent
     assert results["kl"] < results["written"] < results["kl"] + 4 * 3.5
     assert results["psnr"] > 12
+
+
+@pytest.mark.slow
+def test_bias_of_vectors(tmp_path):
+    args = vector_bias.Args(
+        block_bits=10,
+        extra_bits=(0, 5),
+        sizes=(1, 100),
+        kl_bits=(4.0, 30.0),
+        calls=40,
+        out=tmp_path,
+    )
+    vector_bias.main(args)
+    rows = {
+        (row["d"], row["kl_bits"], row["extra_bits"]): row
+        for row in load_results(tmp_path / "vector_bias.json").details["rows"]
+    }
+    # one coordinate cannot have 30 bits in blocks of 10
+    assert {(d, kl) for d, kl, _ in rows} == {(1, 4.0), (100, 4.0), (100, 30.0)}
+    few, many = (rows[100, 30.0, bits] for bits in (0, 5))
+    assert few["slope"] < many["slope"] - 0.1 and few["blocks"] == 3 and many["blocks"] == 6
+    assert abs(many["slope"] - 0.9) < 0.1 and abs(many["mean_square"] - 1) < 0.1

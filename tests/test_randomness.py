@@ -62,6 +62,7 @@ def test_scheme_and_stream_numbers_are_frozen():
         "ACCEPT": 2,
         "SIGN": 3,
         "BRANCH": 4,
+        "VECTOR": 5,
     }
 
 
@@ -75,6 +76,7 @@ def test_scheme_and_stream_numbers_are_frozen():
         (Stream.BRANCH, 0, (0x20D1486E, 0x09FF5815)),
         (Stream.CANDIDATE, 1, (0x77E5BE95, 0x1765E967)),
         (Stream.BRANCH, np.uint32(0xFFFFFFFF), (0xFA6C6D71, 0xD51D5258)),
+        (Stream.VECTOR, 7, (0xF984C12E, 0xFCCEA6DD)),
     ],
 )
 def test_stream_keys_are_frozen(stream, index, expected):
