@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from compiling import quickly_compiled
 
 from recjax.codec import (
     Prior,
@@ -70,7 +71,8 @@ def made_once(tmp_path_factory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / "done").exists():
                 folder.mkdir(exist_ok=True)
-                fill(folder)
+                with quickly_compiled():
+                    fill(folder)
                 (folder / "done").touch()
         return folder
 

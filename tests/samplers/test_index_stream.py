@@ -67,6 +67,7 @@ TWINS = (
     recjax.GreedyRejectionCoder,
     recjax.AStarCoder,
     recjax.BudgetedAStar,
+    recjax.ParallelGPRS,
 )
 
 

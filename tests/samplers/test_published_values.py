@@ -82,7 +82,7 @@ def test_global_coders(pair):
 
 
 # The others share their loop with one of these.
-QUICK = ("SAC", "GPRS dyadic", "GRCD", "AS*")
+QUICK = ("SAC", "GRCD", "AS*")
 each_tree = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TREES],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import toy_sound
 import toy_volume
+from compiling import quickly_compiled
 from toy_sound import SOUND
 from toy_volume import VOLUME
 
@@ -159,7 +160,8 @@ def test_signals_of_any_rank_become_files_and_come_back(name, tmp_path, monkeypa
         network=TransformConfig(**RANKS[network]),
     )  # fmt: skip
     path = tmp_path / "toy.safetensors"
-    assert train_transform(config, draw(0, 24, size), [path], log=lambda line: None)
+    with quickly_compiled():
+        assert train_transform(config, draw(0, 24, size), [path], log=lambda line: None)
     prior = load_prior(path)
     assert prior.modality == modality.name and prior.config == config.network
     assert prior.patch == config.network.cell
