@@ -216,16 +216,16 @@ def _percent(share: float) -> str:
 def vector_bias() -> str:
     """Slope of coded vectors on their mean, and the bits above the divergence."""
     held = details("vector_bias")["rows"]
-    extra = sorted({row["extra_bits"] for row in held})
+    extra = sorted({row["extra_bits"] for row in held})[::2]
     rows = []
     for d, kl in dict.fromkeys((row["d"], row["kl_bits"]) for row in held):
         at = {row["extra_bits"]: row for row in held if (row["d"], row["kl_bits"]) == (d, kl)}
         rows.append([f"{d}", f"{kl:.0f}"])
         for bits in extra:
-            row = at.get(bits)
-            cell = f"{row['slope']:.2f} ± {row['slope_error']:.2f}" if row else "too few"
-            rows[-1].append(cell + (f", +{row['overhead_bits']:.0f} bits" if row else ""))
-    return table(["coordinates", "KL (bits)", *(f"{bits} extra" for bits in extra)], rows)
+            slope, error = at[bits]["slope"], at[bits]["slope_error"]
+            rows[-1].append(f"{slope:.2f} ± {error:.2f}, {at[bits]['overhead_bits']:+.0f}")
+    head = [f"slope and bits above KL, {bits} extra bits" for bits in extra]
+    return table(["coordinates", "KL (bits)", *head], rows)
 
 
 TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
