@@ -224,7 +224,7 @@ def vector_bias() -> str:
         for bits in extra:
             slope, error = at[bits]["slope"], at[bits]["slope_error"]
             rows[-1].append(f"{slope:.2f} ± {error:.2f}, {at[bits]['overhead_bits']:+.0f}")
-    head = [f"slope and bits above KL, {bits} extra bits" for bits in extra]
+    head = [f"{bits} extra bits" for bits in extra]
     return table(["coordinates", "KL (bits)", *head], rows)
 
 
