@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -127,28 +128,24 @@ class VectorCoder:
             )
         proposal = _widened(proposal, target.event_shape)
         check_pair(target, proposal, bounded=False)
-        d, dtype = target.event_size, proposal.dtype
-        layout = layout_for(self, kl_bits, d)
-        invalid = any_violation(violations(pair_of(target, proposal), False))
-        status = jnp.where(invalid, Status.INVALID, Status.DONE).astype(jnp.int32)
-        kl = pair_of(target, proposal).kl() / np.log(2)
+        layout = layout_for(self, kl_bits, target.event_size)
         if layout is None:
-            status = jnp.full_like(status, Status.TOO_FEW_DIMENSIONS)
-            nothing = jnp.zeros(0, dtype)
-            sample = jnp.full(target.event_shape, jnp.nan, dtype)
+            status = jnp.int32(Status.TOO_FEW_DIMENSIONS)
+            nothing = jnp.zeros(0, proposal.dtype)
+            sample = jnp.full(target.event_shape, jnp.nan, proposal.dtype)
+            kl = _kl_bits(target, proposal)
             return VectorCode(nothing.astype(jnp.uint32), sample, status, kl, nothing)
-        # invalid parameters code the proposal: no NaN enters the search
-        mean = jnp.where(invalid, 0, (target.loc - proposal.loc) / proposal.scale).reshape(d)
-        std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
+        shape = shape_of(layout, target.event_size)
         call = jnp.asarray(call, jnp.uint32)
-        shape = shape_of(layout, d)
-        index, effective = best_rows(
-            key, call, _padded(layout, shape.lanes), mean, std, table, shape, self.block_bits
+        code = _encode(
+            key, call, _padded(layout, shape.lanes), target, proposal, table, shape, self.block_bits
         )
-        index, effective = index[: layout.blocks], effective[: layout.blocks]
-        sample = self.decode(key, index, proposal, kl_bits=kl_bits, call=call)
-        sample = jnp.where(invalid, jnp.nan, sample)
-        return VectorCode(index, sample, status, kl, effective)
+        # blocks that fill up the lanes are cut off
+        return dataclasses.replace(
+            code,
+            index=code.index[: layout.blocks],
+            effective_samples=code.effective_samples[: layout.blocks],
+        )
 
     def decode(
         self,
@@ -247,6 +244,26 @@ def _table(key, rows, columns, dtype):
     # in chunks: the random words of all rows would take as much memory again
     chunks = jax.lax.map(lambda start: table_rows(key, start + row, 0, columns, dtype), starts)
     return chunks.reshape(rows, columns)
+
+
+@functools.partial(jax.jit, static_argnums=(6, 7))
+def _encode(key, call, layout, target, proposal, table, shape, block_bits):
+    """`VectorCoder.encode` for a layout; one program for all near ones."""
+    d = target.event_size
+    invalid = any_violation(violations(pair_of(target, proposal), False))
+    # invalid parameters code the proposal: no NaN enters the search
+    mean = jnp.where(invalid, 0, (target.loc - proposal.loc) / proposal.scale).reshape(d)
+    std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
+    index, effective = best_rows(key, call, layout, mean, std, table, shape, block_bits)
+    sample = _decode(key, call, layout, index, proposal)
+    status = jnp.where(invalid, Status.INVALID, Status.DONE).astype(jnp.int32)
+    sample = jnp.where(invalid, jnp.nan, sample)
+    return VectorCode(index, sample, status, _kl_bits(target, proposal), effective)
+
+
+@jax.jit
+def _kl_bits(target, proposal):
+    return pair_of(target, proposal).kl() / math.log(2)
 
 
 @jax.jit
