@@ -56,7 +56,7 @@ def compress(
         seed: another seed of the encoder; the decoder does not need it.
         check: decode the file again and print its quality.
         force: replace OUT if it exists.
-        skip_existing: of a folder, leave out the files that have a result.
+        skip_existing: leave out the files of a folder that have a result.
     """
     check_skip_existing(source, skip_existing=skip_existing, force=force)
     check_effort(effort)

@@ -35,7 +35,7 @@ def decompress(
             for those of a folder, which become .png; or - for standard output, as PNG.
         prior: name or path of the prior, if it is not an embedded one.
         force: replace OUT if it exists.
-        skip_existing: of a folder, leave out the files that have a result.
+        skip_existing: leave out the files of a folder that have a result.
     """
     check_skip_existing(rec, skip_existing=skip_existing, force=force)
     priors = ()

@@ -128,17 +128,28 @@ class VectorCoder:
             )
         proposal = _widened(proposal, target.event_shape)
         check_pair(target, proposal, bounded=False)
-        layout = layout_for(self, kl_bits, target.event_size)
+        layout = layout_for(self, kl_bits, target.event_shape)
         if layout is None:
             status = jnp.int32(Status.TOO_FEW_DIMENSIONS)
             nothing = jnp.zeros(0, proposal.dtype)
             sample = jnp.full(target.event_shape, jnp.nan, proposal.dtype)
             kl = _kl_bits(target, proposal)
             return VectorCode(nothing.astype(jnp.uint32), sample, status, kl, nothing)
+        if table is not None and (table.ndim != 2 or len(table) != 1 << self.block_bits):
+            raise ValueError(
+                f"table must be the result of table(), {1 << self.block_bits} rows, "
+                f"got shape {table.shape}"
+            )
         shape = shape_of(layout, target.event_size)
-        call = jnp.asarray(call, jnp.uint32)
         code = _encode(
-            key, call, _padded(layout, shape.lanes), target, proposal, table, shape, self.block_bits
+            key,
+            _checked_call(call),
+            _padded(layout, shape.lanes),
+            target,
+            proposal,
+            table,
+            shape,
+            self.block_bits,
         )
         # blocks that fill up the lanes are cut off
         return dataclasses.replace(
@@ -170,8 +181,9 @@ class VectorCoder:
                 or the coordinates are too few for the divergence.
         """
         layout = self._checked_layout(index, proposal, kl_bits)
-        call = jnp.asarray(call, jnp.uint32)
-        return _decode(key, call, layout, jnp.asarray(index, jnp.uint32), proposal)
+        return _decode(
+            key, _checked_call(call), layout, jnp.asarray(index).astype(jnp.uint32), proposal
+        )
 
     def codelength(
         self,
@@ -208,7 +220,7 @@ class VectorCoder:
         return _table(key, 1 << self.block_bits, -(-columns // 64) * 64, jnp.dtype(dtype))
 
     def _checked_layout(self, index, proposal, kl_bits) -> Layout:
-        layout = layout_for(self, kl_bits, proposal.event_size)
+        layout = layout_for(self, kl_bits, proposal.event_shape)
         if layout is None:
             raise ValueError(
                 f"proposal: {proposal.event_size} coordinates cannot be cut into blocks of at most "
@@ -218,7 +230,7 @@ class VectorCoder:
             raise ValueError(
                 f"index must hold {layout.blocks} numbers, got shape {np.shape(index)}"
             )
-        value = concrete(index)
+        value = concrete(jnp.asarray(index) if isinstance(index, list | tuple) else index)
         if value is not None and (
             not np.issubdtype(value.dtype, np.integer)
             or np.any((value < 0) | (value >> layout.log2_candidates > 0))
@@ -254,6 +266,8 @@ def _encode(key, call, layout, target, proposal, table, shape, block_bits):
     # invalid parameters code the proposal: no NaN enters the search
     mean = jnp.where(invalid, 0, (target.loc - proposal.loc) / proposal.scale).reshape(d)
     std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
+    # indices are constant between jumps: no gradient passes through the search
+    mean, std, table = jax.lax.stop_gradient((mean, std, table))
     index, effective = best_rows(key, call, layout, mean, std, table, shape, block_bits)
     sample = _decode(key, call, layout, index, proposal)
     status = jnp.where(invalid, Status.INVALID, Status.DONE).astype(jnp.int32)
@@ -271,6 +285,13 @@ def _decode(key, call, layout, index, proposal):
     return proposal.sample_from_bits(vector_bits(key, call, layout, index, proposal.event_size))
 
 
+def _checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
+    if isinstance(call, int):
+        check_range("call", call, 0, (1 << 32) - 1)
+        return jnp.uint32(call)
+    return jnp.asarray(call).astype(jnp.uint32)
+
+
 def _widened(proposal: Normal, shape: tuple[int, ...]) -> Normal:
     """A scalar proposal as one of every coordinate."""
     if proposal.event_shape:
@@ -286,19 +307,24 @@ def _padded(layout: Layout, lanes: int) -> Layout:
     return layout._replace(starts=np.pad(layout.starts, (0, added), mode="edge"))
 
 
-def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, d: int) -> Layout | None:
-    """The blocks of vectors; None if their coordinates are too few.
+def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Layout | None:
+    """The blocks of vectors of a shape; None if their coordinates are too few.
 
     Raises:
-        ValueError: a divergence is traced, out of range, or of another number of coordinates.
+        ValueError: a divergence is traced, out of range, or of another shape.
     """
-    value = concrete(kl_bits)
-    if value is None:
-        raise ValueError("kl_bits must not be traced: it decides the number of indices")
-    if value.shape not in ((), (d,)):
-        raise ValueError(f"kl_bits must be one number or {d}, got shape {value.shape}")
+    d = math.prod(shape)
+    try:
+        value = np.asarray(kl_bits, np.float64)
+    except jax.errors.TracerArrayConversionError:
+        raise ValueError("kl_bits must not be traced: it decides the number of indices") from None
+    if value.shape not in ((), shape):
+        raise ValueError(
+            f"kl_bits must be one number or have the vector's shape {shape}, got {value.shape}"
+        )
     if not np.all((value >= 0) & (value <= LARGEST_KL_BITS)) or value.sum() > LARGEST_KL_BITS:
         raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum")
     if not 1 <= d <= LARGEST_SIZE:
         raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
-    return layout_of(d, parts_of_bits(value), coder.block_bits, coder.extra_bits)
+    parts = parts_of_bits(value.ravel() if shape and value.ndim else value)
+    return layout_of(d, parts, coder.block_bits, coder.extra_bits)

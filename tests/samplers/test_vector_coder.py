@@ -42,7 +42,7 @@ def example(kind):
 
 def every_row(coder, kl, call, d):
     """The random words that each index stands for in all blocks, by the decoder."""
-    layout = layout_for(coder, kl, d)
+    layout = layout_for(coder, kl, (d,))
 
     @jax.jit
     @jax.vmap
@@ -103,7 +103,7 @@ def test_equal_bits_however_it_is_called(kind):
 @pytest.mark.parametrize("kind", ["plain", "profile", "slabs"])
 def test_a_receiver_with_numpy_alone_decodes(kind):
     coder, mean, _, kl = example(kind)
-    layout = layout_for(coder, kl, mean.size)
+    layout = layout_for(coder, kl, mean.shape)
     index = np.random.default_rng(7).integers(0, 1 << layout.log2_candidates, layout.blocks)
     proposal = Normal(np.linspace(-1, 1, mean.size), np.linspace(0.5, 2, mean.size))
     sample = coder.decode(KEY, index, proposal, kl_bits=kl, call=9)
@@ -237,8 +237,8 @@ def test_traced_parameters_that_are_invalid():
         (np.nan, "kl_bits must be from 0"),
         (1.1e6, "kl_bits must be from 0"),
         (np.full(70, 2e4), "in sum"),
-        (np.ones(69), "one number or 70"),
-        (np.ones((70, 1)), "one number or 70"),
+        (np.ones(69), "one number or have the vector's shape"),
+        (np.ones((70, 1)), "one number or have the vector's shape"),
         (np.r_[np.ones(69), -1], "kl_bits must be from 0"),
         (np.r_[np.ones(69), np.nan], "kl_bits must be from 0"),
     ],
@@ -296,3 +296,41 @@ def test_no_divergence_needs_no_bits():
     assert code.index.tolist() == [0] and code.status == Status.DONE
     assert coder.codelength(KEY, code.index, wide, kl_bits=0) == 0
     assert 0.5 < np.std(code.sample) < 1.5
+
+
+def test_shapes_and_sequences_that_a_user_has_at_hand():
+    coder = VectorCoder(block_bits=8)
+    mean = np.float32(np.random.default_rng(0).normal(size=(2, 5, 7))) * 0.3
+    target, wide = Normal(mean, 1.0), Normal(np.zeros(mean.shape), 1.0)
+    code = coder.encode(KEY, target, STANDARD, kl_bits=3)
+    flat = coder.encode(KEY, Normal(mean.ravel(), 1.0), STANDARD, kl_bits=np.float32(3))
+    np.testing.assert_array_equal(code.sample.ravel(), flat.sample)
+    received = coder.decode(KEY, code.index.tolist(), wide, kl_bits=3)
+    np.testing.assert_array_equal(received, code.sample)
+    profile = np.full(mean.shape, 3 / mean.size)
+    codes = [
+        coder.encode(KEY, q, STANDARD, kl_bits=kl).index
+        for q, kl in [(target, profile), (Normal(mean.ravel(), 1.0), profile.ravel().tolist())]
+    ]
+    np.testing.assert_array_equal(*codes)
+
+
+def test_no_gradient_passes_through_the_search():
+    coder, wide = VectorCoder(block_bits=6), Normal(np.zeros(70), 1.0)
+
+    def total(loc, shift):
+        p = Normal(wide.loc + shift, wide.scale)
+        return coder.encode(KEY, Normal(loc, jnp.ones(70)), p, kl_bits=1).sample.sum()
+
+    of_target, of_proposal = jax.grad(total, (0, 1))(jnp.full(70, 0.1), jnp.float32(0))
+    assert (of_target == 0).all() and of_proposal == pytest.approx(70)
+
+
+def test_bad_calls_and_tables_are_refused():
+    coder, wide = VectorCoder(block_bits=8), Normal(np.zeros(70), 1.0)
+    for call in (-1, 1 << 32, True):
+        with pytest.raises(ValueError, match="call must be"):
+            coder.encode(KEY, wide, wide, kl_bits=1, call=call)
+    for shape in ((4, 128), (256,)):
+        with pytest.raises(ValueError, match="table must be the result of table"):
+            coder.encode(KEY, wide, wide, kl_bits=1, table=jnp.zeros(shape))

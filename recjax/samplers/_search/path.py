@@ -104,7 +104,7 @@ class PathRule(abc.ABC):
 
     def decide_by_bounds(self, pair: Pair, state: Any, visit: Visit) -> Decision:
         """Decides at a node from bounds that are cheap, or leaves it undecided."""
-        raise NotImplementedError
+        return self.decide(pair, state, visit)
 
 
 @functools.partial(jax.jit, static_argnums=0)
