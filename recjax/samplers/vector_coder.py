@@ -286,10 +286,11 @@ def _decode(key, call, layout, index, proposal):
 
 
 def _checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
-    if isinstance(call, int):
-        check_range("call", call, 0, (1 << 32) - 1)
-        return jnp.uint32(call)
-    return jnp.asarray(call).astype(jnp.uint32)
+    value = concrete(call)
+    if value is None:
+        return jnp.asarray(call).astype(jnp.uint32)
+    check_range("call", value.item() if value.ndim == 0 else value, 0, (1 << 32) - 1)
+    return jnp.asarray(value.astype(np.uint32))
 
 
 def _widened(proposal: Normal, shape: tuple[int, ...]) -> Normal:
@@ -315,16 +316,18 @@ def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...
     """
     d = math.prod(shape)
     try:
-        value = np.asarray(kl_bits, np.float64)
+        value = np.asarray(kl_bits)
     except jax.errors.TracerArrayConversionError:
         raise ValueError("kl_bits must not be traced: it decides the number of indices") from None
     if value.shape not in ((), shape):
         raise ValueError(
             f"kl_bits must be one number or have the vector's shape {shape}, got {value.shape}"
         )
+    if value.dtype.kind not in "iuf":
+        raise ValueError(f"kl_bits must be numbers, got {kl_bits!r}")
     if not np.all((value >= 0) & (value <= LARGEST_KL_BITS)) or value.sum() > LARGEST_KL_BITS:
         raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum")
     if not 1 <= d <= LARGEST_SIZE:
         raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
-    parts = parts_of_bits(value.ravel() if shape and value.ndim else value)
+    parts = parts_of_bits(value.ravel() if value.ndim else value)
     return layout_of(d, parts, coder.block_bits, coder.extra_bits)

@@ -872,8 +872,8 @@ _ROWS = (
     (
         "vectors-calls-alike",
         "samplers/vector_coder.py",
-        "return jnp.uint32(call)",
-        "return jnp.uint32(0 * call)",
+        "return jnp.asarray(value.astype(np.uint32))",
+        "return jnp.asarray(0 * value.astype(np.uint32))",
         VECTORS,
     ),
 )

@@ -238,6 +238,8 @@ def test_traced_parameters_that_are_invalid():
         (1.1e6, "kl_bits must be from 0"),
         (np.full(70, 2e4), "in sum"),
         (np.ones(69), "one number or have the vector's shape"),
+        ("7", "must be numbers"),
+        (True, "must be numbers"),
         (np.ones((70, 1)), "one number or have the vector's shape"),
         (np.r_[np.ones(69), -1], "kl_bits must be from 0"),
         (np.r_[np.ones(69), np.nan], "kl_bits must be from 0"),
@@ -328,7 +330,7 @@ def test_no_gradient_passes_through_the_search():
 
 def test_bad_calls_and_tables_are_refused():
     coder, wide = VectorCoder(block_bits=8), Normal(np.zeros(70), 1.0)
-    for call in (-1, 1 << 32, True):
+    for call in (-1, 1 << 32, True, np.int64(-1), 0.5, np.zeros(2, int)):
         with pytest.raises(ValueError, match="call must be"):
             coder.encode(KEY, wide, wide, kl_bits=1, call=call)
     for shape in ((4, 128), (256,)):
