@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,18 @@ from recjax.blocks.vector_layout import (
     LARGEST_KL_BITS,
     LARGEST_SIZE,
     Layout,
-    layout_of,
+    call_key,
     parts_of_bits,
     table_rows,
     vector_bits,
 )
-from recjax.blocks.vector_search import best_rows, shape_of
+from recjax.blocks.vector_methods import METHODS, Plan, search_of
 from recjax.distributions.base import any_violation, concrete
 from recjax.distributions.normal import Normal
 from recjax.distributions.pair import check_pair, pair_of, violations
 from recjax.errors import check_range
 from recjax.randomness import SharedKey
-from recjax.samplers._streams.numbers import ZipfCode
+from recjax.samplers._streams.numbers import NumberCode, UniformCode, ZipfCode
 from recjax.samplers.base import Status
 
 _TABLE_ROWS = 1 << 12  # rows of the table drawn at once
@@ -58,20 +58,29 @@ class VectorCode:
 class VectorCoder:
     """Coder of normal vectors with independent components, of any size and divergence.
 
-    The vector is cut into blocks of at most ``block_bits - extra_bits`` bits of KL divergence, and
-    every block is coded by ordered random coding (Theis and Yosri, *Algorithms for the
-    communication of samples*, ICML 2022) as one of at most 2^block_bits candidates. Samples are
-    biased towards the proposal, less so with more ``extra_bits``.
-
-    All candidates are rows of one table, which the key determines. Receivers know ``kl_bits``, the
+    The vector is cut into blocks of at most ``block_bits - extra_bits`` bits of KL divergence. All
+    candidates are rows of one table, which the key determines. Receivers know ``kl_bits``, the
     divergence that the blocks are made for: of the vector, whose coordinates are then dealt out in
     turn, or of every coordinate.
+
+    The method *ordered* draws a sample: each block is coded by ordered random coding (Theis and
+    Yosri, *Algorithms for the communication of samples*, ICML 2022) as one of at most 2^block_bits
+    candidates. Samples are biased towards the proposal: with 2^16 candidates and unit variances,
+    the slope of a sample on its mean is 0.82, 0.86, 0.90, 0.93 with 0, 2, 4, 6 ``extra_bits``,
+    which cost about 1.8 bits per block at 4.
+
+    The method *trellis* finds the vector of the largest density ratio among those that as many bits
+    as the divergence can tell apart, by the Viterbi algorithm in a trellis of 2^block_bits states
+    (Viterbi and Omura, *Trellis encoding of memoryless discrete-time sources with a fidelity
+    criterion*, 1974). It is no sample: given the key, nothing about it is random. Its slope is
+    0.97 at 700 bits, and its distance from the mean about that of a sample.
 
     Args:
         block_bits: log2 of the largest number of candidates of a block, 4 to 20. Time is
             proportional to that number.
         extra_bits: log2 of the number of candidates beyond the divergence of a block, 0 to
-            ``block_bits - 1``.
+            ``block_bits - 1``. Those of the method *ordered* cost bits, those of *trellis* none.
+        method: ``"ordered"`` or ``"trellis"``.
 
     Raises:
         ValueError: a setting is out of range.
@@ -90,10 +99,13 @@ class VectorCoder:
 
     block_bits: int = 16
     extra_bits: int = 4
+    method: Literal["ordered", "trellis"] = "ordered"
 
     def __post_init__(self) -> None:
         check_range("block_bits", self.block_bits, 4, 20)
         check_range("extra_bits", self.extra_bits, 0, self.block_bits - 1)
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {list(METHODS)}, got {self.method!r}")
 
     def encode(
         self,
@@ -128,8 +140,8 @@ class VectorCoder:
             )
         proposal = _widened(proposal, target.event_shape)
         check_pair(target, proposal, bounded=False)
-        layout = layout_for(self, kl_bits, target.event_shape)
-        if layout is None:
+        plan = plan_for(self, kl_bits, target.event_shape)
+        if plan is None:
             status = jnp.int32(Status.TOO_FEW_DIMENSIONS)
             nothing = jnp.zeros(0, proposal.dtype)
             sample = jnp.full(target.event_shape, jnp.nan, proposal.dtype)
@@ -140,22 +152,16 @@ class VectorCoder:
                 f"table must be the result of table(), {1 << self.block_bits} rows, "
                 f"got shape {table.shape}"
             )
-        shape = shape_of(layout, target.event_size)
+        shape = plan.method.shape(plan.layout, target.event_size)
+        layout = _padded(plan.layout, shape.blocks)
         code = _encode(
-            key,
-            _checked_call(call),
-            _padded(layout, shape.lanes),
-            target,
-            proposal,
-            table,
-            shape,
-            self.block_bits,
+            plan.method, shape, key, _checked_call(call), layout, target, proposal, table
         )
         # blocks that fill up the lanes are cut off
         return dataclasses.replace(
             code,
-            index=code.index[: layout.blocks],
-            effective_samples=code.effective_samples[: layout.blocks],
+            index=code.index[: plan.indices],
+            effective_samples=code.effective_samples[: plan.indices],
         )
 
     def decode(
@@ -180,10 +186,9 @@ class VectorCoder:
             ValueError: an index that is not traced is out of range, there are too few or too many,
                 or the coordinates are too few for the divergence.
         """
-        layout = self._checked_layout(index, proposal, kl_bits)
-        return _decode(
-            key, _checked_call(call), layout, jnp.asarray(index).astype(jnp.uint32), proposal
-        )
+        plan = self._checked_plan(index, proposal, kl_bits)
+        index = jnp.asarray(index).astype(jnp.uint32)
+        return _decode(plan.method, key, _checked_call(call), plan.layout, index, proposal)
 
     def codelength(
         self,
@@ -198,10 +203,10 @@ class VectorCoder:
         Raises:
             ValueError: as for `decode`.
         """
-        layout = self._checked_layout(index, proposal, kl_bits)
-        if layout.log2_candidates == 0:
+        plan = self._checked_plan(index, proposal, kl_bits)
+        if plan.index_bits == 0:
             return jnp.zeros((), proposal.dtype)
-        code = self._index_code(layout, proposal, kl_bits)
+        code = self._index_code(plan, proposal, kl_bits)
         return jnp.sum(jax.vmap(lambda i: code.bits(None, i))(jnp.asarray(index)))
 
     def table(self, key: SharedKey, columns: int, dtype: Any = jnp.float32) -> Array:
@@ -219,32 +224,33 @@ class VectorCoder:
         check_range("columns", columns, 1, LARGEST_SIZE)
         return _table(key, 1 << self.block_bits, -(-columns // 64) * 64, jnp.dtype(dtype))
 
-    def _checked_layout(self, index, proposal, kl_bits) -> Layout:
-        layout = layout_for(self, kl_bits, proposal.event_shape)
-        if layout is None:
+    def _checked_plan(self, index, proposal, kl_bits) -> Plan:
+        plan = plan_for(self, kl_bits, proposal.event_shape)
+        if plan is None:
             raise ValueError(
                 f"proposal: {proposal.event_size} coordinates cannot be cut into blocks of at most "
                 f"{self.block_bits - self.extra_bits} bits of kl_bits"
             )
-        if np.shape(index) != (layout.blocks,):
-            raise ValueError(
-                f"index must hold {layout.blocks} numbers, got shape {np.shape(index)}"
-            )
+        if np.shape(index) != (plan.indices,):
+            raise ValueError(f"index must hold {plan.indices} numbers, got shape {np.shape(index)}")
         value = concrete(jnp.asarray(index) if isinstance(index, list | tuple) else index)
         if value is not None and (
             not np.issubdtype(value.dtype, np.integer)
-            or np.any((value < 0) | (value >> layout.log2_candidates > 0))
+            or np.any((value < 0) | (value >> plan.index_bits > 0))
         ):
-            raise ValueError(f"index must hold whole numbers below 2^{layout.log2_candidates}")
-        return layout
+            raise ValueError(f"index must hold whole numbers below 2^{plan.index_bits}")
+        return plan
 
-    def _index_code(self, layout: Layout, proposal: Any, kl_bits: npt.ArrayLike) -> ZipfCode:
-        """The code of the indices of a layout, tuned for the mean divergence of its blocks."""
+    def _index_code(self, plan: Plan, proposal: Any, kl_bits: npt.ArrayLike) -> NumberCode:
+        """The code of the indices of a plan, tuned for the mean divergence of its blocks."""
+        last = (1 << plan.index_bits) - 1
+        if self.method == "trellis":
+            return UniformCode(last=last, proposal=proposal, budget_bits=plan.index_bits)
         return ZipfCode(
-            last=(1 << layout.log2_candidates) - 1,
+            last=last,
             proposal=proposal,
-            rate_bits=float(np.sum(kl_bits)) / layout.blocks,
-            budget_bits=layout.log2_candidates,
+            rate_bits=float(np.sum(kl_bits)) / plan.indices,
+            budget_bits=plan.index_bits,
         )
 
 
@@ -258,8 +264,8 @@ def _table(key, rows, columns, dtype):
     return chunks.reshape(rows, columns)
 
 
-@functools.partial(jax.jit, static_argnums=(6, 7))
-def _encode(key, call, layout, target, proposal, table, shape, block_bits):
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode(method, shape, key, call, layout, target, proposal, table):
     """`VectorCoder.encode` for a layout; one program for all near ones."""
     d = target.event_size
     invalid = any_violation(violations(pair_of(target, proposal), False))
@@ -268,8 +274,8 @@ def _encode(key, call, layout, target, proposal, table, shape, block_bits):
     std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
     # indices are constant between jumps: no gradient passes through the search
     mean, std, table = jax.lax.stop_gradient((mean, std, table))
-    index, effective = best_rows(key, call, layout, mean, std, table, shape, block_bits)
-    sample = _decode(key, call, layout, index, proposal)
+    index, effective = search_of(method, key, call, layout, mean, std, table, shape)
+    sample = _decode(method, key, call, layout, index, proposal)
     status = jnp.where(invalid, Status.INVALID, Status.DONE).astype(jnp.int32)
     sample = jnp.where(invalid, jnp.nan, sample)
     return VectorCode(index, sample, status, _kl_bits(target, proposal), effective)
@@ -280,9 +286,11 @@ def _kl_bits(target, proposal):
     return pair_of(target, proposal).kl() / math.log(2)
 
 
-@jax.jit
-def _decode(key, call, layout, index, proposal):
-    return proposal.sample_from_bits(vector_bits(key, call, layout, index, proposal.event_size))
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(method, key, call, layout, index, proposal):
+    words = call_key(key, call)
+    row = method.rows(words, layout, index)
+    return proposal.sample_from_bits(vector_bits(key, words, layout, row, proposal.event_size))
 
 
 def _checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
@@ -300,15 +308,15 @@ def _widened(proposal: Normal, shape: tuple[int, ...]) -> Normal:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, shape), proposal)
 
 
-def _padded(layout: Layout, lanes: int) -> Layout:
+def _padded(layout: Layout, blocks: int) -> Layout:
     """A layout whose list of starts has one of few lengths; added blocks have no coordinate."""
     if layout.starts is None:
         return layout
-    added = lanes - layout.blocks
+    added = blocks - layout.blocks
     return layout._replace(starts=np.pad(layout.starts, (0, added), mode="edge"))
 
 
-def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Layout | None:
+def plan_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Plan | None:
     """The blocks of vectors of a shape; None if their coordinates are too few.
 
     Raises:
@@ -330,4 +338,4 @@ def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...
     if not 1 <= d <= LARGEST_SIZE:
         raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
     parts = parts_of_bits(value.ravel() if value.ndim else value)
-    return layout_of(d, parts, coder.block_bits, coder.extra_bits)
+    return METHODS[coder.method](d, parts, coder.block_bits, coder.extra_bits)
