@@ -1,7 +1,6 @@
 """Coding vectors of any size in blocks."""
 
 import dataclasses
-import functools
 import math
 from typing import Any, Literal
 
@@ -11,47 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.blocks.vector_layout import (
-    LARGEST_KL_BITS,
-    LARGEST_SIZE,
-    Layout,
-    call_key,
-    parts_of_bits,
-    table_rows,
-    vector_bits,
-)
-from recjax.blocks.vector_methods import METHODS, Plan, search_of
-from recjax.distributions.base import any_violation, concrete
+from recjax.blocks.vector_layout import LARGEST_KL_BITS, LARGEST_SIZE, parts_of_bits
+from recjax.blocks.vector_methods import METHODS, Plan
+from recjax.distributions.base import concrete
 from recjax.distributions.normal import Normal
-from recjax.distributions.pair import check_pair, pair_of, violations
+from recjax.distributions.pair import check_pair
 from recjax.errors import check_range
 from recjax.randomness import SharedKey
+from recjax.samplers._search import vectors
+from recjax.samplers._search.vectors import VectorCode as VectorCode
 from recjax.samplers._streams.numbers import NumberCode, UniformCode, ZipfCode
-from recjax.samplers.base import Status
-
-_TABLE_ROWS = 1 << 12  # rows of the table drawn at once
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class VectorCode:
-    """The result of `VectorCoder.encode`.
-
-    Attributes:
-        index: the message: the index of every block.
-        sample: the sample that the decoder makes of it; NaN if the status is INVALID or
-            TOO_FEW_DIMENSIONS.
-        status: a `Status` as int32.
-        kl_bits: KL divergence of the target from the proposal.
-        effective_samples: Kish's effective number of candidates, per block: the bias of a block is
-            large where it is near 1, and vanishes as it grows.
-    """
-
-    index: UInt32[Array, "blocks"]
-    sample: Float[Array, "*event"]
-    status: Int[Array, ""]
-    kl_bits: Float[Array, ""]
-    effective_samples: Float[Array, "blocks"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +85,7 @@ class VectorCoder:
         call: int | Int[Array, ""] = 0,
         table: Float[Array, "N columns"] | None = None,
     ) -> VectorCode:
-        """Draws a sample of ``target`` that `decode` finds again from the key and the indices.
+        """Codes a sample of ``target``, or the best path, which `decode` finds again.
 
         Args:
             key: key of the table, known to the receiver.
@@ -141,28 +109,12 @@ class VectorCoder:
         proposal = _widened(proposal, target.event_shape)
         check_pair(target, proposal, bounded=False)
         plan = plan_for(self, kl_bits, target.event_shape)
-        if plan is None:
-            status = jnp.int32(Status.TOO_FEW_DIMENSIONS)
-            nothing = jnp.zeros(0, proposal.dtype)
-            sample = jnp.full(target.event_shape, jnp.nan, proposal.dtype)
-            kl = _kl_bits(target, proposal)
-            return VectorCode(nothing.astype(jnp.uint32), sample, status, kl, nothing)
         if table is not None and (table.ndim != 2 or len(table) != 1 << self.block_bits):
             raise ValueError(
                 f"table must be the result of table(), {1 << self.block_bits} rows, "
                 f"got shape {table.shape}"
             )
-        shape = plan.method.shape(plan.layout, target.event_size)
-        layout = _padded(plan.layout, shape.blocks)
-        code = _encode(
-            plan.method, shape, key, _checked_call(call), layout, target, proposal, table
-        )
-        # blocks that fill up the lanes are cut off
-        return dataclasses.replace(
-            code,
-            index=code.index[: plan.indices],
-            effective_samples=code.effective_samples[: plan.indices],
-        )
+        return vectors.encode(plan, key, _checked_call(call), target, proposal, table)
 
     def decode(
         self,
@@ -188,7 +140,7 @@ class VectorCoder:
         """
         plan = self._checked_plan(index, proposal, kl_bits)
         index = jnp.asarray(index).astype(jnp.uint32)
-        return _decode(plan.method, key, _checked_call(call), plan.layout, index, proposal)
+        return vectors.decode(plan, key, _checked_call(call), index, proposal)
 
     def codelength(
         self,
@@ -222,7 +174,7 @@ class VectorCoder:
             ValueError: the number of columns is not from 1 to 10^7.
         """
         check_range("columns", columns, 1, LARGEST_SIZE)
-        return _table(key, 1 << self.block_bits, -(-columns // 64) * 64, jnp.dtype(dtype))
+        return vectors.table(key, 1 << self.block_bits, -(-columns // 64) * 64, jnp.dtype(dtype))
 
     def _checked_plan(self, index, proposal, kl_bits) -> Plan:
         plan = plan_for(self, kl_bits, proposal.event_shape)
@@ -254,45 +206,6 @@ class VectorCoder:
         )
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _table(key, rows, columns, dtype):
-    step = min(rows, _TABLE_ROWS)
-    starts = jnp.arange(0, rows, step, dtype=jnp.uint32)
-    row = jnp.arange(step, dtype=jnp.uint32)
-    # in chunks: the random words of all rows would take as much memory again
-    chunks = jax.lax.map(lambda start: table_rows(key, start + row, 0, columns, dtype), starts)
-    return chunks.reshape(rows, columns)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _encode(method, shape, key, call, layout, target, proposal, table):
-    """`VectorCoder.encode` for a layout; one program for all near ones."""
-    d = target.event_size
-    invalid = any_violation(violations(pair_of(target, proposal), False))
-    # invalid parameters code the proposal: no NaN enters the search
-    mean = jnp.where(invalid, 0, (target.loc - proposal.loc) / proposal.scale).reshape(d)
-    std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
-    # indices are constant between jumps: no gradient passes through the search
-    mean, std, table = jax.lax.stop_gradient((mean, std, table))
-    index, effective = search_of(method, key, call, layout, mean, std, table, shape)
-    sample = _decode(method, key, call, layout, index, proposal)
-    status = jnp.where(invalid, Status.INVALID, Status.DONE).astype(jnp.int32)
-    sample = jnp.where(invalid, jnp.nan, sample)
-    return VectorCode(index, sample, status, _kl_bits(target, proposal), effective)
-
-
-@jax.jit
-def _kl_bits(target, proposal):
-    return pair_of(target, proposal).kl() / math.log(2)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _decode(method, key, call, layout, index, proposal):
-    words = call_key(key, call)
-    row = method.rows(words, layout, index)
-    return proposal.sample_from_bits(vector_bits(key, words, layout, row, proposal.event_size))
-
-
 def _checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
     value = concrete(call)
     if value is None:
@@ -306,14 +219,6 @@ def _widened(proposal: Normal, shape: tuple[int, ...]) -> Normal:
     if proposal.event_shape:
         return proposal
     return jax.tree.map(lambda x: jnp.broadcast_to(x, shape), proposal)
-
-
-def _padded(layout: Layout, blocks: int) -> Layout:
-    """A layout whose list of starts has one of few lengths; added blocks have no coordinate."""
-    if layout.starts is None:
-        return layout
-    added = blocks - layout.blocks
-    return layout._replace(starts=np.pad(layout.starts, (0, added), mode="edge"))
 
 
 def plan_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Plan | None:

@@ -864,7 +864,7 @@ _ROWS = (
     ),
     (
         "vectors-invalid-is-done",
-        "samplers/vector_coder.py",
+        "samplers/_search/vectors.py",
         "jnp.where(invalid, Status.INVALID, Status.DONE)",
         "jnp.where(~invalid, Status.DONE, Status.DONE)",
         VECTORS,
