@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Array, Float, Int, UInt32
 
+from recjax.bits.number_models import ZipfModel
+from recjax.bits.zipf import budget_exponent
 from recjax.blocks.vector_layout import (
     LARGEST_KL_BITS,
     LARGEST_SIZE,
@@ -26,7 +28,7 @@ from recjax.distributions.normal import Normal
 from recjax.distributions.pair import check_pair, pair_of, violations
 from recjax.errors import check_range
 from recjax.randomness import SharedKey
-from recjax.samplers._streams.numbers import ZipfCode
+from recjax.samplers._streams.vectors import VectorsCode
 from recjax.samplers.base import Status
 
 _TABLE_ROWS = 1 << 12  # rows of the table drawn at once
@@ -195,14 +197,14 @@ class VectorCoder:
     ) -> Float[Array, ""]:
         """Returns the length of the indices of a vector in bits, from what the receiver knows.
 
+        It is their share in the string that `recjax.write_indices` makes of many calls.
+
         Raises:
             ValueError: as for `decode`.
         """
         layout = self._checked_layout(index, proposal, kl_bits)
-        if layout.log2_candidates == 0:
-            return jnp.zeros((), proposal.dtype)
-        code = self._index_code(layout, proposal, kl_bits)
-        return jnp.sum(jax.vmap(lambda i: code.bits(None, i))(jnp.asarray(index)))
+        model = self._index_model(layout, kl_bits)
+        return VectorsCode((layout.blocks,), (model,), proposal.dtype).bits(key, [index])
 
     def table(self, key: SharedKey, columns: int, dtype: Any = jnp.float32) -> Array:
         """Draws columns of the table, for any number of calls of `encode`.
@@ -219,13 +221,36 @@ class VectorCoder:
         check_range("columns", columns, 1, LARGEST_SIZE)
         return _table(key, 1 << self.block_bits, -(-columns // 64) * 64, jnp.dtype(dtype))
 
-    def _checked_layout(self, index, proposal, kl_bits) -> Layout:
+    def string_code(self, keys: Any, proposal: Any, rate_bits: Any, kl_bits: Any) -> VectorsCode:
+        """The code of strings, for the arguments of `recjax.write_indices`.
+
+        Raises:
+            ValueError: ``kl_bits`` is not a sequence, a divergence is bad, or an argument is
+                missing or not one of this coder.
+        """
+        if rate_bits is not None:
+            raise ValueError("rate_bits: the code of VectorCoder is tuned by kl_bits")
+        if kl_bits is None or not np.iterable(kl_bits):
+            raise ValueError(f"kl_bits must be a sequence, one entry per call, got {kl_bits!r}")
+        if proposal is None:
+            raise ValueError("proposal is needed: it has the shape of the vectors")
+        layouts = [self._layout(proposal, each) for each in kl_bits]
+        models = [self._index_model(*pair) for pair in zip(layouts, kl_bits, strict=True)]
+        return VectorsCode(
+            tuple(layout.blocks for layout in layouts), tuple(models), proposal.dtype
+        )
+
+    def _layout(self, proposal, kl_bits) -> Layout:
         layout = layout_for(self, kl_bits, proposal.event_shape)
         if layout is None:
             raise ValueError(
                 f"proposal: {proposal.event_size} coordinates cannot be cut into blocks of at most "
                 f"{self.block_bits - self.extra_bits} bits of kl_bits"
             )
+        return layout
+
+    def _checked_layout(self, index, proposal, kl_bits) -> Layout:
+        layout = self._layout(proposal, kl_bits)
         if np.shape(index) != (layout.blocks,):
             raise ValueError(
                 f"index must hold {layout.blocks} numbers, got shape {np.shape(index)}"
@@ -238,14 +263,11 @@ class VectorCoder:
             raise ValueError(f"index must hold whole numbers below 2^{layout.log2_candidates}")
         return layout
 
-    def _index_code(self, layout: Layout, proposal: Any, kl_bits: npt.ArrayLike) -> ZipfCode:
-        """The code of the indices of a layout, tuned for the mean divergence of its blocks."""
-        return ZipfCode(
-            last=(1 << layout.log2_candidates) - 1,
-            proposal=proposal,
-            rate_bits=float(np.sum(kl_bits)) / layout.blocks,
-            budget_bits=layout.log2_candidates,
-        )
+    def _index_model(self, layout: Layout, kl_bits: npt.ArrayLike) -> ZipfModel:
+        """The model of the indices of a layout, tuned for the mean divergence of its blocks."""
+        parts = int(parts_of_bits(kl_bits).ravel()[-1])
+        bits = layout.log2_candidates
+        return ZipfModel(bits, budget_exponent(parts // layout.blocks, bits))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
@@ -329,5 +351,4 @@ def layout_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...
         raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum")
     if not 1 <= d <= LARGEST_SIZE:
         raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
-    parts = parts_of_bits(value.ravel() if value.ndim else value)
-    return layout_of(d, parts, coder.block_bits, coder.extra_bits)
+    return layout_of(d, parts_of_bits(value), coder.block_bits, coder.extra_bits)
