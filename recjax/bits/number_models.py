@@ -27,6 +27,11 @@ _OCTAVES = stream.model.Categorical(
 class NumberModel(abc.ABC):
     """A model of numbers in a range-coded string."""
 
+    @property
+    @abc.abstractmethod
+    def settings(self) -> tuple[int, int]:
+        """log2 of the support and an exponent, by which models differ."""
+
     @abc.abstractmethod
     def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
         """Encodes numbers as a part of a string.
@@ -62,6 +67,10 @@ class ZipfModel(NumberModel):
     log2_size: int
     exponent: int
 
+    @property
+    def settings(self) -> tuple[int, int]:
+        return self.log2_size, self.exponent
+
     def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
         if self.log2_size:
             put_indices(encoder, numbers, np.full(len(numbers), self.log2_size), self.exponent)
@@ -86,6 +95,10 @@ class EliasDelta(NumberModel):
     >>> len(data), EliasDelta().take(stream.reader(data), 4)  # 1 + 4 + 8 + 38 bits
     (7, array([         0,          1,          8, 1000000000]))
     """
+
+    @property
+    def settings(self) -> tuple[int, int]:
+        return len(_POWERS), 0
 
     def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
         ranks = np.asarray(numbers, np.int64) + 1

@@ -161,6 +161,7 @@ def zeta_exponent(rate_bits: float) -> int:
     return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, rate)
 
 
+@functools.lru_cache(maxsize=4096)
 def budget_exponent(kl_parts: int, budget_bits: int) -> int:
     """Exponent `a` of the code of ordered random candidates, in units of 1/64.
 

@@ -24,6 +24,16 @@ class IndexCode(abc.ABC):
             ValueError: a concrete index is out of range. Traced indices are clamped to the range.
         """
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        """Numbers below 2^32 that a reader must know as the writer did: the checksum covers them.
+
+        The number of samples, and what else tells the models of one code from those of another.
+
+        Args:
+            keys: one key per sample.
+        """
+        return (len(keys),)
+
     @abc.abstractmethod
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         """Encodes the indices of a batch.

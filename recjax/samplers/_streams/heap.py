@@ -56,6 +56,9 @@ class HeapCode(IndexCode):
         dtype = self.number.proposal.dtype
         return self.number.length(number) + _branch_bits(key, index, self.split, dtype)
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*self.number.settings(keys), int(self.split == "dyadic"))
+
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         depths, branches = _paths(checked_batch(index, len(keys), _LARGEST))
         frequencies = np.zeros(branches.shape, np.int64)

@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from jaxtyping import Array
 
@@ -78,7 +79,7 @@ def write_indices(
     """
     code = coder.string_code(keys, proposal, rate_bits, kl_bits)
     body = bytes([VERSION << 4 | SCHEME, number_of(coder)]) + _written(code, keys, index)
-    return body + _checksum(body)
+    return body + _checksum(body, code.settings(keys))
 
 
 def read_indices(
@@ -92,20 +93,25 @@ def read_indices(
 ) -> Any:
     """Returns the indices that `write_indices` wrote with the same coder and arguments.
 
-    Whether settings, rate, keys and proposal are the writer's is not part of a string: others may
-    be found out or lead to other indices.
+    The checksum also covers the number of samples and what the rate and settings decide, so that
+    other ones are found out. Other keys or proposals may lead to other indices.
 
     Raises:
-        FormatError: the string is of another coder, of a later version, damaged, cut short or
-            continued, or no indices of so many samples have it.
+        FormatError: the string is of another coder or version, damaged, cut short or continued, or
+            written for another number of samples, rate or setting.
         ValueError: as for `write_indices`.
     """
-    body = _checked(coder, data)
+    stream_bytes = _opened(coder, data)
     code = coder.string_code(keys, proposal, rate_bits, kl_bits)
+    if _checksum(data[:-_CHECK], code.settings(keys)) != data[-_CHECK:]:
+        raise FormatError(
+            "the string of indices is damaged, or written for another number of samples, "
+            "another rate or other settings: its checksum is wrong"
+        )
     with stream.refusing("index stream"):
-        index = code.take(stream.reader(body[_HEAD:]), keys)
+        index = code.take(stream.reader(stream_bytes), keys)
     # A string is valid only as the writer makes it: one list of indices has one string.
-    refuse(_written(code, keys, index) != body[_HEAD:])
+    refuse(_written(code, keys, index) != stream_bytes)
     return index
 
 
@@ -115,34 +121,31 @@ def _written(code: IndexCode, keys: Any, index: Any) -> bytes:
     return stream.shortest(encoder)
 
 
-def _checksum(body: bytes) -> bytes:
-    """CRC-16/CCITT-FALSE, which finds every change of up to two bytes side by side."""
-    return binascii.crc_hqx(body, 0xFFFF).to_bytes(_CHECK, "big")
-
-
-def _checked(coder: Coder | VectorCoder, data: bytes) -> bytes:
-    """The string without its checksum.
+def _opened(coder: Coder | VectorCoder, data: bytes) -> bytes:
+    """The stream of a string.
 
     Raises:
-        FormatError: the head or the checksum is wrong.
+        FormatError: the string is too short, or its head is not that of this coder.
         ValueError: the string is not made of bytes.
     """
-    if not isinstance(data, bytes | bytearray | memoryview):
+    if not isinstance(data, bytes):
         raise ValueError(f"data must be bytes, got {type(data).__name__}")
-    data = bytes(data)
     if len(data) < _HEAD + _CHECK:
         raise FormatError(f"the string of indices is cut short: it has {len(data)} bytes")
     version, scheme = data[0] >> 4, data[0] & 15
     if (version, scheme) != (VERSION, SCHEME):
         raise FormatError(
-            f"the string of indices has version {version} and scheme {scheme}: "
+            f"the string of indices has version {version} and scheme {scheme}; "
             f"this release reads version {VERSION} and scheme {SCHEME}"
         )
-    body, check = data[:-_CHECK], data[-_CHECK:]
-    if _checksum(body) != check:
-        raise FormatError("the string of indices is damaged or cut short: its checksum is wrong")
     if data[1] != number_of(coder):
         raise FormatError(
             f"the string holds indices of {name_of(data[1])}, not of {type(coder).__name__}"
         )
-    return body
+    return data[_HEAD:-_CHECK]
+
+
+def _checksum(body: bytes, settings: tuple[int, ...]) -> bytes:
+    """CRC-16/CCITT-FALSE, which finds every change of up to two bytes side by side."""
+    known = np.array(settings, ">u4").tobytes()
+    return binascii.crc_hqx(body + known, 0xFFFF).to_bytes(_CHECK, "big")

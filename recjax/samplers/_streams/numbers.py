@@ -47,6 +47,9 @@ class NumberCode(IndexCode):
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
         return self.length(checked_index(index, np.asarray(self.last, np.uint32)))
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*super().settings(keys), *self.model().settings)
+
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         self.model().put(encoder, checked_batch(index, len(keys), self.last))
 
@@ -185,6 +188,9 @@ class ListCode(IndexCode):
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
         _, number = self.split(checked_index(index, self.last))
         return self.number.spent_bits + self.number.length(number)
+
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*self.number.settings(keys), self.count)
 
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         which, number = self.split(checked_batch(index, len(keys), self.last))

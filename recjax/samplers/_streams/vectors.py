@@ -1,6 +1,7 @@
 """Code of the indices of vectors: call after call, those of its blocks."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,6 +33,13 @@ class VectorsCode(IndexCode):
             for model, numbers in zip(self.models, index, strict=True)
         ]
         return sum(lengths, start=jnp.zeros((), self.dtype))
+
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        calls = [
+            (blocks, *model.settings)
+            for blocks, model in zip(self.blocks, self.models, strict=True)
+        ]
+        return (len(calls), *itertools.chain(*calls))
 
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         if len(index) != len(self.blocks):
