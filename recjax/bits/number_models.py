@@ -1,14 +1,14 @@
 """Models of numbers 0, 1, 2, ... in range-coded strings. Frozen: FORMAT.md, section Strings.
 
-A model is known to sender and receiver. `ZipfModel` is for numbers below a power of two whose
-exponent is known, `EliasDelta` for numbers of which nothing is known.
+A model is known to sender and receiver. `UniformModel` and `ZipfModel` are for numbers below a
+power of two, `EliasDelta` is for numbers of which nothing is known.
 """
 
 import abc
 import dataclasses
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from recjax.bits import stream, zipf
 from recjax.bits.frequencies import PRECISION
@@ -32,6 +32,11 @@ class NumberModel(abc.ABC):
     def settings(self) -> tuple[int, int]:
         """log2 of the support and an exponent, by which models differ."""
 
+    @property
+    @abc.abstractmethod
+    def bins(self) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+        """First number of every bin, and the bits that numbers in the bin take."""
+
     @abc.abstractmethod
     def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
         """Encodes numbers as a part of a string.
@@ -51,12 +56,44 @@ class NumberModel(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
+class UniformModel(NumberModel):
+    """Numbers that are equally likely.
+
+    Args:
+        log2_size: log2 of the support, 0 .. 31.
+
+    >>> encoder = stream.queue.RangeEncoder()
+    >>> UniformModel(12).put(encoder, np.array([0, 4095]))
+    >>> UniformModel(12).take(stream.reader(stream.shortest(encoder)), 2)
+    array([   0, 4095])
+    """
+
+    log2_size: int
+
+    @property
+    def settings(self) -> tuple[int, int]:
+        return self.log2_size, 0
+
+    @property
+    def bins(self) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+        return np.array([0]), np.array([float(self.log2_size)])
+
+    def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
+        if np.any(numbers < 0) or np.any(numbers >> self.log2_size):
+            raise ValueError(f"numbers must be from 0 to 2^{self.log2_size} - 1")
+        put_places(encoder, numbers, np.full(len(numbers), 1 << self.log2_size))
+
+    def take(self, decoder, count: int) -> Int[np.ndarray, " n"]:
+        return take_places(decoder, np.full(count, 1 << self.log2_size))
+
+
+@dataclasses.dataclass(frozen=True)
 class ZipfModel(NumberModel):
     """The truncated Zipf code of `recjax.bits.zipf`.
 
     Args:
         log2_size: log2 of the support, 0 .. 31; a support of one number takes no bits.
-        exponent: exponent in units of 1/64, 0 .. 255; 0 makes all numbers equally likely.
+        exponent: exponent in units of 1/64, 0 .. 255.
 
     >>> encoder = stream.queue.RangeEncoder()
     >>> ZipfModel(16, 57).put(encoder, np.array([0, 5, 9999]))
@@ -70,6 +107,13 @@ class ZipfModel(NumberModel):
     @property
     def settings(self) -> tuple[int, int]:
         return self.log2_size, self.exponent
+
+    @property
+    def bins(self) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+        if not self.log2_size:
+            return np.array([0]), np.array([0.0])
+        edges = np.array(zipf.bin_edges(self.log2_size)[:-1])
+        return edges, zipf.bin_bits(self.log2_size, self.exponent)
 
     def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
         if self.log2_size:
@@ -99,6 +143,10 @@ class EliasDelta(NumberModel):
     @property
     def settings(self) -> tuple[int, int]:
         return len(_POWERS), 0
+
+    @property
+    def bins(self) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+        return _POWERS - 1, PRECISION - np.log2(_SHARES) + np.arange(len(_POWERS))
 
     def put(self, encoder, numbers: Int[np.ndarray, " n"]) -> None:
         ranks = np.asarray(numbers, np.int64) + 1

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from recjax.bits import zipf
+from recjax.bits.number_models import NumberModel
 from recjax.distributions.base import concrete
 
 
@@ -39,23 +40,26 @@ def depth_rate(rate_bits: Any, log2: Callable[[Any], Any] = jnp.log2) -> Any:
     return log2(2.26 * rate_bits + 9.66)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def delta_bits(number: UInt32[Array, ""], dtype: Any) -> Float[Array, ""]:
-    """Bits of ``number`` + 1 in the Elias delta code.
+def model_bits(model: NumberModel, number: UInt32[Array, "*n"], dtype: Any) -> Float[Array, "*n"]:
+    """Bits of numbers in a string that is written with a model.
 
     Args:
-        number: a number less than 2^32 - 1.
+        model: the model.
+        number: numbers in its support.
         dtype: dtype of the result.
 
-    >>> [int(delta_bits(jnp.uint32(n), jnp.float32)) for n in (0, 1, 8)]
-    [1, 4, 8]
+    >>> from recjax.bits.number_models import EliasDelta
+    >>> model_bits(EliasDelta(), jnp.uint32([0, 1, 8]), jnp.float32).tolist()
+    [1.0, 4.0, 8.0]
     """
+    first, bits = model.bins
+    return _bin_bits(jnp.asarray(first, jnp.uint32), jnp.asarray(bits, dtype), number)
 
-    def digits(n):
-        return 32 - jax.lax.clz(n).astype(jnp.uint32)
 
-    places = digits(number.astype(jnp.uint32) + 1)
-    return (places - 1 + 2 * digits(places) - 1).astype(dtype)
+@jax.jit
+def _bin_bits(first, bits, number):
+    place = jnp.searchsorted(first, number.astype(jnp.uint32), side="right") - 1
+    return bits[place]
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -4,6 +4,7 @@ import binascii
 import math
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,18 +12,30 @@ from independent.entropy import TOTAL, RangeDecoder, cumulative, index_code
 from independent.shared import threefry
 from independent.vector import SCHEME, in_a_row, in_turn
 
-Model = tuple[int, int]
-"""*b* and *a* of a Zipf code; 32 and 0 of Elias delta."""
+
+class Model(NamedTuple):
+    """*b*, *a* and the kind of a model: zipf, uniform or delta."""
+
+    bits: int
+    a: int
+    kind: str = "zipf"
+
+    @property
+    def checked(self) -> list[int]:
+        return [self.bits, self.a]
+
+
+DELTA = Model(32, 0, "delta")
 
 
 def read_numbers(blob: bytes, coder: int, n: int, model: Model) -> list[int]:
     """Candidate numbers of coders whose strings hold nothing else."""
-    return take(_opened(blob, coder, [n, *model]), n, model)
+    return take(_opened(blob, coder, [n, *model.checked]), n, model)
 
 
 def read_lists(blob: bytes, coder: int, n: int, model: Model, lists: int) -> list[tuple[int, int]]:
     """Lists (processes, bins) and numbers in them."""
-    decoder = _opened(blob, coder, [n, *model, lists])
+    decoder = _opened(blob, coder, [n, *model.checked, lists])
     which = _equally_likely(decoder, n, min(lists, 1 << 16))
     if lists > 1 << 16:
         rest = _equally_likely(decoder, n, lists >> 16)
@@ -33,7 +46,7 @@ def read_lists(blob: bytes, coder: int, n: int, model: Model, lists: int) -> lis
 def read_paths(blob: bytes, coder: int, keys: Sequence, model: Model, dyadic: bool) -> list[int]:
     """Indices of nodes; ``keys`` are pairs of words."""
     n = len(keys)
-    decoder = _opened(blob, coder, [n, *model, int(dyadic)])
+    decoder = _opened(blob, coder, [n, *model.checked, int(dyadic)])
     branches = take(decoder, n, model)
     nodes = [(1, 0, 2**64 - 1)] * n
     words = [threefry(key, SCHEME, 0) for key in keys]
@@ -49,15 +62,20 @@ def read_paths(blob: bytes, coder: int, keys: Sequence, model: Model, dyadic: bo
     return [index for index, _, _ in nodes]
 
 
-def read_vectors(blob: bytes, kl_bits: Sequence, d: int, *, block_bits, extra_bits) -> list[list]:
+def read_vectors(
+    blob: bytes, kl_bits: Sequence, d: int, *, block_bits, extra_bits, method="ordered"
+) -> list[list[int]]:
     """Indices of the blocks of every call."""
     calls = []
     for kl in kl_bits:
         blocks, bits, parts = _blocks(d, kl, block_bits, extra_bits)
-        calls.append((blocks, (bits, budget(bits, parts // blocks))))
+        if method == "ordered":
+            calls.append((blocks, budget(bits, parts // blocks)))
+        else:
+            calls.append((blocks, uniform(bits - extra_bits if bits else 0)))
     known = [len(calls)]
     for blocks, model in calls:
-        known += [blocks, *model]
+        known += [blocks, *model.checked]
     decoder = _opened(blob, 18, known)
     return [take(decoder, blocks, model) for blocks, model in calls]
 
@@ -66,10 +84,10 @@ def _blocks(d: int, kl, block_bits: int, extra_bits: int) -> tuple[int, int, int
     """Blocks of a vector, bits of an index, and the divergence in 1/256 bit."""
     stream = np.uint32(0), np.uint32(0)  # where coordinates are does not matter here
     if np.ndim(kl) == 0:
-        bits, _, places = in_turn(stream, d, kl, block_bits, extra_bits)
+        bits, _, places, _ = in_turn(stream, d, kl, block_bits, extra_bits)
         parts = math.floor(256 * kl + 0.5)
     else:
-        bits, _, places = in_a_row(stream, d, kl, block_bits, extra_bits)
+        bits, _, places, _ = in_a_row(stream, d, kl, block_bits, extra_bits)
         parts = (sum(math.floor(2**32 * x + 0.5) for x in kl) + 2**23) // 2**24
     return 1 + max(block for block, _ in places), bits, parts
 
@@ -77,42 +95,46 @@ def _blocks(d: int, kl, block_bits: int, extra_bits: int) -> tuple[int, int, int
 def zeta(rate: float, bits: int = 31) -> Model:
     rate = np.float32(max(rate, 0))
     beyond = [np.float32(64 / (a - 64.5) - 1) < rate for a in range(66, 129)]
-    return bits, 128 - beyond.count(True)
+    return Model(bits, 128 - beyond.count(True))
 
 
 def depths(rate: float) -> Model:
     return zeta(math.log2(2.26 * rate + 9.66), 7)
 
 
-def budget(bits: int, parts: int) -> int:
-    """The exponent for a divergence in 1/256 bit."""
+def uniform(bits: int) -> Model:
+    return Model(bits, 0, "uniform")
+
+
+def budget(bits: int, parts: int) -> Model:
+    """The model for a divergence in 1/256 bit."""
     u = max(3 * (256 * (bits - 1) - parts), -16384)
     r = 2 ** (32768 - u)
     for _ in range(10):
         r = math.isqrt(r)
     d = (parts + 256) * (2**32 + r)
-    return (2**39 * (parts + 512) + d) // (2 * d)
-
-
-DELTA: Model = 32, 0
+    return Model(bits, (2**39 * (parts + 512) + d) // (2 * d))
 
 
 def take(decoder: RangeDecoder, n: int, model: Model) -> list[int]:
-    """Numbers in a Zipf code or in Elias delta."""
-    bits, a = model
-    if bits == 0:
-        return [0] * n
-    if model == DELTA:
+    """Numbers in a Zipf code, in Elias delta, or equally likely ones."""
+    bits, a, kind = model
+    if kind == "delta":
         likely = [2 ** (23 - 2 * int(math.log2(j + 1))) for j in range(32)]
         cumulated = cumulative([*likely, TOTAL - sum(likely)])
         found = [decoder.read(cumulated) for _ in range(n)]
         if max(found, default=0) == 32:
             raise ValueError("not a stream")
         bins = [range(2**j, 2 ** (j + 1)) for j in found]
+    elif kind == "uniform":
+        bins = [range(1, 2**bits + 1)] * n
+    elif bits == 0:
+        bins = [range(1, 2)] * n
     else:
         known, cumulated = index_code(bits, a)
         bins = [known[decoder.read(cumulated)] for _ in range(n)]
-    wide = [bits > 24 and len(ranks) > 1 << 16 for ranks in bins]
+    two_parts = bits > 24 or kind == "uniform"
+    wide = [two_parts and len(ranks) > 1 << 16 for ranks in bins]
     places = [
         decoder.read_uniform(len(ranks) >> 16 if two else len(ranks))
         for ranks, two in zip(bins, wide, strict=True)

@@ -816,8 +816,8 @@ _ROWS = (
     (
         "vectors-off-by-one-block",
         "blocks/vector_layout.py",
-        "return (coordinate % blocks + turn(call, layout, place)) % blocks, place",
-        "return (coordinate % blocks + turn(call, layout, place) + 1) % blocks, place",
+        "group = (coordinate % turns + turn(call, layout, number)) % turns",
+        "group = (coordinate % turns + turn(call, layout, number) + 1) % turns",
         LAYOUT,
     ),
     (
@@ -836,7 +836,7 @@ _ROWS = (
     ),
     (
         "vectors-wrong-sigma",
-        "blocks/vector_search.py",
+        "blocks/vector_scores.py",
         "precision = 1 / (s * s)",
         "precision = 1 / s",
         VECTORS,
@@ -857,14 +857,14 @@ _ROWS = (
     ),
     (
         "vectors-squares-forgotten",
-        "blocks/vector_search.py",
-        "scores + _product(z * z, square[i])",
-        "scores + 0 * _product(z * z, square[i])",
+        "blocks/vector_scores.py",
+        "lambda: scores + _product(z * z, self.square[slab]), lambda: scores",
+        "lambda: scores + 0 * _product(z * z, self.square[slab]), lambda: scores",
         VECTORS,
     ),
     (
         "vectors-invalid-is-done",
-        "samplers/vector_coder.py",
+        "samplers/_search/vectors.py",
         "jnp.where(invalid, Status.INVALID, Status.DONE)",
         "jnp.where(~invalid, Status.DONE, Status.DONE)",
         VECTORS,
@@ -874,6 +874,27 @@ _ROWS = (
         "samplers/vector_coder.py",
         "return jnp.asarray(value.astype(np.uint32))",
         "return jnp.asarray(0 * value.astype(np.uint32))",
+        VECTORS,
+    ),
+    (
+        "vectors-greedy-path",
+        "blocks/vector_trellis.py",
+        "return start + jnp.argmax(here + after).astype(jnp.uint32)",
+        "return start + jnp.argmax(here + 0 * after).astype(jnp.uint32)",
+        VECTORS,
+    ),
+    (
+        "vectors-register-of-one-block",
+        "blocks/vector_trellis_layout.py",
+        "for back in range(-(-bits.register // b)):",
+        "for back in range(1):",
+        VECTORS,
+    ),
+    (
+        "vectors-windows-forget-the-register",
+        "blocks/vector_trellis.py",
+        "return after[decided - 1], after & ((1 << bits.block) - 1)",
+        "return register, after & ((1 << bits.block) - 1)",
         VECTORS,
     ),
 )

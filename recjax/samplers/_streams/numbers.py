@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.bits import stream, zipf
-from recjax.bits.number_models import EliasDelta, NumberModel, ZipfModel, zeta_model
+from recjax.bits.number_models import EliasDelta, NumberModel, UniformModel, ZipfModel, zeta_model
 from recjax.samplers.base import checked_index
 from recjax.samplers.codelength import (
     budget_exponent,
-    delta_bits,
+    model_bits,
     rate_value,
     zeta_bits,
     zipf_bits,
@@ -84,7 +84,7 @@ class RatedCode(NumberCode):
     def length(self, number: UInt32[Array, ""]) -> Float[Array, ""]:
         dtype = self.proposal.dtype
         if self.rate_bits is None:
-            return delta_bits(number, dtype)
+            return model_bits(EliasDelta(), number, dtype)
         return self.rated_length(number, rate_value(self.rate_bits, dtype))
 
     def model(self) -> NumberModel:
@@ -158,7 +158,7 @@ class UniformCode(NumberCode):
         return jnp.full((), self.budget_bits, self.proposal.dtype)
 
     def model(self) -> NumberModel:
-        return ZipfModel(self.budget_bits, 0)
+        return UniformModel(self.budget_bits)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from recjax.bits import zipf
-from recjax.bits.number_models import ZipfModel
+from recjax.bits.number_models import NumberModel
+from recjax.samplers.codelength import model_bits
 from recjax.samplers.index_code import IndexCode, checked_batch
 
 
@@ -24,12 +24,12 @@ class VectorsCode(IndexCode):
     """
 
     blocks: tuple[int, ...]
-    models: tuple[ZipfModel, ...]
+    models: tuple[NumberModel, ...]
     dtype: Any
 
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
         lengths = [
-            jnp.sum(_bits(model, jnp.asarray(numbers), self.dtype))
+            jnp.sum(model_bits(model, jnp.asarray(numbers), self.dtype))
             for model, numbers in zip(self.models, index, strict=True)
         ]
         return sum(lengths, start=jnp.zeros((), self.dtype))
@@ -47,19 +47,10 @@ class VectorsCode(IndexCode):
                 f"index must have as many entries as kl_bits, {len(self.blocks)}: one per call"
             )
         for model, blocks, numbers in zip(self.models, self.blocks, index, strict=True):
-            model.put(encoder, checked_batch(numbers, blocks, (1 << model.log2_size) - 1))
+            model.put(encoder, checked_batch(numbers, blocks, (1 << model.settings[0]) - 1))
 
     def take(self, decoder: Any, keys: Any) -> list[UInt32[np.ndarray, "blocks"]]:
         return [
             model.take(decoder, blocks).astype(np.uint32)
             for model, blocks in zip(self.models, self.blocks, strict=True)
         ]
-
-
-def _bits(model: ZipfModel, number: UInt32[Array, "*n"], dtype: Any) -> Float[Array, "*n"]:
-    """Bits of each number in a string."""
-    if not model.log2_size:
-        return jnp.zeros(number.shape, dtype)
-    edges = jnp.asarray(zipf.bin_edges(model.log2_size), jnp.uint32)
-    bins = jnp.searchsorted(edges, number.astype(jnp.uint32), side="right") - 1
-    return jnp.asarray(zipf.bin_bits(model.log2_size, model.exponent), dtype)[bins]
