@@ -37,9 +37,9 @@ def write_indices(
 ) -> bytes:
     """Returns the indices of many samples as one string.
 
-    It takes the sum of their `Coder.codelength`, 32 bits for the head and the checksum, and at most
-    8 bits more for all together. (`OrderedRandomCoder` and `BudgetedAStar` tuned for a rate: within
-    0.05 bits per sample of that.)
+    It takes the sum of their `Coder.codelength`, 32 bits for the head and the checksum, at most 8
+    for the last byte, and rounding in the range coder of less than 0.001 bits per sample.
+    (`OrderedRandomCoder` and `BudgetedAStar` tuned for a rate: within 0.05 bits per sample.)
 
     Args:
         coder: any coder, with the reader's settings.
