@@ -288,6 +288,13 @@ _ROWS = (
         "np.arange(branches.shape[1]) < depths[:, None]",
         HEAP_PATH,
     ),
+    (
+        "bits-delta-of-octaves",
+        "bits/number_models.py",
+        "(2 * digits.bit_length() - 1)",
+        "(2 * digits.bit_length())",
+        STREAMS,
+    ),
     # randomness, words
     (
         "randomness-rotation",
@@ -569,6 +576,27 @@ _ROWS = (
         "samplers/_streams/heap.py",
         "columns = _BITS + 1 - depths[:, None]",
         "columns = _BITS - depths[:, None]",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-any-coder",
+        "samplers/_streams/index_stream.py",
+        "if data[1] != number_of(coder):",
+        "if False:",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-any-setting",
+        "samplers/_streams/index_stream.py",
+        "crc_hqx(body + known, 0xFFFF)",
+        "crc_hqx(body, 0xFFFF)",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-vectors-mean-block",
+        "samplers/vector_coder.py",
+        "budget_exponent(parts // plan.indices, plan.index_bits)",
+        "budget_exponent(parts, plan.index_bits)",
         STREAMS,
     ),
     # blocks
