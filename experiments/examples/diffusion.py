@@ -42,15 +42,15 @@ class Args:
         images: held-out images that are sent.
     """
 
-    training_steps: int = 700
+    training_steps: int = 500
     width: int = 64
     layers: int = 3
     coded_steps: int = 24
     step_bits: int = 20
-    images: int = 6
+    images: int = 8
 
 
-FULL = Args(training_steps=10_000, width=96, layers=4, coded_steps=32, images=32)
+FULL = Args(training_steps=6000, width=96, layers=4, coded_steps=32, images=30)
 
 
 def digits(n: int, seed: int) -> np.ndarray:

@@ -14,7 +14,8 @@ beside its divergence are shared.
 import collections
 import dataclasses
 import pydoc_data.topics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -40,7 +41,7 @@ class Args:
     """
 
     steps: int = 1000
-    texts: int = 8
+    texts: int = 4
     budget_bits: int = 14
     taught: int = 300_000
     held_out: int = 4000
@@ -118,3 +119,111 @@ class Texts:
             text.append(token)
 
 
+class Sent(NamedTuple):
+    """Of every step: the index, and the divergence of all texts' next tokens in bits."""
+
+    index: np.ndarray
+    kl_bits: np.ndarray
+
+
+def send(coder: recjax.OrderedRandomCoder, keys: jax.Array, teacher: NGrams, texts: Texts) -> Sent:
+    """Sends a token of every text per key."""
+    rows = []
+    for key in keys:
+        target, proposal = teacher.categorical(texts.contexts()), texts.proposal()
+        code = coder.encode(key, target, proposal)
+        texts.receive(np.asarray(code.sample))
+        rows.append((code.index, recjax.kl_bits(target, proposal)))
+    return Sent(*map(np.array, zip(*rows, strict=True)))
+
+
+def receive(
+    coder: recjax.OrderedRandomCoder, keys: jax.Array, index: np.ndarray, texts: Texts
+) -> Iterator[None]:
+    """Receives from indices what `send` sent, and learns; pauses after every step."""
+    for key, number in zip(keys, index, strict=True):
+        texts.receive(np.asarray(coder.decode(key, number, texts.proposal())))
+        yield
+
+
+def read(lesson: bytes, args: Args, texts: Texts) -> Iterator[float]:
+    """Reads real text in pieces side by side; gives the bits that a step takes by arithmetic coding."""
+    pieces = np.frombuffer(lesson, np.uint8)[: args.texts * args.steps].reshape(args.texts, -1)
+    for tokens in pieces.T:
+        weights = np.stack([*map(texts.student.weights, texts.contexts())])
+        yield np.log2(weights.sum(1) / weights[np.arange(args.texts), tokens]).sum()
+        texts.receive(tokens)
+
+
+def main(args: Args) -> Figure:
+    """Sends, receives, prints what it cost, and draws what students know after so many bits."""
+    tokens, characters = manual()
+    lesson, exam = tokens[: args.taught], tokens[-args.held_out :]
+    teacher = NGrams(len(characters))
+    for place in range(ORDER, len(lesson)):
+        teacher.learn(lesson[place - ORDER : place], lesson[place])
+
+    coder = recjax.OrderedRandomCoder(budget_bits=args.budget_bits)
+    keys = jax.random.split(jax.random.key(0), args.steps)
+    sender, receiver, reader = (Texts(args, len(characters)) for _ in range(3))
+    sent = send(coder, keys, teacher, sender)
+    string = recjax.write_indices(coder, keys, sent.index)  # for a receiver that knows no rate
+    index = recjax.read_indices(coder, string, keys)
+
+    pauses = set(np.linspace(0, args.steps, 13).round().astype(int)[1:].tolist())
+    lengths = jax.vmap(lambda i: coder.codelength(keys[0], i, sender.proposal()))(index)
+    exams: dict[str, list[float]] = {"requential": [], "prequential": []}
+    for step, _ in enumerate(receive(coder, keys, index, receiver), start=1):
+        if step in pauses:
+            exams["requential"].append(receiver.student.bits(exam))
+    spent = []
+    for step, bits in enumerate(read(lesson, args, reader), start=1):
+        spent.append(bits)
+        if step in pauses:
+            exams["prequential"].append(reader.student.bits(exam))
+    assert receiver.tokens == sender.tokens
+
+    n = args.steps * args.texts
+    print(
+        f"{n} tokens in {len(string)} bytes: {8 * len(string) / n:.2f} bits per token, divergence "
+        f"{sent.kl_bits.sum() / n:.2f}; real text by arithmetic coding {np.sum(spent) / n:.2f}"
+    )
+    print("the receiver's text:", "".join(characters[c] for c in receiver.tokens[0][-200:]))
+    curves = {
+        "index": np.asarray(lengths),
+        "divergence": sent.kl_bits,
+        "arithmetic coding": np.array(spent),
+    }
+    return draw(args, curves, exams, teacher.bits(exam))
+
+
+def draw(
+    args: Args, bits: dict[str, np.ndarray], exams: dict[str, list[float]], teacher: float
+) -> Figure:
+    """Bits per token against tokens, and bits per held-out token against bits sent."""
+    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
+    rate, learnt = figure.subplots(1, 2)
+    styles = {"index": "C0o-", "divergence": "k--", "arithmetic coding": "C1s-"}
+    names = {
+        "index": "requential: index",
+        "divergence": "requential: KL divergence",
+        "arithmetic coding": "real text, arithmetic coding",
+    }
+    ends = np.linspace(0, args.steps, 13).round().astype(int)
+    for name, style in styles.items():
+        means = np.diff(np.concatenate([[0], np.cumsum(bits[name])])[ends]) / np.diff(ends)
+        rate.plot(args.texts * ends[1:], means / args.texts, style, ms=4, label=names[name])
+    rate.set(xlabel="tokens received", ylabel="bits per token", ylim=(0, None))
+    for name, kind in (("requential", "index"), ("prequential", "arithmetic coding")):
+        kilobytes = np.cumsum(bits[kind])[ends[1:] - 1] / 8000
+        learnt.plot(kilobytes, exams[name], styles[kind], ms=4, label=f"taught by {names[kind]}")
+    learnt.axhline(teacher, color="k", ls=":", label="the teacher")
+    learnt.set(xlabel="kilobytes received", ylabel="bits per token of held-out text")
+    for axes in (rate, learnt):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    return figure
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args)).savefig("requential.png")
