@@ -40,14 +40,14 @@ class Args:
         held_out: characters that students are tested on.
     """
 
-    steps: int = 1000
+    steps: int = 1500
     texts: int = 4
     budget_bits: int = 14
     taught: int = 300_000
     held_out: int = 4000
 
 
-FULL = Args(steps=8000, held_out=10_000)
+FULL = Args(steps=16_000, budget_bits=16, held_out=10_000)
 
 
 class NGrams:
@@ -214,9 +214,13 @@ def draw(
         means = np.diff(np.concatenate([[0], np.cumsum(bits[name])])[ends]) / np.diff(ends)
         rate.plot(args.texts * ends[1:], means / args.texts, style, ms=4, label=names[name])
     rate.set(xlabel="tokens received", ylabel="bits per token", ylim=(0, None))
-    for name, kind in (("requential", "index"), ("prequential", "arithmetic coding")):
+    taught = (
+        ("requential", "index", "taught by samples of the teacher"),
+        ("prequential", "arithmetic coding", "taught by real text"),
+    )
+    for name, kind, label in taught:
         kilobytes = np.cumsum(bits[kind])[ends[1:] - 1] / 8000
-        learnt.plot(kilobytes, exams[name], styles[kind], ms=4, label=f"taught by {names[kind]}")
+        learnt.plot(kilobytes, exams[name], styles[kind], ms=4, label=label)
     learnt.axhline(teacher, color="k", ls=":", label="the teacher")
     learnt.set(xlabel="kilobytes received", ylabel="bits per token of held-out text")
     for axes in (rate, learnt):
