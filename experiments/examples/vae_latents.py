@@ -31,7 +31,7 @@ class Args:
         block_bits: log2 of the number of candidates of a block of the vector.
     """
 
-    steps: int = 300
+    steps: int = 200
     latents: int = 16
     prices: tuple[float, ...] = (0.3, 0.03, 0.005)
     block_bits: int = 12
@@ -128,7 +128,7 @@ def main(args: Args) -> Figure:
     )
     for axes in (rate, written):
         axes.grid(alpha=0.3)
-    rate.legend(fontsize=9)
+    written.legend(fontsize=9)
     return figure
 
 
