@@ -29,13 +29,14 @@ class Args:
         epsilons: privacy of the mean.
         clients: number of vectors.
         dimension: their dimension.
-        chunk: coordinates of a chunk.
+        chunk_nats: the most that ln of the largest density ratio of a chunk should be in the mean; a search examines
+            about e to that power of candidates.
     """
 
     epsilons: tuple[float, ...] = (1.0,)
     clients: int = 500
     dimension: int = 1000
-    chunk: int = 50
+    chunk_nats: float = 5.0
 
 
 FULL = Args(epsilons=(0.5, 1.0, 2.0, 4.0))
@@ -55,9 +56,11 @@ def estimate(args: Args, sigma: float, alpha: float = 2.0) -> Measured:
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     # The wider the proposal, the lower the largest ratio: least at sigma^2 (1 + gap) for norm 1
     gap = 1 / math.sqrt(args.dimension * sigma**2)
-    wide = jnp.full(args.chunk, sigma * math.sqrt(1 + gap))
-    proposal = recjax.Normal(jnp.zeros(args.chunk), wide)
-    chunks = x.reshape(-1, args.chunk)
+    nats = 0.5 / (gap * sigma**2) + args.dimension / 2 * math.log1p(gap)
+    divisors = [n for n in range(1, args.dimension + 1) if args.dimension % n == 0]
+    width = max(n for n in divisors if n * nats <= args.dimension * args.chunk_nats or n == 1)
+    proposal = recjax.Normal(jnp.zeros(width), jnp.full(width, sigma * math.sqrt(1 + gap)))
+    chunks = x.reshape(-1, width)
     targets = recjax.Normal(chunks, np.full_like(chunks, sigma))
 
     coder = recjax.PoissonPrivate(alpha=alpha)
