@@ -37,8 +37,8 @@ class Status(enum.IntEnum):
     """A vector has fewer coordinates than its divergence needs blocks: no search. The sample is
     NaN."""
     BOUND_TOO_SMALL = 6
-    """The sample's density ratio exceeds `Pair.log_ratio_max`: the pair is wrong, and samples of all
-    searches with it are biased."""
+    """The sample's density ratio exceeds `Pair.log_ratio_max`: the pair is wrong, and samples of
+    all searches with it are biased."""
 
 
 @jax.tree_util.register_dataclass
@@ -160,11 +160,11 @@ class Coder(abc.ABC):
             index: the index of one sample.
             proposal: the proposal.
             rate_bits: the expected divergence in bits of targets from the proposal, which the code
-                is tuned for. Codes that the rate does not enter ignore it.
+                is tuned for. If it is None, numbers are in Elias delta, which needs no rate. Codes
+                that the rate does not enter ignore it.
 
         Raises:
-            ValueError: a concrete index is out of range, or the rate is missing, negative or not
-                finite.
+            ValueError: a concrete index is out of range, or the rate is negative or not finite.
         """
         return self.index_code(proposal, rate_bits).bits(key, index)
 
@@ -177,6 +177,20 @@ class Coder(abc.ABC):
                 `IndexCode.take` if the code does not depend on it.
             rate_bits: as for `codelength`.
         """
+
+    def string_code(self, keys: Any, proposal: Any, rate_bits: Any, kl_bits: Any) -> IndexCode:
+        """The code of strings: `index_code`, for the arguments of `recjax.write_indices`.
+
+        Raises:
+            ValueError: the keys are not an array of keys, or the coder has no ``kl_bits``.
+        """
+        if kl_bits is not None:
+            raise ValueError(
+                f"kl_bits: the code of {type(self).__name__} is tuned by rate_bits, not by kl_bits"
+            )
+        if len(batch_of(keys)) != 1:
+            raise ValueError("keys must be an array of keys, one for every index")
+        return self.index_code(proposal, rate_bits)
 
 
 def sent_sample(sample: Num[Array, "*event"], status: Int[Array, ""]) -> Num[Array, "*event"]:

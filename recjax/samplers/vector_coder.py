@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Array, Float, Int, UInt32
 
+from recjax.bits.number_models import NumberModel, UniformModel, ZipfModel
+from recjax.bits.zipf import budget_exponent
 from recjax.blocks.vector_layout import LARGEST_KL_BITS, LARGEST_SIZE, parts_of_bits
 from recjax.blocks.vector_methods import METHODS, Plan
 from recjax.distributions.base import concrete
@@ -19,7 +21,7 @@ from recjax.errors import check_range
 from recjax.randomness import SharedKey
 from recjax.samplers._search import vectors
 from recjax.samplers._search.vectors import VectorCode as VectorCode
-from recjax.samplers._streams.numbers import NumberCode, UniformCode, ZipfCode
+from recjax.samplers._streams.vectors import VectorsCode
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,14 +154,14 @@ class VectorCoder:
     ) -> Float[Array, ""]:
         """Returns the length of the indices of a vector in bits, from what the receiver knows.
 
+        It is their share in the string that `recjax.write_indices` makes of many calls.
+
         Raises:
             ValueError: as for `decode`.
         """
         plan = self._checked_plan(index, proposal, kl_bits)
-        if plan.index_bits == 0:
-            return jnp.zeros((), proposal.dtype)
-        code = self._index_code(plan, proposal, kl_bits)
-        return jnp.sum(jax.vmap(lambda i: code.bits(None, i))(jnp.asarray(index)))
+        model = self._index_model(plan, kl_bits)
+        return VectorsCode((plan.indices,), (model,), proposal.dtype).bits(key, [index])
 
     def table(self, key: SharedKey, columns: int, dtype: Any = jnp.float32) -> Array:
         """Draws columns of the table, for any number of calls of `encode`.
@@ -176,13 +178,34 @@ class VectorCoder:
         check_range("columns", columns, 1, LARGEST_SIZE)
         return vectors.table(key, 1 << self.block_bits, -(-columns // 64) * 64, jnp.dtype(dtype))
 
-    def _checked_plan(self, index, proposal, kl_bits) -> Plan:
+    def string_code(self, keys: Any, proposal: Any, rate_bits: Any, kl_bits: Any) -> VectorsCode:
+        """The code of strings, for the arguments of `recjax.write_indices`.
+
+        Raises:
+            ValueError: ``kl_bits`` is not a sequence, a divergence is bad, or an argument is
+                missing or not one of this coder.
+        """
+        if rate_bits is not None:
+            raise ValueError("rate_bits: the code of VectorCoder is tuned by kl_bits")
+        if kl_bits is None or not np.iterable(kl_bits):
+            raise ValueError(f"kl_bits must be a sequence, one entry per call, got {kl_bits!r}")
+        if proposal is None:
+            raise ValueError("proposal is needed: it has the shape of the vectors")
+        plans = [self._plan(proposal, each) for each in kl_bits]
+        models = [self._index_model(*pair) for pair in zip(plans, kl_bits, strict=True)]
+        return VectorsCode(tuple(plan.indices for plan in plans), tuple(models), proposal.dtype)
+
+    def _plan(self, proposal, kl_bits) -> Plan:
         plan = plan_for(self, kl_bits, proposal.event_shape)
         if plan is None:
             raise ValueError(
                 f"proposal: {proposal.event_size} coordinates cannot be cut into blocks of at most "
                 f"{self.block_bits - self.extra_bits} bits of kl_bits"
             )
+        return plan
+
+    def _checked_plan(self, index, proposal, kl_bits) -> Plan:
+        plan = self._plan(proposal, kl_bits)
         if np.shape(index) != (plan.indices,):
             raise ValueError(f"index must hold {plan.indices} numbers, got shape {np.shape(index)}")
         value = concrete(jnp.asarray(index) if isinstance(index, list | tuple) else index)
@@ -193,17 +216,12 @@ class VectorCoder:
             raise ValueError(f"index must hold whole numbers below 2^{plan.index_bits}")
         return plan
 
-    def _index_code(self, plan: Plan, proposal: Any, kl_bits: npt.ArrayLike) -> NumberCode:
-        """The code of the indices of a plan, tuned for the mean divergence of its blocks."""
-        last = (1 << plan.index_bits) - 1
-        if self.method == "trellis":
-            return UniformCode(last=last, proposal=proposal, budget_bits=plan.index_bits)
-        return ZipfCode(
-            last=last,
-            proposal=proposal,
-            rate_bits=float(np.sum(kl_bits)) / plan.indices,
-            budget_bits=plan.index_bits,
-        )
+    def _index_model(self, plan: Plan, kl_bits: npt.ArrayLike) -> NumberModel:
+        """The model of the indices of a plan, tuned for the mean divergence of its blocks."""
+        if self.method == "trellis":  # all paths are equally likely
+            return UniformModel(plan.index_bits)
+        parts = int(parts_of_bits(kl_bits).ravel()[-1])
+        return ZipfModel(plan.index_bits, budget_exponent(parts // plan.indices, plan.index_bits))
 
 
 def _checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
@@ -242,5 +260,4 @@ def plan_for(coder: VectorCoder, kl_bits: npt.ArrayLike, shape: tuple[int, ...])
         raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum")
     if not 1 <= d <= LARGEST_SIZE:
         raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
-    parts = parts_of_bits(value.ravel() if value.ndim else value)
-    return METHODS[coder.method](d, parts, coder.block_bits, coder.extra_bits)
+    return METHODS[coder.method](d, parts_of_bits(value), coder.block_bits, coder.extra_bits)

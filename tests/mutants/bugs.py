@@ -290,6 +290,13 @@ _ROWS = (
         "np.arange(branches.shape[1]) < depths[:, None]",
         HEAP_PATH,
     ),
+    (
+        "bits-delta-of-octaves",
+        "bits/number_models.py",
+        "(2 * digits.bit_length() - 1)",
+        "(2 * digits.bit_length())",
+        STREAMS,
+    ),
     # randomness, words
     (
         "randomness-rotation",
@@ -573,6 +580,27 @@ _ROWS = (
         "columns = _BITS - depths[:, None]",
         STREAMS,
     ),
+    (
+        "samplers-strings-of-any-coder",
+        "samplers/_streams/index_stream.py",
+        "if data[1] != number_of(coder):",
+        "if False:",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-any-setting",
+        "samplers/_streams/index_stream.py",
+        "crc_hqx(body + known, 0xFFFF)",
+        "crc_hqx(body, 0xFFFF)",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-vectors-mean-block",
+        "samplers/vector_coder.py",
+        "budget_exponent(parts // plan.indices, plan.index_bits)",
+        "budget_exponent(parts, plan.index_bits)",
+        STREAMS,
+    ),
     # blocks
     (
         "blocks-noise-of-the-rest",
@@ -619,16 +647,30 @@ _ROWS = (
     ),
     (
         "codec-varint-shift",
-        "codec/container.py",
-        "for shift in (0, 7, 14):",
-        "for shift in (0, 8, 14):",
+        "codec/varint.py",
+        "(byte & 127) << 7 * i",
+        "(byte & 127) << 8 * i",
         CONTAINER,
     ),
     (
         "codec-sides-unchecked",
-        "codec/container.py",
+        "codec/header.py",
         "all(1 <= side <= modality.max_side for side in self.shape)",
         "all(0 <= side <= modality.max_side for side in self.shape)",
+        CONTAINER,
+    ),
+    (
+        "container-segments-change-places",
+        "codec/segments.py",
+        'zlib.crc32(number.to_bytes(4, "big") + part + digest)',
+        'zlib.crc32((0 * number).to_bytes(4, "big") + part + digest)',
+        CONTAINER,
+    ),
+    (
+        "container-last-segment-as-long-as-others",
+        "codec/header.py",
+        "first = min(self.segment, self.shape[0] - number * self.segment)",
+        "first = self.segment",
         CONTAINER,
     ),
     (
