@@ -109,7 +109,9 @@ def _encode(
 
 @jax.jit
 def _kl_bits(target, proposal):
-    return pair_of(target, proposal).kl() / math.log(2)
+    kl = pair_of(target, proposal).kl()
+    assert kl is not None  # pairs of normal distributions have one
+    return kl / math.log(2)
 
 
 def decode(
