@@ -43,6 +43,7 @@ BLOCKS = "tests/blocks/test_ordered_random.py"
 TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
+LOWERING = "tests/samplers/test_lowering.py"
 TRAPS = "tests/samplers/test_traps.py"
 MOMENTS = "tests/distributions/test_moments.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
@@ -940,6 +941,14 @@ _ROWS = (
         "return after[decided - 1], after & ((1 << bits.block) - 1)",
         "return register, after & ((1 << bits.block) - 1)",
         VECTORS,
+    ),
+    # accelerators
+    (
+        "tiles-of-the-cpu-everywhere",
+        "blocks/tiles.py",
+        "products=Products(most, _DEVICE_TILE)",
+        "products=Products(most, TILE)",
+        LOWERING,
     ),
     # what newcomers run into
     (
