@@ -88,6 +88,7 @@ CODERS = {
 TABLE = Path(__file__).parent / "results" / "step_equations.json"
 _KL_BITS = 8.0
 _BATCH = 256
+_LANES = 4096
 
 
 def coder_programs(name: str) -> dict[str, Program]:
@@ -145,6 +146,20 @@ def coder_programs(name: str) -> dict[str, Program]:
     else:
         programs["batch"] = Program(jax.vmap(encode), (keys, targets, proposals))
     return programs
+
+
+def many_lanes(name: str) -> Program:
+    """A coder's `encode` as accelerators run it: many searches side by side, or one long vector.
+
+    Args:
+        name: one of `CODERS`.
+    """
+    encode, arguments = coder_programs(name)["encode"]
+    if isinstance(CODERS[name].coder, recjax.VectorCoder):
+        return Program(encode, arguments)
+    key, *pair = arguments
+    pairs = jax.tree.map(lambda x: jnp.broadcast_to(x, (_LANES, *x.shape)), tuple(pair))
+    return Program(jax.vmap(encode), (jax.random.split(key, _LANES), *pairs))
 
 
 def _shape(*sizes: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:

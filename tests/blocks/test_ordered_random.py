@@ -224,7 +224,9 @@ def test_products_have_the_shape_of_the_platform_compiled_for(platform, rows, la
     coder, batch = BlockCoder(budget=12), blocks(9, 3)
     encode = jax.jit(lambda *blocks: coder.encode(coder.table(KEY, 3), KEY, *blocks))
     program = jax.export.export(encode, platforms=[platform])(*batch).mlir_module()
-    assert re.findall(r"dot_general.*-> tensor<(\d+)x(\d+)xf32>", program) == [(str(rows), str(lanes))]
+    assert re.findall(r"dot_general.*-> tensor<(\d+)x(\d+)xf32>", program) == [
+        (str(rows), str(lanes))
+    ]
 
 
 GOLDEN_COLUMNS = [[4, 5, 1, 0, 3, 2, 6], [-1, -1, 1, 1, 1, 1, 1]]
