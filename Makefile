@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all mutants lint type bench figures examples matrix docs
+.PHONY: help setup demo test test-all mutants lint type bench figures examples matrix tpu docs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,14 @@ figures: $(STAMP) ## compute and draw the figures, a few minutes each; at full s
 
 examples: $(STAMP) ## run the examples in full, half an hour; pictures under docs/_static/examples
 	$(BIN)/python -m experiments.examples
+
+tpu: runs/tpu/.installed ## compile the hot programs for a TPU without one; fail where a loop step has grown
+	JAX_PLATFORMS=cpu runs/tpu/bin/python -m experiments.tpu
+
+runs/tpu/.installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable '.[tpu]'
+	@touch $@
 
 docs: $(VENV)/.docs ## build the documentation, with every example run, into docs/_build/html
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
