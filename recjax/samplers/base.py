@@ -39,6 +39,9 @@ class Status(enum.IntEnum):
     BOUND_TOO_SMALL = 6
     """The sample's density ratio exceeds `Pair.log_ratio_max`: the pair is wrong, and samples of
     all searches with it are biased."""
+    TOO_FEW_CANDIDATES = 7
+    """A vector diverges more than all candidates of its blocks could say, by 10 % and 8 bits: the
+    sample is the best one found, far from the target."""
 
 
 @jax.tree_util.register_dataclass
