@@ -71,6 +71,8 @@ from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
 from recjax.samplers.poisson_private import PoissonPrivate as PoissonPrivate
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
 from recjax.samplers.ring_toss import RingToss as RingToss
+from recjax.samplers.select import Selection as Selection
+from recjax.samplers.select import select as select
 from recjax.samplers.space_partitioning import SpacePartitionedAStar as SpacePartitionedAStar
 from recjax.samplers.space_partitioning import SpacePartitionedGPRS as SpacePartitionedGPRS
 from recjax.samplers.vector_coder import VectorCode as VectorCode

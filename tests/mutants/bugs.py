@@ -44,6 +44,7 @@ TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
+SELECT = "tests/samplers/test_select.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -875,6 +876,21 @@ _ROWS = (
         "return jnp.asarray(value.astype(np.uint32))",
         "return jnp.asarray(0 * value.astype(np.uint32))",
         VECTORS,
+    ),
+    # selection
+    (
+        "select-bound-too-small",
+        "samplers/select.py",
+        "return self.target.log_bound\n",
+        "return self.target.log_bound - 0.5\n",
+        SELECT,
+    ),
+    (
+        "select-weight-of-the-next",
+        "samplers/select.py",
+        "log_weights.at[x].get",
+        "log_weights.at[x + 1].get",
+        SELECT,
     ),
 )
 
