@@ -1,16 +1,22 @@
 """Categorical distributions, decoded through integers, and pairs of them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, Num, UInt32
 
 from recjax import words
 from recjax.distributions.base import Distribution, Violations, family
-from recjax.distributions.pair import register_pair
+from recjax.distributions.pair import Pair, register_pair
+from recjax.distributions.stand_in import StandIn
 from recjax.distributions.step_ratio import StepPair
 
+_FEW = 64  # categories that are compared one by one faster than searched
+_MANY = 256  # categories beyond which weights have all the bits that their sum leaves
 _LOG2_E = 1.4426950408889634
 # Powers 2^-f of 16-bit fractions f as products of two tables, for the high and the low byte of f.
 # A product is at most 2^16 2^15 = 2^31.
@@ -27,7 +33,11 @@ class Categorical(Distribution):
 
     Candidates are decoded from 32 bits through integer frequencies. These follow from the logits by
     exactly rounded operations only, so that every device decodes alike. They differ from softmax by
-    a factor within 1 +- 3e-5, and no possible category has less than about K / 2^31.
+    a factor within 1 +- 3e-5, and by what whole numbers are rounded: no possible category has less
+    than about K / 2^31, or 2^-31 for more than 256 categories.
+
+    One event may be a vocabulary of 10^5 tokens, or many: a search makes its tables once, and takes
+    well below a microsecond for each candidate beside that.
 
     Args:
         logits: unnormalised log probabilities; -inf for a category that does not occur.
@@ -73,24 +83,56 @@ class Categorical(Distribution):
         return jnp.sum(jnp.asarray(u)[..., None] > ends, -1, dtype=jnp.int32)
 
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
-        ends = jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
+        return self._from_ends(self.ends(), bits)
+
+    def _from_ends(
+        self, ends: UInt32[Array, "*event K"], bits: UInt32[Array, "... d"]
+    ) -> Int[Array, "*samples_event"]:
         place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)
-        return jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)
+        return _by_component(_ends_until, ends, place)
+
+    def ends(self) -> UInt32[Array, "*event K"]:
+        """Running sums of `weights`: the frequency table that candidates are decoded through."""
+        return jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
 
     def weights(self) -> UInt32[Array, "*event K"]:
-        """Integer weights in proportion to the probabilities, with a sum of at most 2^31."""
-        # Single roundings and integer operations: no compiler can change a bit. The barrier keeps
-        # the difference from being fused with the product below into one rounding.
-        below = jax.lax.optimization_barrier(self.logits.max(-1, keepdims=True) - self.logits)
-        # 2^-powers, powers in units of 2^-16 bits: integer part and two bytes of fraction
-        powers = jnp.round(jnp.minimum(below * _LOG2_E, 31) * 65536).astype(jnp.uint32)
-        share = jnp.asarray(_COARSE)[(powers >> 8) & 255] * jnp.asarray(_FINE)[powers & 255]
-        # shifted right so that the sum of K weights cannot exceed 2^31
-        room = jnp.uint32((self.logits.shape[-1] - 1).bit_length())
-        weights = (share >> room) >> (powers >> 16)
-        # every category that occurs can be decoded
-        weights = jnp.maximum(weights, jnp.uint32(1))
-        return jnp.where(self.logits == -jnp.inf, jnp.uint32(0), weights)
+        """Integer weights in proportion to the probabilities, with a sum of at most 2^31 + K."""
+        if self.logits.shape[-1] <= _MANY:
+            return few_weights(self.logits)
+        powers, share = _shares(self.logits)
+        weights = lax.optimization_barrier(share >> (powers >> 16))  # made once for all its uses
+        # The sum of K shares needs more than 32 bits, those of their 11-bit digits do not: an upper
+        # bound of the sum in units of 2^22, and the shift that makes it at most 2^31.
+        digits = [(weights >> shift) & 0x7FF for shift in (22, 11, 0)]
+        high, middle, low = (jnp.sum(d, -1, keepdims=True, dtype=jnp.uint32) for d in digits)
+        bound = high + (middle >> 11) + (low >> 22) + 2
+        weights = weights >> jnp.maximum(23 - lax.clz(bound).astype(jnp.int32), 0).astype(
+            jnp.uint32
+        )
+        return _at_least_one(weights, self.logits)
+
+
+def few_weights(logits: Float[ArrayLike, "*event K"]) -> UInt32[Array, "*event K"]:
+    """Weights of few categories, whose sum is at most 2^31: each has 2^31 / K for the likeliest."""
+    powers, share = _shares(logits)
+    # shifted right so that the sum of K weights cannot exceed 2^31
+    room = jnp.uint32((logits.shape[-1] - 1).bit_length())
+    return _at_least_one((share >> room) >> (powers >> 16), logits)
+
+
+def _shares(logits):
+    """2^31 times the probabilities relative to the largest: integer powers of 2, and mantissas."""
+    # Single roundings and integer operations: no compiler can change a bit. The barrier keeps the
+    # difference from being fused with the product below into one rounding.
+    below = lax.optimization_barrier(logits.max(-1, keepdims=True) - logits)
+    # 2^-powers, powers in units of 2^-16 bits: integer part and two bytes of fraction
+    powers = jnp.round(jnp.minimum(below * _LOG2_E, 31) * 65536).astype(jnp.uint32)
+    return powers, jnp.asarray(_COARSE)[(powers >> 8) & 255] * jnp.asarray(_FINE)[powers & 255]
+
+
+def _at_least_one(weights, logits):
+    """Every category that occurs can be decoded."""
+    return jnp.where(logits == -jnp.inf, jnp.uint32(0), jnp.maximum(weights, jnp.uint32(1)))
 
 
 @register_pair(Categorical, Categorical)
@@ -99,6 +141,9 @@ class CategoricalPair(StepPair):
 
     def log_ratio(self, x: Int[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_pick(self.parts()[0], x))
+
+    def prepared(self) -> Pair:
+        return TabledPair(self)
 
     def parts(
         self,
@@ -122,11 +167,84 @@ class CategoricalPair(StepPair):
         ]
 
 
+class _Tabled(StandIn):
+    """Categorical whose frequency table is at hand."""
+
+    proposal: Categorical
+    ends: UInt32[Array, "*event K"]
+
+    def __init__(self, proposal: Categorical) -> None:
+        self.proposal = proposal
+        self.ends = proposal.ends()
+
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
+        return self.proposal._from_ends(self.ends, bits)
+
+
+class TabledPair(StepPair):
+    """Categorical over categorical for many candidates: all that takes O(K) is computed once.
+
+    A candidate then takes a binary search in the proposal's frequency table, and a look-up of its
+    log ratio.
+    """
+
+    def __init__(self, plain: CategoricalPair) -> None:
+        super().__init__(plain.target, _Tabled(plain.proposal))
+        self.plain = plain
+        # The barrier computes the tables once, and with the same bits whatever uses them.
+        self._tables, self.proposal.ends = lax.optimization_barrier(
+            (plain.parts(), self.proposal.ends)
+        )
+        self._top = super().log_ratio_max()
+
+    def log_ratio(self, x: Int[ArrayLike, "*event"]) -> Float[Array, ""]:
+        return self.proposal._sum(_pick(self._tables[0], x))
+
+    def log_ratio_max(self) -> Float[Array, ""]:
+        return self._top
+
+    def parts(
+        self,
+    ) -> tuple[
+        Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
+    ]:
+        return self._tables
+
+    def violations(self) -> Violations:
+        return self.plain.violations()
+
+    @property
+    def _name(self) -> str:
+        return self.plain._name
+
+
 def _categories(distribution):
     return jnp.arange(distribution.logits.shape[-1], dtype=jnp.int32)
 
 
 def _pick(table, x):
     """Entry of each component's row at its category; -inf at anything but a category."""
-    categories = jnp.arange(table.shape[-1], dtype=jnp.int32)
-    return jnp.max(jnp.where(jnp.asarray(x)[..., None] == categories, table, -jnp.inf), -1)
+    return _by_component(_entries, table, jnp.asarray(x))
+
+
+def _entries(row, x):
+    place = jnp.clip(x.astype(jnp.int32), 0, row.size - 1)
+    return jnp.where(place.astype(x.dtype) == x, row[place], -jnp.inf)
+
+
+def _ends_until(ends, place):
+    """Number of ends that are at most ``place``."""
+    if ends.size <= _FEW:
+        return jnp.sum(place[:, None] >= ends[None], -1, dtype=jnp.int32)
+    return jnp.searchsorted(ends, place, side="right", method="scan_unrolled").astype(jnp.int32)
+
+
+def _by_component(function, table, x):
+    """Applies ``function(row, values)`` to every component: its row of a table, all its values."""
+    event = table.shape[:-1]
+    shape = jnp.broadcast_shapes(x.shape, event)
+    samples = shape[: len(shape) - len(event)]
+    x = jnp.broadcast_to(x, shape).reshape(math.prod(samples), math.prod(event))
+    # not one gather from a table that is broadcast to all samples, which would be made in memory
+    rows = table.reshape(math.prod(event), table.shape[-1])
+    return jax.vmap(function, (0, 1), 1)(rows, x).reshape(shape)

@@ -45,6 +45,7 @@ CONTAINER = "tests/codec/test_container.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
 SELECT = "tests/samplers/test_select.py"
+CATEGORICAL = "tests/distributions/test_categorical.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -122,8 +123,8 @@ _ROWS = (
     (
         "distributions-categorical-off-by-one",
         "distributions/categorical.py",
-        "jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)",
-        "jnp.sum(place[..., None] > ends, -1, dtype=jnp.int32)",
+        "jnp.sum(place[:, None] >= ends[None], -1, dtype=jnp.int32)",
+        "jnp.sum(place[:, None] > ends[None], -1, dtype=jnp.int32)",
         "tests/distributions/test_categorical.py",
     ),
     (
@@ -876,6 +877,21 @@ _ROWS = (
         "return jnp.asarray(value.astype(np.uint32))",
         "return jnp.asarray(0 * value.astype(np.uint32))",
         VECTORS,
+    ),
+    # many categories
+    (
+        "categorical-rare-ones-lifted",
+        "distributions/categorical.py",
+        "_MANY = 256 ",
+        "_MANY = 1 << 30 ",
+        CATEGORICAL,
+    ),
+    (
+        "categorical-search-one-early",
+        "distributions/categorical.py",
+        'place, side="right"',
+        'place, side="left"',
+        CATEGORICAL,
     ),
     # selection
     (

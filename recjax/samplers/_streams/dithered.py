@@ -5,7 +5,7 @@ the proposal at that point, divided by the sum over all points within the propos
 
 In a string every index has its own table of integer frequencies. They follow from the dither and
 the proposal by exactly rounded operations in double precision (sums, products, quotients) and from
-there on by integers, those of `Categorical`: every machine has the same table.
+there on by integers, those of `few_weights`: every machine has the same table.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from recjax import randomness
 from recjax.bits import stream
 from recjax.bits.frequencies import integer_shares
 from recjax.distributions.base import concrete
-from recjax.distributions.categorical import Categorical
+from recjax.distributions.categorical import few_weights
 from recjax.distributions.laplace import Laplace
 from recjax.distributions.normal import Normal
 from recjax.distributions.uniform import Uniform
@@ -203,5 +203,5 @@ _dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
 
 def _frequencies(logits: Float[np.ndarray, "rows points"]) -> Int[np.ndarray, "rows points"]:
     """Positive integers that sum to 2^24 in every row."""
-    weights = np.asarray(Categorical(logits.astype(np.float32)).weights(), np.int64)
+    weights = np.asarray(few_weights(logits.astype(np.float32)), np.int64)
     return integer_shares(weights)
