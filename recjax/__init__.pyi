@@ -17,6 +17,7 @@ from recjax.codec import load_prior as load_prior
 from recjax.distributions import Categorical as Categorical
 from recjax.distributions import Channel as Channel
 from recjax.distributions import Laplace as Laplace
+from recjax.distributions import Logistic as Logistic
 from recjax.distributions import Normal as Normal
 from recjax.distributions import Pair as Pair
 from recjax.distributions import Triangular as Triangular

@@ -46,6 +46,7 @@ VECTORS = "tests/samplers/test_vector_coder.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
 SELECT = "tests/samplers/test_select.py"
 CATEGORICAL = "tests/distributions/test_categorical.py"
+CENTRES = "tests/samplers/test_dithered_centres.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -892,6 +893,21 @@ _ROWS = (
         'place, side="right"',
         'place, side="left"',
         CATEGORICAL,
+    ),
+    # priors of centres
+    (
+        "centres-offset-shifted",
+        "samplers/_streams/centres.py",
+        "(middle - nearest + 0.5) * _OFFSETS",
+        "(middle - nearest + 0.3) * _OFFSETS",
+        CENTRES,
+    ),
+    (
+        "centres-nothing-beyond",
+        "samplers/_streams/centres.py",
+        "place[far] += ends[far] * excess",
+        "place[far] += ends[far] * 0",
+        CENTRES,
     ),
     # selection
     (

@@ -169,7 +169,7 @@ class _Tables(NamedTuple):
 
 def _tables(step: float, keys: Any, proposal: Any) -> _Tables:
     reach(proposal)  # refuses other proposals
-    u = np.asarray(_dithers(keys, proposal), np.float64)
+    u = np.asarray(dithers(keys, proposal), np.float64)
     law = jax.tree.map(
         lambda x: np.broadcast_to(np.asarray(x, np.float64), u.shape).ravel(), proposal
     )
@@ -198,10 +198,17 @@ def _tables(step: float, keys: Any, proposal: Any) -> _Tables:
     return _Tables(first.astype(np.int64), count, parts())
 
 
-_dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
+dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
+"""The dithers of a batch of keys."""
 
 
 def _frequencies(logits: Float[np.ndarray, "rows points"]) -> Int[np.ndarray, "rows points"]:
-    """Positive integers that sum to 2^24 in every row."""
+    """Positive integers that sum to 2^24 in every row.
+
+    Raises:
+        ValueError: a table has no point within the proposal's reach.
+    """
+    if np.any(logits.max(-1) == -np.inf):
+        raise ValueError("proposal: its scale is too small for the step")
     weights = np.asarray(few_weights(logits.astype(np.float32)), np.int64)
     return integer_shares(weights)
