@@ -218,14 +218,42 @@ def vector_bias() -> str:
     held = details("vector_bias")["rows"]
     extra = sorted({row["extra_bits"] for row in held})[::2]
     rows = []
-    for d, kl in dict.fromkeys((row["d"], row["kl_bits"]) for row in held):
-        at = {row["extra_bits"]: row for row in held if (row["d"], row["kl_bits"]) == (d, kl)}
-        rows.append([f"{d}", f"{kl:.0f}"])
+    for setting in dict.fromkeys((row["d"], row["kl_bits"], row["method"]) for row in held):
+        at = {
+            row["extra_bits"]: row
+            for row in held
+            if (row["d"], row["kl_bits"], row["method"]) == setting
+        }
+        d, kl, method = setting
+        rows.append([f"{d}", f"{kl:.0f}", method])
         for bits in extra:
             slope, error = at[bits]["slope"], at[bits]["slope_error"]
             rows[-1].append(f"{slope:.2f} ± {error:.2f}, {at[bits]['overhead_bits']:+.0f}")
     head = [f"{bits} extra bits" for bits in extra]
-    return table(["coordinates", "KL (bits)", *head], rows)
+    return table(["coordinates", "KL (bits)", "method", *head], sorted(rows, key=_by_size))
+
+
+def _by_size(row: list[str]) -> tuple[int, int, str]:
+    return int(row[0]), int(row[1]), row[2]
+
+
+def vector_dependence() -> str:
+    """What coded vectors have beside their slope, each with its standard error."""
+    names = {
+        "mean_square": "mean square (1)",
+        "variance_along_mean": "variance along the mean (1)",
+        "log_ratio_over_kl": "log-ratio / KL (1)",
+        "between_blocks": "between blocks (0)",
+        "between_calls": "between calls (0)",
+    }
+    rows = [
+        [f"{row['d']}", f"{row['kl_bits']:.0f}", row["method"]]
+        + [f"{row[name]:.3f} ± {row[f'{name}_error']:.3f}" for name in names]
+        for row in details("vector_bias")["rows"]
+        if row["extra_bits"] == 4
+    ]
+    head = ["coordinates", "KL (bits)", "method", *names.values()]
+    return table(head, sorted(rows, key=_by_size))
 
 
 TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
@@ -238,6 +266,7 @@ TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "transform_gap": (transform_gap, "transform_gap-photo-high"),
     "samplers": (samplers, "samplers"),
     "vector_bias": (vector_bias, "vector_bias"),
+    "vector_dependence": (vector_dependence, None),
 }
 """Each table, and the results file that says how it was measured, once for every file."""
 

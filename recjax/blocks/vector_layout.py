@@ -28,7 +28,7 @@ LARGEST_KL_BITS = 10**6
 LARGEST_SIZE = 10**7
 """Most coordinates of a vector."""
 
-_LEAST_COLUMNS = 64  # of the table: narrow blocks then seldom read the same columns
+LEAST_COLUMNS = 64  # of the table: narrow blocks then seldom read the same columns
 _LOG2_TABLE = 32  # log2 of the largest product of candidates and columns
 
 
@@ -41,12 +41,14 @@ class Layout(NamedTuple):
         columns: number of columns of the table.
         starts: first coordinate of every block and the number of all coordinates; None if
             coordinates are dealt out in turn.
+        steps: number of consecutive blocks that get each turn's coordinates together.
     """
 
     blocks: int
     log2_candidates: int
     columns: int
     starts: UInt32[np.ndarray, "blocks_and_end"] | None
+    steps: int = 1
 
 
 def parts_of_bits(kl_bits: npt.ArrayLike) -> Int[np.ndarray, "*sums"]:
@@ -65,7 +67,7 @@ def parts_of_bits(kl_bits: npt.ArrayLike) -> Int[np.ndarray, "*sums"]:
     if bits.ndim == 0:
         return np.asarray(np.floor(PARTS * bits + 0.5), np.int64)
     # whole numbers, whose sums are the same in any order
-    sums = np.cumsum(np.floor(_FINE * bits + 0.5).astype(np.int64))
+    sums = np.cumsum(np.floor(_FINE * bits.ravel() + 0.5).astype(np.int64))
     step = _FINE // PARTS
     return np.concatenate([[0], (sums + step // 2) // step])
 
@@ -103,7 +105,7 @@ def _in_turn(d: int, parts: int, most: int, extra_bits: int) -> Layout | None:
     blocks = max(1, -(-parts // most))
     while True:
         log2_candidates = _log2_candidates(-(-parts // blocks), extra_bits)
-        columns = max(-(-d // blocks), _LEAST_COLUMNS)
+        columns = max(-(-d // blocks), LEAST_COLUMNS)
         if columns << log2_candidates <= 1 << _LOG2_TABLE:
             break
         blocks += 1  # narrower blocks of fewer bits each
@@ -120,7 +122,7 @@ def _in_a_row(total, most: int, extra_bits: int, widest: int) -> Layout | None:
             return None
         starts.append(min(end, start + widest))
     largest = int(np.diff(total[starts]).max())
-    columns = max(int(np.diff(starts).max()), _LEAST_COLUMNS)
+    columns = max(int(np.diff(starts).max()), LEAST_COLUMNS)
     blocks = len(starts) - 1
     return Layout(
         blocks, _log2_candidates(largest, extra_bits), columns, np.array(starts, np.uint32)
@@ -154,7 +156,12 @@ def turn(call: Word, layout: Layout, place: UInt32[Array, "*n"]) -> UInt32[Array
     """By how many blocks the coordinates of a place are moved on, so that no period of the vector
     meets that of the blocks."""
     even, odd = threefry2x32(call, jnp.uint32(0), place >> 1)
-    return jnp.where(place & 1 == 0, even, odd) % jnp.uint32(layout.blocks)
+    return jnp.where(place & 1 == 0, even, odd) % _turns(layout)
+
+
+def _turns(layout: Layout) -> UInt32[Array, ""]:
+    """Number of coordinates per turn."""
+    return jnp.uint32(layout.blocks) // jnp.uint32(layout.steps)
 
 
 def places(
@@ -165,9 +172,11 @@ def places(
         starts = jnp.asarray(layout.starts)
         block = jnp.searchsorted(starts, coordinate, side="right").astype(jnp.uint32) - 1
         return block, coordinate - starts[block]
-    blocks = jnp.uint32(layout.blocks)
-    place = coordinate // blocks
-    return (coordinate % blocks + turn(call, layout, place)) % blocks, place
+    turns, steps = _turns(layout), jnp.uint32(layout.steps)
+    number = coordinate // turns
+    group = (coordinate % turns + turn(call, layout, number)) % turns
+    # the last step of a group comes first: it is never without a coordinate that the others have
+    return steps * group + steps - 1 - number % steps, number // steps
 
 
 def coordinates(
@@ -182,12 +191,13 @@ def coordinates(
         starts = jnp.asarray(layout.starts)
         coordinate = starts[block][None] + place
         return coordinate, coordinate < starts[block + 1][None]
-    blocks = jnp.uint32(layout.blocks)
-    turns = turn(call, layout, jnp.arange(len(place), dtype=jnp.uint32))
+    turns, steps = _turns(layout), jnp.uint32(layout.steps)
+    number = place * steps + (steps - 1 - block % steps)[None]
+    moves = turn(call, layout, jnp.arange(2 * len(place), dtype=jnp.uint32))
     # places beyond the table's columns have no coordinate; reading clips them
-    moved = (block[None] + (blocks - turns.at[place].get(mode="clip"))) % blocks
-    coordinate = place * blocks + moved
-    return coordinate, (block[None] < blocks) & (coordinate < d)
+    moved = ((block // steps)[None] + (turns - moves.at[number].get(mode="clip"))) % turns
+    coordinate = number * turns + moved
+    return coordinate, (block[None] < layout.blocks) & (coordinate < d)
 
 
 def table_rows(
@@ -211,28 +221,31 @@ def table_rows(
     return normal(jnp.stack([even, odd], axis=-1).reshape(len(row), count), dtype)
 
 
+def ordered_rows(
+    call: Word, layout: Layout, index: UInt32[Array, "blocks"]
+) -> UInt32[Array, "blocks"]:
+    """The rows that indices of ordered random coding stand for."""
+    _, mask = heads(call, layout, jnp.arange(len(index), dtype=jnp.uint32))
+    return index ^ mask
+
+
 def vector_bits(
-    key: SharedKey,
-    call: Integer[Array | np.ndarray, ""] | int,
-    layout: Layout,
-    index: UInt32[Array, "blocks"],
-    d: int,
+    key: SharedKey, call: Word, layout: Layout, row: UInt32[Array, "blocks"], d: int
 ) -> UInt32[Array, "d"]:
-    """The random words that the indices of the blocks stand for, one per coordinate.
+    """The random words that the rows of the blocks stand for, one per coordinate.
 
     Args:
         key: the shared key.
-        call: number of the call.
+        call: key of the call.
         layout: the layout.
-        index: index of every block.
+        row: row of every block.
         d: number of coordinates.
     """
-    words = call_key(key, call)
-    block, place = places(words, layout, jnp.arange(d, dtype=jnp.uint32))
-    first, mask = heads(words, layout, block)
+    block, place = places(call, layout, jnp.arange(d, dtype=jnp.uint32))
+    first, _ = heads(call, layout, block)
     column = (first + place) % jnp.uint32(layout.columns)
-    even, odd = threefry2x32(stream_key(key, Stream.CANDIDATE), index[block] ^ mask, column >> 1)
-    low, high = sign_words(words, block, place >> 6)
+    even, odd = threefry2x32(stream_key(key, Stream.CANDIDATE), row[block], column >> 1)
+    low, high = sign_words(call, block, place >> 6)
     signs = jnp.where(place & 32 == 0, low, high) >> (place & 31)
     # the first bit of a word is the sign of its normal number
     return jnp.where(column & 1 == 0, even, odd) ^ (signs << 31)

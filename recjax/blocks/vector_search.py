@@ -1,12 +1,8 @@
-"""Search for the best row of every block of a vector. Free to change.
+"""Search for the best row of every block by ordered random coding. Free to change.
 
-The log-ratio of a row is linear in its numbers z and their squares. The scores of all rows and
-blocks are one matrix product, plus another for the squares if the target's variance is not that of
-the proposal. It is computed for one tile of rows at a time, slab by slab of columns, so that
-neither the table nor the scores of all rows are stored.
+Scores are log-ratios plus the noise of a race of sorted arrivals, in the order of indices.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -16,39 +12,18 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax.blocks import vector_layout
 from recjax.blocks.vector_layout import Layout
+from recjax.blocks.vector_scores import Search
 from recjax.randomness import (
     SharedKey,
     Stream,
     coordinate_bits,
     exponential,
-    key_words,
     stream_key,
     threefry2x32,
 )
 from recjax.words import Word
 
-_ROWS = 2048  # most rows per tile
-_COLUMNS = 512  # most columns per slab
-_SCORES = 1 << 24  # most scores per tile
 _OWN = 256  # smallest noise that every block has of its own
-# Rounding moves a score by about 2^-24 of its largest term: 0.02 nats at this limit.
-_LARGEST_TERM = 2.0**18
-
-
-class Shape(NamedTuple):
-    """Static sizes of a search, of which there are few.
-
-    Attributes:
-        lanes: number of blocks, rounded up.
-        rows: rows per tile.
-        columns: columns per slab.
-        slabs: most slabs.
-    """
-
-    lanes: int
-    rows: int
-    columns: int
-    slabs: int
 
 
 class Found(NamedTuple):
@@ -66,160 +41,46 @@ class Found(NamedTuple):
         return self.sum * self.sum / self.sum_of_squares
 
 
-def shape_of(layout: Layout, d: int) -> Shape:
-    """The sizes of the search in a vector of ``d`` coordinates.
-
-    >>> shape_of(Layout(5, 14, 200, None), 1000)
-    Shape(lanes=8, rows=2048, columns=256, slabs=1)
-    """
-    lanes = _few_sizes(layout.blocks)
-    # the widest block of a layout with as many lanes
-    widest = layout.columns
-    if layout.starts is None:
-        widest = max(widest, -(-d // (lanes // 2 + 1)))
-    columns = min(_COLUMNS, _power_of_two(widest))
-    rows = min(_ROWS, 1 << layout.log2_candidates, _power_of_two(_SCORES // lanes + 1) // 2)
-    return Shape(lanes, rows, columns, -(-widest // columns))
-
-
-def _few_sizes(n: int) -> int:
-    """The next power of two; from 256 on, also three quarters of it.
-
-    >>> [_few_sizes(n) for n in (1, 3, 5, 260)]
-    [1, 4, 8, 384]
-    """
-    power = _power_of_two(n)
-    return 3 * power // 4 if power > 256 and n <= 3 * power // 4 else power
-
-
-def _power_of_two(n: int) -> int:
-    """The next power of two."""
-    return 1 << (n - 1).bit_length()
-
-
-@functools.partial(jax.jit, static_argnums=(6, 7))
 def best_rows(
-    key: SharedKey,
-    call: UInt32[Array, ""],
-    layout: Layout,
-    mean: Float[Array, "d"],
-    std: Float[Array, "d"],
-    table: Float[Array, "N columns"] | None,
-    shape: Shape,
-    block_bits: int,
+    search: Search, block_bits: int
 ) -> tuple[UInt32[Array, "lanes"], Float[Array, "lanes"]]:
     """Chooses a row for every block.
 
     Args:
-        key: the shared key.
-        call: number of the call.
-        layout: the layout.
-        mean: means of the target relative to N(0, 1).
-        std: standard deviations of the target.
-        table: the first columns of all rows, or None: what is missing is drawn anew.
-        shape: sizes of the search.
+        search: the search.
         block_bits: log2 of the largest number of rows.
 
     Returns:
         The index of every block, and its effective number of samples.
     """
-
-    # one example after the other: the shape of a product, and with it an index, is that of one call
-    @jax.custom_batching.sequential_vmap
-    def one(*args):
-        return _best_rows(*args, shape, block_bits)
-
-    return one(key_words(key), call, jax.tree.map(jnp.asarray, layout), mean, std, table)
-
-
-def _best_rows(key, call, layout, mean, std, table, shape, block_bits):
-    words = vector_layout.call_key(key, call)
+    shape, layout = search.shape, search.layout
     block = jnp.arange(shape.lanes, dtype=jnp.uint32)
-    wide = shape.slabs * shape.columns
-    m, s = _arranged(words, layout, block, mean, std, wide)
-    precision = 1 / (s * s)
-    slabs = (shape.slabs, shape.columns, shape.lanes)
-    linear, square = (m * precision).reshape(slabs), (0.5 - 0.5 * precision).reshape(slabs)
-    curved = jnp.any(std != 1)
-    noise = race_noise(key, words, layout, shape.lanes, 1 << block_bits, mean.dtype)
-    _, mask = vector_layout.heads(words, layout, block)
-    tiles = (jnp.int32(1) << layout.log2_candidates) // shape.rows
-    used = (layout.columns + shape.columns - 1) // shape.columns
-    rows_of = functools.partial(_rows, key, table, shape, mean.dtype)
+    ratios = search.log_ratios(block)
+    noise = race_noise(
+        search.key, search.call, layout, shape.lanes, 1 << block_bits, search.mean.dtype
+    )
+    _, mask = vector_layout.heads(search.call, layout, block)
 
     def tile(t, found):
-        def slab(i, scores):
-            z = rows_of(t, i)
-            scores = scores + _product(z, linear[i])
-            # targets of the proposal's variance need no squares
-            return lax.cond(curved, lambda: scores + _product(z * z, square[i]), lambda: scores)
+        return _improved(found, ratios.of_tile(t), t * shape.rows, mask, noise)
 
-        scores = jnp.zeros((shape.rows, shape.lanes), mean.dtype)
-        scores = lax.fori_loop(0, used, slab, scores)
-        return _improved(found, scores, t * shape.rows, mask, noise)
-
-    found = lax.fori_loop(0, tiles, tile, _nothing(shape.lanes, mean.dtype))
-    # Scores of very sharp targets lose their precision as products: such blocks are searched again.
-    sharp = jnp.sum((m / s) ** 2, axis=0) > _LARGEST_TERM
-    queue = jnp.argsort(~sharp)  # sharp blocks first; the loop below ends after them
+    found = lax.fori_loop(0, search.tiles, tile, _nothing(shape.lanes, search.mean.dtype))
+    # sharp blocks first; the loop below, which searches them again, ends after them
+    queue = jnp.argsort(~ratios.sharp)
 
     def again(i, found):
         this = queue[i, None]
-        m, s = _arranged(words, layout, this.astype(jnp.uint32), mean, std, wide)
+        ratios = search.exact_log_ratios(this.astype(jnp.uint32))
 
         def tile(t, best):
-            def slab(i, scores):
-                z = rows_of(t, i)
-                m_i, s_i = (
-                    lax.dynamic_slice_in_dim(x[:, 0], i * shape.columns, shape.columns)
-                    for x in (m, s)
-                )
-                distance = (z - m_i[None]) / s_i[None]
-                return scores + 0.5 * jnp.sum(z * z - distance * distance, axis=1)[:, None]
-
-            scores = jnp.zeros((shape.rows, 1), mean.dtype)
-            scores = lax.fori_loop(0, used, slab, scores)
+            scores = ratios.of_tile(t)
             return _improved(best, scores, t * shape.rows, mask[this], noise.of(this))
 
-        best = lax.fori_loop(0, tiles, tile, _nothing(1, mean.dtype))
+        best = lax.fori_loop(0, search.tiles, tile, _nothing(1, search.mean.dtype))
         return jax.tree.map(lambda x, new: x.at[this].set(new), found, best)
 
-    found = lax.fori_loop(0, jnp.sum(sharp, dtype=jnp.int32), again, found)
+    found = lax.fori_loop(0, jnp.sum(ratios.sharp, dtype=jnp.int32), again, found)
     return found.row ^ mask, found.effective_samples
-
-
-def _arranged(
-    words: Word,
-    layout: Layout,
-    block: UInt32[Array, "lanes"],
-    mean: Float[Array, "d"],
-    std: Float[Array, "d"],
-    wide: int,
-) -> tuple[Float[Array, "wide lanes"], Float[Array, "wide lanes"]]:
-    """Means and standard deviations of blocks in the order and with the signs of the columns.
-
-    Columns that a block does not read have those of the proposal: their coefficients are 0.
-    """
-    column = jnp.arange(wide, dtype=jnp.uint32)[:, None]
-    first, _ = vector_layout.heads(words, layout, block)
-    columns = jnp.uint32(layout.columns)
-    place = (column + (columns - first)[None]) % columns
-    coordinate, exists = vector_layout.coordinates(words, layout, block, place, mean.size)
-    exists &= column < columns
-    negative = _negative(words, block, place, wide)
-    # places without a coordinate read the last one, and drop it
-    m, s = (x.at[coordinate].get(mode="clip") for x in (mean, std))
-    return jnp.where(exists, jnp.where(negative, -m, m), 0), jnp.where(exists, s, 1)
-
-
-def _negative(words, block, place, wide):
-    """Whether blocks change the sign of the coordinate at a place."""
-    group = jnp.arange(-(-wide // 64), dtype=jnp.uint32)[:, None]
-    # one call of the cipher for 64 places
-    both = jnp.stack(vector_layout.sign_words(words, block[None], group), axis=1)
-    signs = both.reshape(-1, block.size)
-    word = signs.at[place >> 5, jnp.arange(block.size)[None]].get(mode="clip")
-    return (word >> (place & 31)) & 1 == 1
 
 
 class RaceNoise(NamedTuple):
@@ -262,28 +123,6 @@ def race_noise(key: SharedKey, call: Word, layout: Layout, lanes: int, most: int
     # if there are more, the next one is the same for all blocks
     scale = jnp.where(count > own, rest[own - 1] / first[-1], 1)
     return RaceNoise(-jnp.log(first * scale[None]), -jnp.log(rest))
-
-
-def _rows(key, table, shape, dtype, t, i):
-    """The tile of rows t and slab of columns i of the table."""
-    start = i * shape.columns
-
-    def drawn():
-        row = t * shape.rows + jnp.arange(shape.rows, dtype=jnp.int32)
-        return vector_layout.table_rows(key, row.astype(jnp.uint32), start, shape.columns, dtype)
-
-    if table is None or table.shape[1] < shape.columns:
-        return drawn()
-    corner = (t * shape.rows, start)
-    return lax.cond(
-        start + shape.columns <= table.shape[1],
-        lambda: lax.dynamic_slice(table, corner, (shape.rows, shape.columns)),
-        drawn,
-    )
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _nothing(lanes, dtype):

@@ -151,11 +151,11 @@ class Coder(abc.ABC):
             index: the index of one sample.
             proposal: the proposal.
             rate_bits: the expected divergence in bits of targets from the proposal, which the code
-                is tuned for. Codes that the rate does not enter ignore it.
+                is tuned for. If it is None, numbers are in Elias delta, which needs no rate. Codes
+                that the rate does not enter ignore it.
 
         Raises:
-            ValueError: a concrete index is out of range, or the rate is missing, negative or not
-                finite.
+            ValueError: a concrete index is out of range, or the rate is negative or not finite.
         """
         return self.index_code(proposal, rate_bits).bits(key, index)
 
@@ -168,6 +168,20 @@ class Coder(abc.ABC):
                 `IndexCode.take` if the code does not depend on it.
             rate_bits: as for `codelength`.
         """
+
+    def string_code(self, keys: Any, proposal: Any, rate_bits: Any, kl_bits: Any) -> IndexCode:
+        """The code of strings: `index_code`, for the arguments of `recjax.write_indices`.
+
+        Raises:
+            ValueError: the keys are not an array of keys, or the coder has no ``kl_bits``.
+        """
+        if kl_bits is not None:
+            raise ValueError(
+                f"kl_bits: the code of {type(self).__name__} is tuned by rate_bits, not by kl_bits"
+            )
+        if len(batch_of(keys)) != 1:
+            raise ValueError("keys must be an array of keys, one for every index")
+        return self.index_code(proposal, rate_bits)
 
 
 def batch_of(keys: Any) -> tuple[int, ...]:

@@ -291,6 +291,13 @@ _ROWS = (
         "np.arange(branches.shape[1]) < depths[:, None]",
         HEAP_PATH,
     ),
+    (
+        "bits-delta-of-octaves",
+        "bits/number_models.py",
+        "(2 * digits.bit_length() - 1)",
+        "(2 * digits.bit_length())",
+        STREAMS,
+    ),
     # randomness, words
     (
         "randomness-rotation",
@@ -574,6 +581,27 @@ _ROWS = (
         "columns = _BITS - depths[:, None]",
         STREAMS,
     ),
+    (
+        "samplers-strings-of-any-coder",
+        "samplers/_streams/index_stream.py",
+        "if data[1] != number_of(coder):",
+        "if False:",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-any-setting",
+        "samplers/_streams/index_stream.py",
+        "crc_hqx(body + known, 0xFFFF)",
+        "crc_hqx(body, 0xFFFF)",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-vectors-mean-block",
+        "samplers/vector_coder.py",
+        "budget_exponent(parts // plan.indices, plan.index_bits)",
+        "budget_exponent(parts, plan.index_bits)",
+        STREAMS,
+    ),
     # blocks
     (
         "blocks-noise-of-the-rest",
@@ -620,16 +648,30 @@ _ROWS = (
     ),
     (
         "codec-varint-shift",
-        "codec/container.py",
-        "for shift in (0, 7, 14):",
-        "for shift in (0, 8, 14):",
+        "codec/varint.py",
+        "(byte & 127) << 7 * i",
+        "(byte & 127) << 8 * i",
         CONTAINER,
     ),
     (
         "codec-sides-unchecked",
-        "codec/container.py",
+        "codec/header.py",
         "all(1 <= side <= modality.max_side for side in self.shape)",
         "all(0 <= side <= modality.max_side for side in self.shape)",
+        CONTAINER,
+    ),
+    (
+        "container-segments-change-places",
+        "codec/segments.py",
+        'zlib.crc32(number.to_bytes(4, "big") + part + digest)',
+        'zlib.crc32((0 * number).to_bytes(4, "big") + part + digest)',
+        CONTAINER,
+    ),
+    (
+        "container-last-segment-as-long-as-others",
+        "codec/header.py",
+        "first = min(self.segment, self.shape[0] - number * self.segment)",
+        "first = self.segment",
         CONTAINER,
     ),
     (
@@ -819,8 +861,8 @@ _ROWS = (
     (
         "vectors-off-by-one-block",
         "blocks/vector_layout.py",
-        "return (coordinate % blocks + turn(call, layout, place)) % blocks, place",
-        "return (coordinate % blocks + turn(call, layout, place) + 1) % blocks, place",
+        "group = (coordinate % turns + turn(call, layout, number)) % turns",
+        "group = (coordinate % turns + turn(call, layout, number) + 1) % turns",
         LAYOUT,
     ),
     (
@@ -839,7 +881,7 @@ _ROWS = (
     ),
     (
         "vectors-wrong-sigma",
-        "blocks/vector_search.py",
+        "blocks/vector_scores.py",
         "precision = 1 / (s * s)",
         "precision = 1 / s",
         VECTORS,
@@ -860,14 +902,14 @@ _ROWS = (
     ),
     (
         "vectors-squares-forgotten",
-        "blocks/vector_search.py",
-        "scores + _product(z * z, square[i])",
-        "scores + 0 * _product(z * z, square[i])",
+        "blocks/vector_scores.py",
+        "lambda: scores + _product(z * z, self.square[slab]), lambda: scores",
+        "lambda: scores + 0 * _product(z * z, self.square[slab]), lambda: scores",
         VECTORS,
     ),
     (
         "vectors-invalid-is-done",
-        "samplers/vector_coder.py",
+        "samplers/_search/vectors.py",
         "jnp.where(invalid, Status.INVALID, Status.DONE)",
         "jnp.where(~invalid, Status.DONE, Status.DONE)",
         VECTORS,
@@ -877,6 +919,27 @@ _ROWS = (
         "samplers/vector_coder.py",
         "return jnp.asarray(value.astype(np.uint32))",
         "return jnp.asarray(0 * value.astype(np.uint32))",
+        VECTORS,
+    ),
+    (
+        "vectors-greedy-path",
+        "blocks/vector_trellis.py",
+        "return start + jnp.argmax(here + after).astype(jnp.uint32)",
+        "return start + jnp.argmax(here + 0 * after).astype(jnp.uint32)",
+        VECTORS,
+    ),
+    (
+        "vectors-register-of-one-block",
+        "blocks/vector_trellis_layout.py",
+        "for back in range(-(-bits.register // b)):",
+        "for back in range(1):",
+        VECTORS,
+    ),
+    (
+        "vectors-windows-forget-the-register",
+        "blocks/vector_trellis.py",
+        "return after[decided - 1], after & ((1 << bits.block) - 1)",
+        "return register, after & ((1 << bits.block) - 1)",
         VECTORS,
     ),
     # many categories
@@ -905,8 +968,8 @@ _ROWS = (
     (
         "centres-nothing-beyond",
         "samplers/_streams/centres.py",
-        "place[far] += ends[far] * excess",
-        "place[far] += ends[far] * 0",
+        "ends[far] * EliasDelta()",
+        "0 * ends[far] * EliasDelta()",
         CENTRES,
     ),
     # selection

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from independent.centres import read_centres
 from scipy import stats
 
 import recjax
@@ -38,11 +39,11 @@ def encoded(prior, centre, coder=CODER):
 
 
 def write(index, prior, coder=CODER):
-    return recjax.write_indices(coder, KEYS, index, rate_bits=0, proposal=prior)
+    return recjax.write_indices(coder, KEYS, index, proposal=prior)
 
 
 def read(data, prior, coder=CODER):
-    return recjax.read_indices(coder, data, KEYS, rate_bits=0, proposal=prior)
+    return recjax.read_indices(coder, data, KEYS, proposal=prior)
 
 
 @each_family
@@ -93,11 +94,11 @@ def test_scalars_and_empty_batches():
     keys = jax.random.split(jax.random.key(0), 1000)
     target = recjax.Uniform(jnp.full(1000, -0.1), jnp.full(1000, 0.4))
     index = CODER.encode_batch(keys, target, prior).index
-    data = recjax.write_indices(CODER, keys, index, rate_bits=0, proposal=prior)
-    again = recjax.read_indices(CODER, data, keys, rate_bits=0, proposal=prior)
+    data = recjax.write_indices(CODER, keys, index, proposal=prior)
+    again = recjax.read_indices(CODER, data, keys, proposal=prior)
     np.testing.assert_array_equal(again, index)
-    none = recjax.write_indices(CODER, keys[:0], index[:0], rate_bits=0, proposal=prior)
-    assert recjax.read_indices(CODER, none, keys[:0], rate_bits=0, proposal=prior).shape == (0,)
+    none = recjax.write_indices(CODER, keys[:0], index[:0], proposal=prior)
+    assert recjax.read_indices(CODER, none, keys[:0], proposal=prior).shape == (0,)
 
 
 FROZEN = {  # checksums of the tables of octaves -5, 0 and 2
@@ -107,12 +108,40 @@ FROZEN = {  # checksums of the tables of octaves -5, 0 and 2
 }
 
 
+GOLDEN = {
+    recjax.Normal: "110cfffffee2541c4d9d7056a8e1b8f4f3fe09d2",
+    recjax.Laplace: "110cfffffed696726e96e37bf5ada0bda02b04",
+    recjax.Logistic: "110cfffffebe613a74c85d5239d7d565bd7cba",
+}
+
+
 @each_family
 def test_the_tables_are_frozen(family):
     for octave, checksum in zip((-5, 0, 2), FROZEN[family], strict=True):
         weights = centres._tables(family, octave)
         assert (weights >= 0).all() and (weights.sum(-1) + weights.shape[-1] == 2**24).all()
         assert zlib.crc32(weights.astype("<i4").tobytes()) == checksum
+
+
+@each_family
+def test_a_decoder_of_numpy_alone_reads_strings(family):
+    prior, centre = latents(family, 400, 7, high=14.0)
+    index = np.array(encoded(prior, centre).index)
+    index[:, :4] = [5, -700, 1 << 22, -(1 << 22)]
+    words = np.asarray(jax.random.key_data(KEYS))
+    found = read_centres(
+        write(index, prior), words, family.__name__, 0.5, np.array(prior.loc), np.array(prior.scale)
+    )
+    np.testing.assert_array_equal(found, index)
+
+
+@each_family
+def test_golden_strings(family):
+    prior = family(jnp.arange(6) / 8 - 1, 2.0 ** jnp.arange(-8, 16, 4))
+    data = bytes.fromhex(GOLDEN[family])
+    index = np.array([[-1, -1, -1, -1, 100, 7000], [-2, -2, 0, 3, -40, 100_000]])
+    np.testing.assert_array_equal(read(data, prior), index)
+    assert write(index, prior) == data
 
 
 @each_family

@@ -1,6 +1,8 @@
 """Vectors in blocks: the best rows, equal bits however it is called, the law of the samples."""
 
+import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +12,9 @@ from independent import decode_vector
 
 import recjax
 from recjax import Normal, Status, VectorCoder
-from recjax.blocks import vector_layout, vector_search
+from recjax.blocks import vector_layout, vector_methods, vector_search
 from recjax.randomness import normal
-from recjax.samplers.vector_coder import layout_for
+from recjax.samplers.vector_coder import plan_for
 
 KEY = jax.random.key(3)
 STANDARD = Normal(0.0, 1.0)
@@ -42,12 +44,14 @@ def example(kind):
 
 def every_row(coder, kl, call, d):
     """The random words that each index stands for in all blocks, by the decoder."""
-    layout = layout_for(coder, kl, (d,))
+    layout = plan_for(coder, kl, (d,)).layout
 
     @jax.jit
     @jax.vmap
     def rows(i):
-        return vector_layout.vector_bits(KEY, call, layout, jnp.full(layout.blocks, i), d)
+        words = vector_layout.call_key(KEY, call)
+        row = vector_layout.ordered_rows(words, layout, jnp.full(layout.blocks, i))
+        return vector_layout.vector_bits(KEY, words, layout, row, d)
 
     return layout, np.asarray(
         normal(rows(jnp.arange(1 << layout.log2_candidates, dtype=jnp.uint32)))
@@ -73,9 +77,49 @@ def test_the_best_row_is_chosen(kind):
     assert code.kl_bits == pytest.approx(np.sum(kl), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["plain", *slow("slabs", "profile")])
+@pytest.mark.parametrize("scale", [1.0, 0.6, 2.0**-10])
+def test_the_best_path_is_chosen(scale):
+    d, calls = 30, 8
+    coder = VectorCoder(block_bits=7, extra_bits=4, method="trellis")
+    mean = np.float32(np.random.default_rng(2).normal(size=d) * 0.5)
+    target, wide = Normal(mean, np.full(d, scale, np.float32)), Normal(np.zeros(d), 1.0)
+    index = np.array(list(itertools.product(range(8), repeat=4)), np.uint32)
+    decode = functools.partial(coder.decode, KEY, proposal=wide, kl_bits=11.9)
+    paths = jax.jit(jax.vmap(lambda i, call: decode(i, call=call), (0, None)))
+    for call in range(calls):
+        code = coder.encode(KEY, target, STANDARD, kl_bits=11.9, call=call)
+        z = np.asarray(paths(index, call), float)
+        log_ratio = (0.5 * z**2 - 0.5 * ((z - mean) / scale) ** 2).sum(1)
+        np.testing.assert_array_equal(code.index, index[log_ratio.argmax()])
+        assert code.status == Status.DONE and (code.effective_samples >= 1).all()
+
+
+def test_windows_of_a_long_path_find_as_good_a_one(monkeypatch):
+    coder, d = VectorCoder(block_bits=8, extra_bits=4, method="trellis"), 2000
+    rng = np.random.default_rng(3)
+    mean = np.float32(0.45 * rng.normal(size=d))
+    target = Normal(mean, np.float32(rng.uniform(0.8, 1.1, d)))
+    code = coder.encode(KEY, target, STANDARD, kl_bits=300, call=1)
+    plan = plan_for(coder, 300, (d,))
+    assert plan.layout.blocks == 150 == plan.method.shape(plan.layout, d).lanes - 106
+    monkeypatch.setattr(vector_methods, "_GAINS", 1 << 14)
+    assert plan.method.shape(plan.layout, d).lanes == 64
+    other = coder.encode(KEY, target, STANDARD, kl_bits=300, call=1)
+    # the first window decides 48 of its 64 steps: as before, unless a choice was all but a tie
+    np.testing.assert_array_equal(other.index[:20], code.index[:20])
+    np.testing.assert_allclose(other.effective_samples, code.effective_samples, rtol=1e-4)
+    best, log_ratio = (
+        target.log_prob(c.sample) - jnp.sum(STANDARD.log_prob(c.sample)) for c in (code, other)
+    )
+    assert best > 0 and 0.99 * best < log_ratio <= best
+    assert coder.codelength(KEY, code.index, target, kl_bits=300) == 300
+
+
+@pytest.mark.parametrize("kind", ["plain", "trellis", *slow("slabs", "profile")])
 def test_equal_bits_however_it_is_called(kind):
-    coder, mean, std, kl = example(kind)
+    coder, mean, std, kl = example("plain" if kind == "trellis" else kind)
+    if kind == "trellis":
+        coder = dataclasses.replace(coder, method=kind)
     target, wide = Normal(mean, std), Normal(np.zeros_like(mean), 1.0)
     code = coder.encode(KEY, target, STANDARD, kl_bits=kl)
 
@@ -100,29 +144,46 @@ def test_equal_bits_however_it_is_called(kind):
     assert np.mean(other == code.sample) < 0.05
 
 
-@pytest.mark.parametrize("kind", ["plain", "profile", "slabs"])
-def test_a_receiver_with_numpy_alone_decodes(kind):
-    coder, mean, _, kl = example(kind)
-    layout = layout_for(coder, kl, mean.shape)
-    index = np.random.default_rng(7).integers(0, 1 << layout.log2_candidates, layout.blocks)
+@pytest.mark.parametrize("method", ["ordered", "trellis"])
+@pytest.mark.parametrize("kind", ["plain", "profile", "slabs", "narrow"])
+def test_a_receiver_with_numpy_alone_decodes(kind, method):
+    coder, mean, _, kl = example("plain" if kind == "narrow" else kind)
+    coder = dataclasses.replace(coder, method=method)
+    if kind == "narrow":  # steps of one coordinate, and of none; a register of many blocks' bits
+        coder, mean, kl = VectorCoder(block_bits=8, extra_bits=6, method=method), mean[:9], 13.9
+    plan = plan_for(coder, kl, mean.shape)
+    index = np.random.default_rng(7).integers(0, 1 << plan.index_bits, plan.indices)
     proposal = Normal(np.linspace(-1, 1, mean.size), np.linspace(0.5, 2, mean.size))
     sample = coder.decode(KEY, index, proposal, kl_bits=kl, call=9)
     z = decode_vector(
         np.asarray(jax.random.key_data(KEY)), index, mean.size, kl,
-        block_bits=coder.block_bits, extra_bits=coder.extra_bits, call=9,
+        block_bits=coder.block_bits, extra_bits=coder.extra_bits, call=9, method=method,
     )  # fmt: skip
     np.testing.assert_allclose(sample, proposal.loc + proposal.scale * z, rtol=1e-6, atol=2e-6)
 
 
 # Bits of a vector of an earlier version: later releases must decode it to these numbers.
 GOLDEN = [1147, 3141, 999, 0, 4095]
-GOLDEN_VALUES = [0.4522356, -0.35097417, -1.9765775, -0.35145727, 1.4805367]
+GOLDEN_VALUES = {
+    "ordered": [0.4522356, -0.35097417, -1.9765775, -0.35145727, 1.4805367],
+    "trellis": [
+        -1.171911358833313,
+        1.349769949913025,
+        -1.541115164756775,
+        0.6456152200698853,
+        1.4385619163513184,
+    ],
+}
 
 
-def test_golden_vector():
-    coder, wide = VectorCoder(block_bits=12, extra_bits=4), Normal(np.zeros(70), 1.0)
-    x = coder.decode(jax.random.key(1), np.array(GOLDEN), wide, kl_bits=40, call=2)
-    np.testing.assert_allclose(np.asarray(x)[[0, 1, 2, 33, 69]], GOLDEN_VALUES, rtol=1e-6)
+@pytest.mark.parametrize("method", ["ordered", "trellis"])
+def test_golden_vector(method):
+    coder = VectorCoder(block_bits=12, extra_bits=4, method=method)
+    wide = Normal(np.zeros(70), 1.0)
+    index = np.array(GOLDEN) % 256 if method == "trellis" else np.array(GOLDEN)
+    x = coder.decode(jax.random.key(1), index, wide, kl_bits=40, call=2)
+    places = np.asarray(x)[[0, 1, 2, 33, 69]]
+    np.testing.assert_allclose(places, GOLDEN_VALUES[method], rtol=1e-6)
 
 
 def test_near_divergences_share_a_program(caplog):
@@ -140,9 +201,9 @@ D, BLOCKS, CALLS = 256, 4, 2000
 
 
 @functools.cache
-def many(extra_bits, scale):
+def many(extra_bits, scale, method="ordered"):
     """Samples of many calls with one target, whose four blocks have 5 bits each."""
-    coder = VectorCoder(block_bits=5 + extra_bits, extra_bits=extra_bits)
+    coder = VectorCoder(block_bits=5 + extra_bits, extra_bits=extra_bits, method=method)
     spent = D * (0.5 * (scale**2 - 1) - np.log(scale)) / np.log(2)
     size = np.sqrt(2 * np.log(2) * (5 * BLOCKS - spent) / D)
     mean = np.float32(size * np.random.default_rng(1).choice([-1, 1], D))
@@ -177,6 +238,18 @@ def test_samples_follow_the_target(scale):
     assert abs(value - 1) < 5 * error + 0.01
     # a coordinate at a time: no coordinate is left out, none is twice as wide
     assert abs((z**2).mean(0) - 1).max() < 7 * np.sqrt(2 / CALLS) + 0.02
+
+
+def test_paths_are_close_to_the_target():
+    mean, _, x, y = many(6, 1.0, "trellis")
+    # 20 bits are a short path: 700 bits have a slope of 0.97
+    slope = (x @ mean).mean() / (mean @ mean)
+    assert 0.82 < slope < 0.92
+    z, w = x - mean, y - mean
+    assert abs((z**2).mean() - 1) < 0.1
+    sign = np.sign(mean)
+    correlation = np.corrcoef((z * sign).mean(1), (w * sign).mean(1))[0, 1]
+    assert abs(correlation) < 0.05 + 5 / np.sqrt(CALLS)
 
 
 @pytest.mark.slow
@@ -285,7 +358,14 @@ def test_bad_indices_are_refused(index):
 
 
 @pytest.mark.parametrize(
-    "options", [{"block_bits": 3}, {"block_bits": 21}, {"extra_bits": 16}, {"extra_bits": -1}]
+    "options",
+    [
+        {"block_bits": 3},
+        {"block_bits": 21},
+        {"extra_bits": 16},
+        {"extra_bits": -1},
+        {"method": "x"},
+    ],
 )
 def test_bad_options_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):

@@ -1,4 +1,4 @@
-"""Code of dithered quantisation's indices for a prior of the centres. Frozen: FORMAT, Strings.
+"""Code of dithered quantisation for a prior of the centres. Frozen: FORMAT.md, section Strings.
 
 Given the dither U, index k has the prior's probability of (k + U -+ 1/2) step: the prior convolved
 with the noise, as in learned compression. Everything is in units of the step here.
@@ -7,7 +7,7 @@ In a string, indices share tables of integer frequencies, one per family, bin of
 of the offset between the centre of the prior and the lattice. A bin of scales is 1/16 of an octave,
 a bin of offsets 1/64 of a step. Scales of 8 and more are halved b times until they are below 8, and
 the last b bits of the index are sent as they are. Values beyond a table are its first or last
-symbol, and how far beyond follows in a zeta code: no index is refused.
+symbol, and how far beyond follows in Elias delta: no index is refused.
 
 Bins follow from scale, centre and dither by exactly rounded operations in double precision (sums,
 differences, quotients, products with powers of two), and so do the tables: every machine has the
@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from recjax.bits import range_coder, stream
+from recjax.bits import stream
 from recjax.bits.frequencies import integer_shares
+from recjax.bits.number_models import EliasDelta
 from recjax.distributions.laplace import Laplace
 from recjax.distributions.logistic import Logistic
 from recjax.distributions.normal import Normal
@@ -55,6 +56,9 @@ class CentresCode(IndexCode):
         _family(self.proposal)
         return _bits(self.step, key, checked_dithered(index, self.proposal), self.proposal)
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*super().settings(keys), 1)  # 1 tells centres from samples
+
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         index, shape = np.asarray(index), (len(keys), *self.proposal.event_shape)
         if index.shape != shape or not np.issubdtype(index.dtype, np.integer):
@@ -76,7 +80,7 @@ class CentresCode(IndexCode):
             excess = np.abs(here) - reach
             beyond.append(excess[excess >= 0])
         beyond = np.concatenate(beyond)
-        range_coder.put_indices(encoder, beyond, np.full(beyond.size, 31), _EXPONENT)
+        EliasDelta().put(encoder, beyond)
         for shift, size, wide in plan.digits():
             digit = (index[wide] >> shift) % size
             encoder.encode(digit.astype(np.int32), stream.model.Uniform(), size.astype(np.int32))
@@ -95,17 +99,13 @@ class CentresCode(IndexCode):
             ends[group] = np.where(np.abs(here) == reach, np.sign(here), 0)
         far = [group[ends[group] != 0] for group, _ in plan.groups()]
         far = np.concatenate([np.zeros(0, np.int64), *far])
-        excess = range_coder.take_indices(decoder, np.full(far.size, 31), _EXPONENT)
-        place[far] += ends[far] * excess
+        place[far] += ends[far] * EliasDelta().take(decoder, far.size)
         index = (place + plan.nearest) << plan.halvings
         for shift, size, wide in plan.digits():
             digit = decoder.decode(stream.model.Uniform(), size.astype(np.int32))
             index[wide] += digit.astype(np.int64) << shift
         refuse(np.abs(index) > LARGEST)
         return index.astype(np.int32).reshape(len(keys), *self.proposal.event_shape)
-
-
-_EXPONENT = 64 * 3 // 2  # of the zeta code of values beyond a table, in units of 1/64
 
 
 def _slabs(size: int) -> Iterator[slice]:
