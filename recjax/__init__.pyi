@@ -44,6 +44,7 @@ from recjax.limits import poisson_private_epsilon as poisson_private_epsilon
 from recjax.limits import (
     poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits,
 )
+from recjax.limits import poisson_private_normal_epsilon as poisson_private_normal_epsilon
 from recjax.limits import renyi_inf_bits as renyi_inf_bits
 from recjax.limits import ring_toss_rate_bound_bits as ring_toss_rate_bound_bits
 from recjax.limits import width_function as width_function

@@ -112,7 +112,9 @@ class Categorical(Distribution):
         return _at_least_one(weights, self.logits)
 
 
-def few_weights(logits: Float[ArrayLike, "*event K"]) -> UInt32[Array, "*event K"]:
+def few_weights(
+    logits: Float[Array | np.ndarray, "*event K"],
+) -> UInt32[Array, "*event K"]:
     """Weights of few categories, whose sum is at most 2^31: each has 2^31 / K for the likeliest."""
     powers, share = _shares(logits)
     # shifted right so that the sum of K weights cannot exceed 2^31

@@ -95,12 +95,12 @@ def select(
             "log_weights must be a vector of at least one number, "
             f"got shape {list(np.shape(log_weights))}; select in batches with jax.vmap"
         )
-    if np.shape(log_bound) not in ((), (1,)):
-        raise ValueError(f"log_bound must be one number, got shape {list(np.shape(log_bound))}")
     weights = jnp.asarray(log_weights)
     dtype = weights.dtype if weights.dtype == jnp.float64 else jnp.float32
-    bound = math.inf if log_bound is None else log_bound
-    scores = _Scores(weights.astype(dtype), jnp.asarray(bound, dtype).reshape(()))
+    bound = jnp.asarray(math.inf if log_bound is None else log_bound, dtype)
+    if bound.ndim:
+        raise ValueError(f"log_bound must be one number, got shape {list(bound.shape)}")
+    scores = _Scores(weights.astype(dtype), bound)
     rule = _OrderedScores(n=weights.size) if log_bound is None else _ExactScores(n=weights.size)
     if (known := concrete(scores)) is not None:
         raise_first(violations(rule.pair(known, known), rule.bounded))

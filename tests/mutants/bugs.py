@@ -46,6 +46,7 @@ VECTORS = "tests/samplers/test_vector_coder.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
 SELECT = "tests/samplers/test_select.py"
 CATEGORICAL = "tests/distributions/test_categorical.py"
+PRIVATE = "tests/samplers/test_poisson_private.py"
 CENTRES = "tests/samplers/test_dithered_centres.py"
 
 # name, file under recjax/, old text, new text, test file
@@ -971,6 +972,21 @@ _ROWS = (
         "ends[far] * EliasDelta()",
         "0 * ends[far] * EliasDelta()",
         CENTRES,
+    ),
+    # private chunks
+    (
+        "chunks-share-their-randomness",
+        "samplers/private_chunks.py",
+        "numbers = jnp.arange(chunks, dtype=jnp.uint32)",
+        "numbers = 0 * jnp.arange(chunks, dtype=jnp.uint32)",
+        PRIVATE,
+    ),
+    (
+        "chunks-epsilon-without-the-root",
+        "limits/privacy.py",
+        "math.sqrt(2 * chunks * math.log(2 * chunks / delta))",
+        "math.sqrt(2 * math.log(2 * chunks / delta))",
+        PRIVATE,
     ),
     # selection
     (
