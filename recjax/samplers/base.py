@@ -112,7 +112,7 @@ class Coder(abc.ABC):
         # Padding to few different sizes, so that few programs are compiled: the last example is
         # searched for again in every added lane, and those results are cut off.
         (n,) = batch
-        places = np.minimum(np.arange(_few_sizes(n, 64)), n - 1)
+        places = np.minimum(np.arange(few_sizes(n, 64)), n - 1)
         padded = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
         return jax.tree.map(lambda x: x[:n], self.search_lanes(*padded))
 
@@ -222,10 +222,10 @@ def checked_index(index: Any, last: UInt32[np.ndarray, "*shape"]) -> UInt32[Arra
     return jnp.asarray(value.astype(np.uint32))
 
 
-def _few_sizes(n: int, least: int) -> int:
+def few_sizes(n: int, least: int) -> int:
     """The next of ``least`` times 1, 3/2, 2, 3, 4, 6, 8, ...; ``least`` is an even number.
 
-    >>> [_few_sizes(n, 64) for n in (1, 64, 65, 97)]
+    >>> [few_sizes(n, 64) for n in (1, 64, 65, 97)]
     [64, 64, 96, 128]
     """
     size, power = least, least
