@@ -170,14 +170,30 @@ def test_tables_change_nothing(shape):
     assert tabled.log_ratio_max() == plain.log_ratio_max()
 
 
-def test_coded_tokens_follow_the_target():
+def test_integrals_of_many_categories():
+    """By running sums, beside the sum over pairs of categories."""
+    k = 4200
+    p = tokens(k)
+    q = np.where(p == -np.inf, p, 0.5 * p + np.random.default_rng(2).normal(size=k))
+    plain = pair_of(recjax.Categorical(q), recjax.Categorical(p))
+    tabled = plain.prepared()
+    top = float(plain.log_ratio_max())
+    for low, high in [(-np.inf, -1.0), (-np.inf, top - 0.1), (-0.5, 0.7), (top - 1, top - 1e-3)]:
+        expected, found = (jax.jit(x.stretch)(low, high) for x in (plain, tabled))
+        np.testing.assert_allclose(found, expected, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "coder", [recjax.AStar(), pytest.param(recjax.GPRS(), marks=pytest.mark.slow)], ids=repr
+)
+def test_coded_tokens_follow_the_target(coder):
     """One sample per token, tokens of many categories in one batch: sums of categories by chance."""
     k, n = 5000, 3000
     q, p = tokens(k, 1), tokens(k)
     q = np.where(p == -np.inf, -np.inf, 0.3 * q + 0.7 * np.where(p == -np.inf, 0, p))
     batch = recjax.Categorical(jnp.broadcast_to(q, (n, k)))
     keys = jax.random.split(jax.random.key(4), n)
-    code = recjax.AStar().encode_batch(keys, batch, recjax.Categorical(p))
+    code = coder.encode_batch(keys, batch, recjax.Categorical(p))
     assert (code.status == recjax.Status.DONE).all()
     law = np.exp(np.asarray(recjax.Categorical(q).log_probs(), np.float64))
     order = np.argsort(law)  # 20 groups of about equal chance
@@ -186,7 +202,5 @@ def test_coded_tokens_follow_the_target():
     expected = n * np.bincount(group, law, 20)
     counts = np.bincount(group[code.sample], minlength=20)
     assert stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-4
-    received = jax.vmap(recjax.AStar().decode, (0, 0, None))(
-        keys, code.index, recjax.Categorical(p)
-    )
+    received = jax.vmap(coder.decode, (0, 0, None))(keys, code.index, recjax.Categorical(p))
     np.testing.assert_array_equal(received, code.sample)
