@@ -256,6 +256,32 @@ def vector_dependence() -> str:
     return table(head, sorted(rows, key=_by_size))
 
 
+def vector_schedules() -> str:
+    """Seconds, bits and memory of steps of diffusion models."""
+    rows = []
+    for row in details("vector_schedules")["rows"]:
+        kept = (
+            f"{row['encode_with_table_s']:.1f} + {row['table_s']:.1f}" if "table_s" in row else ""
+        )
+        rows.append(
+            [
+                row["part"],
+                f"{row['method']}, {row['extra_bits']}",
+                f"{row['kl_bits']:.0f}",
+                f"{row['bits']:.0f}",
+                f"{row['slope']:.2f}",
+                f"{row['encode_s']:.1f}",
+                kept,
+                f"{row['decode_s']:.3f}",
+                f"{row['peak_gib']:.1f}",
+                f"{row['rival_s']:.0f}" if "rival_s" in row else "",
+            ]
+        )
+    head = ["", "method, extra bits", "KL (bits)", "bits", "slope", "encode (s)"]
+    head += ["with table + table (s)", "decode (s)", "memory (GiB)", "NumPy loop (s)"]
+    return table(head, rows)
+
+
 TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "cifar10": (cifar10, "cifar10"),
     "coding_gap": (coding_gap, "coding_gap"),
@@ -267,6 +293,7 @@ TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "samplers": (samplers, "samplers"),
     "vector_bias": (vector_bias, "vector_bias"),
     "vector_dependence": (vector_dependence, None),
+    "vector_schedules": (vector_schedules, "vector_schedules"),
 }
 """Each table, and the results file that says how it was measured, once for every file."""
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Num, UInt32
 
 from recjax import words
 from recjax.distributions.base import Distribution, Violations, family
+from recjax.distributions.integer_weights import few_weights, many_weights
 from recjax.distributions.pair import Pair, register_pair
 from recjax.distributions.stand_in import StandIn
 from recjax.distributions.step_ratio import StepPair
@@ -18,11 +19,6 @@ from recjax.distributions.step_ratio import StepPair
 _FEW = 64  # categories that are compared one by one faster than searched
 _SORTED = 4096  # categories beyond which sums over pairs of them take too much time and memory
 _MANY = 256  # categories beyond which weights have all the bits that their sum leaves
-_LOG2_E = 1.4426950408889634
-# Powers 2^-f of 16-bit fractions f as products of two tables, for the high and the low byte of f.
-# A product is at most 2^16 2^15 = 2^31.
-_COARSE = np.round(2.0 ** (16 - np.arange(256) / 256)).astype(np.uint32)
-_FINE = np.round(2.0 ** (15 - np.arange(256) / 65536)).astype(np.uint32)
 
 
 @family
@@ -83,6 +79,20 @@ class Categorical(Distribution):
         ends = jnp.cumsum(jnp.exp(self.log_probs()), -1)[..., :-1]
         return jnp.sum(jnp.asarray(u)[..., None] > ends, -1, dtype=jnp.int32)
 
+    def mean(self) -> Float[Array, "*event"]:
+        """Mean number of the category."""
+        return self._expected(self._numbers())
+
+    def variance(self) -> Float[Array, "*event"]:
+        """Variance of the number of the category."""
+        return self._expected(jnp.square(self._numbers() - self.mean()[..., None]))
+
+    def _expected(self, values: Float[Array, "*event K"]) -> Float[Array, "*event"]:
+        return jnp.sum(jnp.exp(self.log_probs()) * values, -1)
+
+    def _numbers(self) -> Float[Array, "*event K"]:
+        return jnp.broadcast_to(_categories(self), self.logits.shape).astype(self.dtype)
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
         return self._from_ends(self.ends(), bits)
 
@@ -100,42 +110,7 @@ class Categorical(Distribution):
         """Integer weights in proportion to the probabilities, with a sum of at most 2^31 + K."""
         if self.logits.shape[-1] <= _MANY:
             return few_weights(self.logits)
-        powers, share = _shares(self.logits)
-        weights = lax.optimization_barrier(share >> (powers >> 16))  # made once for all its uses
-        # The sum of K shares needs more than 32 bits, those of their 11-bit digits do not: an upper
-        # bound of the sum in units of 2^22, and the shift that makes it at most 2^31.
-        digits = [(weights >> shift) & 0x7FF for shift in (22, 11, 0)]
-        high, middle, low = (jnp.sum(d, -1, keepdims=True, dtype=jnp.uint32) for d in digits)
-        bound = high + (middle >> 11) + (low >> 22) + 2
-        weights = weights >> jnp.maximum(23 - lax.clz(bound).astype(jnp.int32), 0).astype(
-            jnp.uint32
-        )
-        return _at_least_one(weights, self.logits)
-
-
-def few_weights(
-    logits: Float[Array | np.ndarray, "*event K"],
-) -> UInt32[Array, "*event K"]:
-    """Weights of few categories, whose sum is at most 2^31: each has 2^31 / K for the likeliest."""
-    powers, share = _shares(logits)
-    # shifted right so that the sum of K weights cannot exceed 2^31
-    room = jnp.uint32((logits.shape[-1] - 1).bit_length())
-    return _at_least_one((share >> room) >> (powers >> 16), logits)
-
-
-def _shares(logits):
-    """2^31 times the probabilities relative to the largest: integer powers of 2, and mantissas."""
-    # Single roundings and integer operations: no compiler can change a bit. The barrier keeps the
-    # difference from being fused with the product below into one rounding.
-    below = lax.optimization_barrier(logits.max(-1, keepdims=True) - logits)
-    # 2^-powers, powers in units of 2^-16 bits: integer part and two bytes of fraction
-    powers = jnp.round(jnp.minimum(below * _LOG2_E, 31) * 65536).astype(jnp.uint32)
-    return powers, jnp.asarray(_COARSE)[(powers >> 8) & 255] * jnp.asarray(_FINE)[powers & 255]
-
-
-def _at_least_one(weights, logits):
-    """Every category that occurs can be decoded."""
-    return jnp.where(logits == -jnp.inf, jnp.uint32(0), jnp.maximum(weights, jnp.uint32(1)))
+        return many_weights(self.logits)
 
 
 @register_pair(Categorical, Categorical)
@@ -194,10 +169,10 @@ class TabledPair(StepPair):
     def __init__(self, plain: CategoricalPair) -> None:
         super().__init__(plain.target, _Tabled(plain.proposal))
         self.plain = plain
-        # The barrier computes the tables once, and with the same bits whatever uses them.
-        self._tables, self.proposal.ends = lax.optimization_barrier(
-            (plain.parts(), self.proposal.ends)
-        )
+        # The barriers compute the tables once, and with the same bits whatever uses them. There are
+        # two, because what looks one sample up needs the ratios alone.
+        self._tables = lax.optimization_barrier(plain.parts())
+        self.proposal.ends = lax.optimization_barrier(self.proposal.ends)
         self._top = super().log_ratio_max()
 
     def log_ratio(self, x: Int[ArrayLike, "*event"]) -> Float[Array, ""]:

@@ -1,5 +1,7 @@
 """Logistic distributions."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy.typing as npt
@@ -49,6 +51,12 @@ class Logistic(Distribution):
 
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return self.loc + self.scale * (jnp.log(u) - jnp.log1p(-jnp.asarray(u)))
+
+    def mean(self) -> Float[Array, "*event"]:
+        return self.loc
+
+    def variance(self) -> Float[Array, "*event"]:
+        return math.pi**2 / 3 * jnp.square(self.scale)
 
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         z = _quantile(*randomness.sign_and_tail(bits, self.dtype))

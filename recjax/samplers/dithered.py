@@ -15,7 +15,7 @@ from recjax.distributions.pair import pair_of
 from recjax.distributions.uniform import Uniform
 from recjax.samplers._streams.centres import CentresCode
 from recjax.samplers._streams.dithered import LARGEST, DitheredCode, checked_dithered, dither
-from recjax.samplers.base import Code, Coder, Status
+from recjax.samplers.base import Code, Coder, Status, sent_sample
 from recjax.samplers.index_code import IndexCode
 
 _CODES = {"samples": DitheredCode, "centres": CentresCode}
@@ -121,7 +121,8 @@ def _encode_one(step: float, key: Array, target: Uniform, proposal: Any) -> Code
     index = jnp.where(bad, 0, jnp.round(centre / step - dither(key, proposal))).astype(jnp.int32)
     status = jnp.where(bad, Status.INVALID, Status.DONE).astype(jnp.int32)
     steps = jnp.where(bad, 0, 1).astype(jnp.int32)
-    return Code(index, _decode(step, key, index, proposal), steps, status)
+    sample = sent_sample(_decode(step, key, index, proposal), status)
+    return Code(index, sample, steps, status)
 
 
 _encode = jax.jit(_encode_one, static_argnums=0)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, UInt32
 
 from recjax.distributions.base import Violations, concrete, raise_first
+from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import Pair, violations
 from recjax.samplers._search import candidate_search
 from recjax.samplers._search.candidate_rule import CandidateRule
@@ -19,7 +20,6 @@ from recjax.samplers.base import Status, batch_of
 from recjax.samplers.ordered_random import OrderedNoise
 
 _CHUNK = 256  # scores are at hand: wide chunks cost no evaluations that a narrow one would save
-_ULPS = 64  # units in the last place by which rounding may lift a weight above the bound
 
 
 @jax.tree_util.register_dataclass
@@ -103,7 +103,8 @@ def select(
     scores = _Scores(weights.astype(dtype), bound)
     rule = _OrderedScores(n=weights.size) if log_bound is None else _ExactScores(n=weights.size)
     if (known := concrete(scores)) is not None:
-        raise_first(violations(rule.pair(known, known), rule.bounded))
+        with jax.ensure_compile_time_eval():  # constants of a program that is being traced
+            raise_first(violations(rule.pair(known, known), rule.bounded))
     return _select(rule, key, scores)
 
 
@@ -114,6 +115,7 @@ class _Scores:
 
     log_weights: Float[Array, "n"]
     log_bound: Float[Array, ""]
+    event_size: ClassVar[int] = 1
 
     @property
     def dtype(self) -> np.dtype:
@@ -123,7 +125,7 @@ class _Scores:
 class _ScorePair(Pair):
     """Density ratio that is known at the candidates only: an event is a candidate's number."""
 
-    def log_ratio(self, x: UInt32[Array, ""]) -> Float[Array, ""]:
+    def log_ratio(self, x: Int[Array, ""]) -> Float[Array, ""]:
         # numbers beyond the list have any weight: the search leaves them out
         return self.target.log_weights.at[x].get(mode="clip")
 
@@ -131,12 +133,11 @@ class _ScorePair(Pair):
         return self.target.log_bound
 
     def violations(self) -> Violations:
-        weights, bound = self.target.log_weights, self.target.log_bound
-        slack = _ULPS * float(jnp.finfo(weights.dtype).eps) * (1 + abs(bound))
+        weights = self.target.log_weights
         return [
             ("log_weights must not be NaN or +inf", ~(weights < math.inf)),
             ("log_weights must not all be -inf", weights.max() == -math.inf),
-            ("log_weights must not exceed log_bound", weights > bound + slack),
+            ("log_weights must not exceed log_bound", above_bound(self, jnp.asarray(weights))),
         ]
 
     def bound_violations(self) -> Violations:
@@ -161,7 +162,7 @@ class _ScoreRule(CandidateRule):
         return _ScorePair(target, target)
 
     def draw(self, words: Any, index: UInt32[Array, "*shape"], proposal: Any) -> Any:
-        return index
+        return index.astype(jnp.int32)  # signed, as samples of whole numbers are
 
     def width(self, size: int) -> int:
         return _CHUNK

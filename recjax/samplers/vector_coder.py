@@ -159,7 +159,8 @@ class VectorCoder:
         self._check_table(table)
         if table is not None and batch_of(keys):
             raise ValueError("table: examples with a key each have a table each")
-        first = int(_checked_call(call))
+        with jax.ensure_compile_time_eval():  # a number, in a program that is being traced too
+            first = int(_checked_call(call))
         check_range("call", first + n - 1, 0, (1 << 32) - 1)
         calls = jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(first)
         if table is None and plan is not None and not batch_of(keys):

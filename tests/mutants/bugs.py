@@ -43,6 +43,9 @@ BLOCKS = "tests/blocks/test_ordered_random.py"
 TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
+LOWERING = "tests/samplers/test_lowering.py"
+TRAPS = "tests/samplers/test_traps.py"
+MOMENTS = "tests/distributions/test_moments.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
 SELECT = "tests/samplers/test_select.py"
 CATEGORICAL = "tests/distributions/test_categorical.py"
@@ -1002,6 +1005,36 @@ _ROWS = (
         "log_weights.at[x].get",
         "log_weights.at[x + 1].get",
         SELECT,
+    ),
+    # accelerators
+    (
+        "tiles-of-the-cpu-everywhere",
+        "blocks/tiles.py",
+        "products=Products(most, _DEVICE_TILE)",
+        "products=Products(most, TILE)",
+        LOWERING,
+    ),
+    # what newcomers run into
+    (
+        "traps-small-bound-is-done",
+        "samplers/_search/candidate_search.py",
+        "jnp.where(above, Status.BOUND_TOO_SMALL, progress.status)",
+        "jnp.where(~above, progress.status, progress.status)",
+        TRAPS,
+    ),
+    (
+        "traps-number-without-search",
+        "samplers/base.py",
+        "jnp.where(status == Status.INVALID, jnp.asarray(nothing, sample.dtype), sample)",
+        "jnp.where(status == Status.QUEUE_FULL, jnp.asarray(nothing, sample.dtype), sample)",
+        TRAPS,
+    ),
+    (
+        "distributions-mixture-variance-within",
+        "distributions/uniform_mixture.py",
+        "(inside + jnp.square(apart))",
+        "(inside + 0 * jnp.square(apart))",
+        MOMENTS,
     ),
 )
 

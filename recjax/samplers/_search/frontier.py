@@ -16,11 +16,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from recjax import randomness
 from recjax.distributions.base import any_violation
+from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
 from recjax.samplers._search.varying import varying
-from recjax.samplers.base import Code, Status
+from recjax.samplers.base import Code, Status, sent_sample
 from recjax.words import Word
 
 CAPACITY = 64
@@ -74,6 +75,7 @@ class _Search:
         frontier: the open nodes, in slots.
         priority: priority of each slot, -inf for a slot that is free.
         chosen: the node of the best draw so far.
+        above: whether the best draw's ratio exceeds the bound of the pair.
         state: the coder's state.
         steps: nodes examined.
         clipped: whether the largest depth has cut off a node.
@@ -84,6 +86,7 @@ class _Search:
     frontier: Entry
     priority: Float[Array, "capacity"]
     chosen: tree.Node
+    above: Bool[Array, ""]
     state: Any
     steps: Int[Array, ""]
     clipped: Bool[Array, ""]
@@ -139,10 +142,8 @@ def _begin(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> _Searc
     frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (CAPACITY,)), first)
     free = jnp.full(CAPACITY, -jnp.inf, proposal.dtype)
     priority = free.at[0].set(rule.priority(first.time, first.log_bound))
-    unclipped = jnp.zeros((), bool)
-    search = _Search(
-        keys, frontier, priority, root, rule.start(pair), jnp.int32(0), unclipped, status
-    )
+    no = jnp.zeros((), bool)
+    search = _Search(keys, frontier, priority, root, no, rule.start(pair), jnp.int32(0), no, status)
     return varying(search, keys[0][0], status)
 
 
@@ -151,8 +152,8 @@ def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     slot = jnp.argmax(search.priority)
     entry = jax.tree.map(lambda x: x[slot], search.frontier)
     point = entry.node.point(search.keys[0])
-    log_ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
-    log_ratio = jnp.minimum(log_ratio, pair.log_ratio_max())  # against rounding
+    ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
+    log_ratio = jnp.minimum(ratio, pair.log_ratio_max())  # against rounding
     ruling = rule.examine(pair, search.state, entry, log_ratio)
 
     # The cap counts examined nodes only: a node that proves the end may come after it. A node
@@ -160,6 +161,7 @@ def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     capped = ruling.examined & (search.steps >= rule.max_steps)
     better = ruling.chosen & ~capped
     chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), entry.node, search.chosen)
+    above = jnp.where(better, above_bound(pair, ratio), search.above)
     steps = search.steps + (ruling.examined & ~capped).astype(jnp.int32)
 
     # The children of a node at the largest depth are not opened. Such a node is known by the
@@ -201,9 +203,12 @@ def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     # other. The cap comes last: a node beyond it has not ended the search.
     ended = ruling.stopped | ~jnp.any(priority > -jnp.inf)
     status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
-    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, Status.DONE), status)
+    done = jnp.where(above, Status.BOUND_TOO_SMALL, Status.DONE)
+    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, done), status)
     status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
-    return _Search(search.keys, frontier, priority, chosen, ruling.state, steps, clipped, status)
+    return _Search(
+        search.keys, frontier, priority, chosen, above, ruling.state, steps, clipped, status
+    )
 
 
 def _entry(
@@ -233,6 +238,7 @@ def _advance(rule: FrontierRule, targets: Any, proposals: Any, searches: _Search
 
 def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
     sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
+    sample = sent_sample(sample, search.status)
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
 
 

@@ -23,7 +23,7 @@ from recjax import randomness
 from recjax.bits import stream
 from recjax.bits.frequencies import integer_shares
 from recjax.distributions.base import concrete
-from recjax.distributions.categorical import few_weights
+from recjax.distributions.integer_weights import few_weights
 from recjax.distributions.laplace import Laplace
 from recjax.distributions.normal import Normal
 from recjax.distributions.uniform import Uniform
