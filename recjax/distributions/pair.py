@@ -72,6 +72,13 @@ class Pair(abc.ABC):
         `recjax.Status.BOUND_TOO_SMALL`.
         """
 
+    def prepared(self) -> "Pair":
+        """The same pair for a search over many candidates: with tables that all of them share.
+
+        It is called once per search, under `jax.jit`. By default it is the pair itself.
+        """
+        return self
+
     def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Width functions w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h].
 

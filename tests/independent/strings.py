@@ -31,12 +31,12 @@ DELTA = Model(32, 0, "delta")
 
 def read_numbers(blob: bytes, coder: int, n: int, model: Model) -> list[int]:
     """Candidate numbers of coders whose strings hold nothing else."""
-    return take(_opened(blob, coder, [n, *model.checked]), n, model)
+    return take(opened(blob, coder, [n, *model.checked]), n, model)
 
 
 def read_lists(blob: bytes, coder: int, n: int, model: Model, lists: int) -> list[tuple[int, int]]:
     """Lists (processes, bins) and numbers in them."""
-    decoder = _opened(blob, coder, [n, *model.checked, lists])
+    decoder = opened(blob, coder, [n, *model.checked, lists])
     which = _equally_likely(decoder, n, min(lists, 1 << 16))
     if lists > 1 << 16:
         rest = _equally_likely(decoder, n, lists >> 16)
@@ -47,7 +47,7 @@ def read_lists(blob: bytes, coder: int, n: int, model: Model, lists: int) -> lis
 def read_paths(blob: bytes, coder: int, keys: Sequence, model: Model, dyadic: bool) -> list[int]:
     """Indices of nodes; ``keys`` are pairs of words."""
     n = len(keys)
-    decoder = _opened(blob, coder, [n, *model.checked, int(dyadic)])
+    decoder = opened(blob, coder, [n, *model.checked, int(dyadic)])
     branches = take(decoder, n, model)
     nodes = [(1, 0, 2**64 - 1)] * n
     words = [threefry(key, SCHEME, 0) for key in keys]
@@ -76,7 +76,7 @@ def read_vectors(
             model = uniform(bits - extra_bits if bits else 0)
         calls.append((blocks, model))
         known += [blocks, *model.checked, d, bits, columns, ends]
-    decoder = _opened(blob, 18, known)
+    decoder = opened(blob, 18, known)
     return [take(decoder, blocks, model) for blocks, model in calls]
 
 
@@ -156,7 +156,7 @@ def take(decoder: RangeDecoder, n: int, model: Model) -> list[int]:
     return [ranks[place] - 1 for ranks, place in zip(bins, places, strict=True)]
 
 
-def _opened(blob: bytes, coder: int, known: list[int]) -> RangeDecoder:
+def opened(blob: bytes, coder: int, known: list[int]) -> RangeDecoder:
     body = blob[:-2]
     check = binascii.crc_hqx(body + struct.pack(f">{len(known)}I", *known), 0xFFFF)
     if blob[:2] != bytes([0x11, coder]) or blob[-2:] != check.to_bytes(2, "big"):

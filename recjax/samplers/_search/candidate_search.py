@@ -182,11 +182,11 @@ def encode_lanes(
     """
     private_keys = keys if private_keys is None else private_keys
     progress = _begin_lanes(rule, keys, private_keys, targets, proposals)
-    event_size = max(proposals.event_size // len(keys), 1)
+    numbers = max(max(leaf.size for leaf in jax.tree.leaves(proposals)) // len(keys), 1)
     chunk, spent = 16, 0
     while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
         # fewer lanes at a time where each has more numbers, so that a slab fits into the cache
-        for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * event_size)):
+        for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * numbers)):
             part = _take((targets, proposals, progress), slab)
             progress = _put(
                 progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1))
