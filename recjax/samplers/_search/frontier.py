@@ -19,6 +19,7 @@ from recjax.distributions.base import any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
+from recjax.samplers._search.fence import computed_once
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status
 from recjax.words import Word
@@ -149,11 +150,12 @@ def _begin(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> _Searc
 def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     """Closes the open node of the highest priority and opens its children."""
     slot = jnp.argmax(search.priority)
-    entry = jax.tree.map(lambda x: x[slot], search.frontier)
-    point = entry.node.point(search.keys[0])
+    never = search.steps < 0
+    slot, entry = computed_once((slot, jax.tree.map(lambda x: x[slot], search.frontier)), never)
+    point = computed_once(entry.node.point(search.keys[0]), never)
     log_ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
     log_ratio = jnp.minimum(log_ratio, pair.log_ratio_max())  # against rounding
-    ruling = rule.examine(pair, search.state, entry, log_ratio)
+    ruling = computed_once(rule.examine(pair, search.state, entry, log_ratio), never)
 
     # The cap counts examined nodes only: a node that proves the end may come after it. A node
     # beyond the cap is not chosen, so that the sample is the best one within the cap.
@@ -174,7 +176,7 @@ def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
         new = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
         return new, grows & rule.keeps(ruling.state, new)
 
-    (left, left_kept), (right, right_kept) = child(False), child(True)
+    (left, left_kept), (right, right_kept) = computed_once((child(False), child(True)), never)
     # The depth matters only where it cuts off a child that may hold the sample.
     clipped = search.clipped | ((left_kept | right_kept) & deepest)
 

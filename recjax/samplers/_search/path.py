@@ -14,6 +14,7 @@ from recjax.distributions.base import any_violation
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
+from recjax.samplers._search.fence import computed_once
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status
 from recjax.words import Word
@@ -155,11 +156,12 @@ def _step(
 ) -> Walk:
     """Visits a walk's node if the status of the walk is ``turn``."""
     pair, node = pair_of(target, proposal), walk.node
-    point = node.point(walk.keys[0])
+    never = walk.steps < 0
+    point, draws = computed_once((node.point(walk.keys[0]), node.draws(walk.keys[1])), never)
     x = tree.sample_at(proposal, point)
     log_ratio = jnp.minimum(pair.log_ratio(x), pair.log_ratio_max())  # against rounding
-    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, node.draws(walk.keys[1]))
-    decision = decide(pair, walk.state, visit)
+    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, draws)
+    decision = computed_once(decide(pair, walk.state, visit), never)
     steps = walk.steps + 1
     status = jnp.where(steps >= min(rule.max_steps, tree.MAX_DEPTH), Status.MAX_STEPS, _RUNNING)
     status = jnp.where(decision.accepted, Status.DONE, status).astype(jnp.int32)
