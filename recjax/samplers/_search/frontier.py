@@ -27,6 +27,7 @@ from recjax.words import Word
 CAPACITY = 64
 """Number of nodes that may be open at a time."""
 
+_FEW = 8  # slots that suffice for most searches: steps are the faster, the fewer they are
 _RUNNING = -1
 _ROUND = 2  # steps that searches take before those that have ended make room
 
@@ -91,6 +92,22 @@ class _Search:
     status: Int[Array, ""]
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Child:
+    """A child of a node that is closed.
+
+    Attributes:
+        entry: the child.
+        priority: its priority.
+        kept: whether it becomes an open node.
+    """
+
+    entry: Entry
+    priority: Float[Array, "*lanes"]
+    kept: Bool[Array, "*lanes"]
+
+
 class FrontierRule(abc.ABC):
     """The part of a search that is a coder's: frozen and hashable. Its state is a pytree."""
 
@@ -123,23 +140,35 @@ class FrontierRule(abc.ABC):
 @functools.partial(jax.jit, static_argnums=0)
 def encode(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> Code:
     """Searches for one example."""
-    search = _begin(rule, key, target, proposal)
-    body = functools.partial(_step, rule, pair_of(target, proposal))
-    search = jax.lax.while_loop(lambda search: search.status == _RUNNING, body, search)
-    return _finish(rule, proposal, search)
+    pair = pair_of(target, proposal)
+
+    def search(capacity, wanted):
+        start = _begin(rule, capacity, key, target, proposal)
+        # a search that is not wanted has ended before its first step
+        start = dataclasses.replace(start, status=jnp.where(wanted, start.status, Status.DONE))
+        return jax.lax.while_loop(
+            lambda search: search.status == _RUNNING, functools.partial(_step, rule, pair), start
+        )
+
+    few = search(_FEW, True)
+    full = few.status == Status.QUEUE_FULL
+    many = search(CAPACITY, full)
+    few, many = (dataclasses.replace(x, frontier=None, priority=None) for x in (few, many))
+    return _finish(rule, proposal, jax.tree.map(lambda x, y: jnp.where(full, y, x), few, many))
 
 
-def _begin(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> _Search:
+def _begin(rule: FrontierRule, capacity: int, key: Array, target: Any, proposal: Any) -> _Search:
     pair = pair_of(target, proposal)
     keys = tree.stream_words(key, Stream.CANDIDATE), tree.stream_words(key, Stream.ARRIVAL)
     invalid = any_violation(violations(pair, True))
     status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     root, zero = tree.root(), jnp.zeros((), proposal.dtype)
     first = _entry(pair, keys, root, zero)
+    keys, first, status = computed_once((keys, first, status), status < _RUNNING)
     # Every slot holds a copy of the root, but only the first one is open.
-    frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (CAPACITY,)), first)
-    free = jnp.full(CAPACITY, -jnp.inf, proposal.dtype)
-    priority = free.at[0].set(rule.priority(first.time, first.log_bound))
+    frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (capacity,)), first)
+    slots = _slots(capacity, 1)
+    priority = jnp.where(slots == 0, rule.priority(first.time, first.log_bound), -jnp.inf)
     unclipped = jnp.zeros((), bool)
     search = _Search(
         keys, frontier, priority, root, rule.start(pair), jnp.int32(0), unclipped, status
@@ -149,9 +178,34 @@ def _begin(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> _Searc
 
 def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     """Closes the open node of the highest priority and opens its children."""
-    slot = jnp.argmax(search.priority)
+    slot, entry = _first(search)
+    return _replace(slot, *_visit(rule, pair, entry, search))
+
+
+def _slots(capacity: int, ndim: int) -> Int[Array, "capacity ..."]:
+    """The numbers of the slots, along the first of ``ndim`` axes."""
+    return jax.lax.broadcasted_iota(jnp.int32, (capacity, *[1] * (ndim - 1)), 0)
+
+
+def _first(search: _Search) -> tuple[Int[Array, "*lanes"], Entry]:
+    """The open node of the highest priority and its slot, of one search or of a batch."""
+    priority = search.priority
+    slots, never = _slots(len(priority), priority.ndim), search.steps < 0
+    # two minima, because an argmax of a batch is slow
+    lower = priority < jnp.max(priority, 0)
+    slot = computed_once(jnp.min(jnp.where(lower, len(priority), slots), 0), never)
+    # masked sums, because indexed reads of a batch are slow
+    entry = jax.tree.map(
+        lambda x: jnp.sum(jnp.where(slots == slot, x, 0), 0, dtype=x.dtype), search.frontier
+    )
+    return slot, computed_once(entry, never)
+
+
+def _visit(
+    rule: FrontierRule, pair: Pair, entry: Entry, search: _Search
+) -> tuple[tuple[_Child, _Child], _Search]:
+    """Examines a node: its children, and the search with its open nodes as they were."""
     never = search.steps < 0
-    slot, entry = computed_once((slot, jax.tree.map(lambda x: x[slot], search.frontier)), never)
     point = computed_once(entry.node.point(search.keys[0]), never)
     log_ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
     log_ratio = jnp.minimum(log_ratio, pair.log_ratio_max())  # against rounding
@@ -174,38 +228,59 @@ def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     def child(right):
         """A child, and whether it may hold the sample."""
         new = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
-        return new, grows & rule.keeps(ruling.state, new)
+        promising = grows & rule.keeps(ruling.state, new)
+        return _Child(new, rule.priority(new.time, new.log_bound), promising & ~deepest), promising
 
-    (left, left_kept), (right, right_kept) = computed_once((child(False), child(True)), never)
+    (left, left_promising), (right, right_promising) = child(False), child(True)
     # The depth matters only where it cuts off a child that may hold the sample.
-    clipped = search.clipped | ((left_kept | right_kept) & deepest)
+    clipped = search.clipped | ((left_promising | right_promising) & deepest)
+    status = jnp.where(ruling.stopped, _ended(clipped), _RUNNING)
+    # The cap comes last: a node beyond it has not ended the search.
+    status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
+    after = dataclasses.replace(
+        search, chosen=chosen, state=ruling.state, steps=steps, clipped=clipped, status=status
+    )
+    return computed_once((left, right), never), after
 
+
+def _ended(clipped: Bool[Array, "*lanes"]) -> Int[Array, "*lanes"]:
+    """The status of a search that has looked at all nodes that may hold the sample."""
+    return jnp.where(clipped, Status.MAX_DEPTH, Status.DONE).astype(jnp.int32)
+
+
+def _replace(
+    slot: Int[Array, "*lanes"], children: tuple[_Child, _Child], search: _Search
+) -> _Search:
+    """Puts the children of the node in a slot among the open nodes, in place of that node."""
+    left, right = children
+    slots, never = _slots(len(search.priority), search.priority.ndim), search.steps < 0
     # The node is closed, and its slot is free. A left child that is kept takes that slot.
-    slots = jnp.arange(CAPACITY)
-    left_slot = (slots == slot) & left_kept & ~deepest
-    priority = jnp.where(slots == slot, -jnp.inf, search.priority)
-    priority = jnp.where(left_slot, rule.priority(left.time, left.log_bound), priority)
+    here = jnp.where(left.kept, left.priority, -jnp.inf)
+    priority = jnp.where(slots == slot, here, search.priority)
     # A right child that is kept takes the slot of the lowest priority, which is -inf if any slot is
     # free. If none is, the search ends below, because an open node would be lost.
-    place = jnp.argmin(priority)
-    right_slot = (slots == place) & right_kept & ~deepest
-    full = right_kept & ~deepest & (priority[place] > -jnp.inf)
-    priority = jnp.where(right_slot, rule.priority(right.time, right.log_bound), priority)
-    # Masks over all slots, because indexed updates become slow scatters under vmap.
+    lowest = jnp.min(priority, 0)
+    place = jnp.min(jnp.where(priority > lowest, len(priority), slots), 0)
+    full = right.kept & (lowest > -jnp.inf)
+    # numbers that no slot has stand for a child that takes none
+    left_slot = jnp.where(left.kept, slot, len(priority))
+    right_slot = jnp.where(right.kept, place, len(priority))
+    full, left_slot, right_slot = computed_once((full, left_slot, right_slot), never)
+    priority = jnp.where(slots == right_slot, right.priority, priority)
+    # masks over all slots, because indexed updates of a batch are slow
     frontier = jax.tree.map(
-        lambda old, left, right: jnp.where(right_slot, right, jnp.where(left_slot, left, old)),
+        lambda old, left, right: jnp.where(
+            slots == right_slot, right, jnp.where(slots == left_slot, left, old)
+        ),
         search.frontier,
-        left,
-        right,
+        left.entry,
+        right.entry,
     )
-
-    # A search that ends has lost no open node: QUEUE_FULL and the two final outcomes exclude each
-    # other. The cap comes last: a node beyond it has not ended the search.
-    ended = ruling.stopped | ~jnp.any(priority > -jnp.inf)
-    status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
-    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, Status.DONE), status)
-    status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
-    return _Search(search.keys, frontier, priority, chosen, ruling.state, steps, clipped, status)
+    # A search that ends has lost no open node: QUEUE_FULL and the final outcomes exclude each other
+    none = ~jnp.any(priority > -jnp.inf, 0)
+    going_on = jnp.where(none, _ended(search.clipped), jnp.where(full, Status.QUEUE_FULL, _RUNNING))
+    status = jnp.where(search.status == _RUNNING, going_on, search.status).astype(jnp.int32)
+    return dataclasses.replace(search, frontier=frontier, priority=priority, status=status)
 
 
 def _entry(
@@ -221,16 +296,18 @@ def _entry(
 def _advance(rule: FrontierRule, targets: Any, proposals: Any, searches: _Search) -> _Search:
     """Takes a few steps of a batch."""
 
-    def step(target, proposal, search):
-        after = _step(rule, pair_of(target, proposal), search)
+    def visit(target, proposal, entry, search):
+        return _visit(rule, pair_of(target, proposal), entry, search)
+
+    def step(_, before):
+        slots, entries = _first(before)
+        visits = jax.vmap(visit, (0, 0, -1, -1), -1)(targets, proposals, entries, before)
+        after = _replace(slots, *visits)
         # In a batch all lanes take every step: those that have ended stay as they are.
-        running = search.status == _RUNNING
-        return jax.tree.map(lambda new, old: jnp.where(running, new, old), after, search)
+        running = before.status == _RUNNING
+        return jax.tree.map(lambda new, old: jnp.where(running, new, old), after, before)
 
-    def steps(_, searches):
-        return jax.vmap(step)(targets, proposals, searches)
-
-    return jax.lax.fori_loop(0, _ROUND, steps, searches)
+    return jax.lax.fori_loop(0, _ROUND, step, searches)
 
 
 def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
@@ -238,4 +315,11 @@ def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
 
 
-SEARCH = lanes.Search(encode, _begin, _advance, _finish, lanes=256)
+def _loop(capacity: int, count: int, again: lanes.Search | None) -> lanes.Search:
+    def begin(rule, key, target, proposal):
+        return _begin(rule, capacity, key, target, proposal)
+
+    return lanes.Search(encode, begin, _advance, _finish, count, again)
+
+
+SEARCH = _loop(_FEW, 256, _loop(CAPACITY, 32, None))

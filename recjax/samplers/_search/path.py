@@ -185,7 +185,7 @@ def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
 
 def _advance(rule: PathRule, targets: Any, proposals: Any, walks: Walk) -> Walk:
     """Takes a batch a few levels down."""
-    step = jax.vmap(functools.partial(_first_step, rule))
+    step = jax.vmap(functools.partial(_first_step, rule), (0, 0, -1), -1)
     walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(targets, proposals, walks), walks)
     return _decide_exactly(rule, (targets, proposals), walks) if rule.uses_bounds else walks
 
