@@ -8,7 +8,7 @@ in times T = exp(-G) instead of Gumbel variables G).
 import abc
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,6 @@ from recjax.words import Word
 CAPACITY = 64
 """Number of nodes that may be open at a time."""
 
-_FEW = 8  # slots that suffice for most searches: steps are the faster, the fewer they are
 _RUNNING = -1
 _ROUND = 2  # steps that searches take before those that have ended make room
 
@@ -114,11 +113,16 @@ class FrontierRule(abc.ABC):
     split: tree.Split
     max_steps: int
     max_depth: int
+    capacities: ClassVar[tuple[int, ...]] = (8, CAPACITY)
+    """Numbers of slots for open nodes. A search that fills the first begins again with the second.
+
+    Steps are the faster, the fewer slots they go through, but each number has a program.
+    """
 
     @property
     def loop(self) -> lanes.Search:
         """The loop that this rule is for."""
-        return SEARCH
+        return _loop(self.capacities)
 
     @abc.abstractmethod
     def start(self, pair: Pair) -> Any:
@@ -140,21 +144,18 @@ class FrontierRule(abc.ABC):
 @functools.partial(jax.jit, static_argnums=0)
 def encode(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> Code:
     """Searches for one example."""
-    pair = pair_of(target, proposal)
-
-    def search(capacity, wanted):
-        start = _begin(rule, capacity, key, target, proposal)
+    step = functools.partial(_step, rule, pair_of(target, proposal))
+    code, wanted = None, True
+    for capacity in rule.capacities:
+        search = _begin(rule, capacity, key, target, proposal)
         # a search that is not wanted has ended before its first step
-        start = dataclasses.replace(start, status=jnp.where(wanted, start.status, Status.DONE))
-        return jax.lax.while_loop(
-            lambda search: search.status == _RUNNING, functools.partial(_step, rule, pair), start
-        )
-
-    few = search(_FEW, True)
-    full = few.status == Status.QUEUE_FULL
-    many = search(CAPACITY, full)
-    few, many = (dataclasses.replace(x, frontier=None, priority=None) for x in (few, many))
-    return _finish(rule, proposal, jax.tree.map(lambda x, y: jnp.where(full, y, x), few, many))
+        search = dataclasses.replace(search, status=jnp.where(wanted, search.status, Status.DONE))
+        search = jax.lax.while_loop(lambda search: search.status == _RUNNING, step, search)
+        new = _finish(rule, proposal, search)
+        choose = functools.partial(jnp.where, wanted)
+        code = new if code is None else jax.tree.map(choose, new, code)
+        wanted = code.status == Status.QUEUE_FULL
+    return code
 
 
 def _begin(rule: FrontierRule, capacity: int, key: Array, target: Any, proposal: Any) -> _Search:
@@ -315,11 +316,13 @@ def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
 
 
-def _loop(capacity: int, count: int, again: lanes.Search | None) -> lanes.Search:
+@functools.cache
+def _loop(capacities: tuple[int, ...]) -> lanes.Search:
+    """The loop of a batch with the first number of slots, and again with the next."""
+    capacity, *more = capacities
+
     def begin(rule, key, target, proposal):
         return _begin(rule, capacity, key, target, proposal)
 
-    return lanes.Search(encode, begin, _advance, _finish, count, again)
-
-
-SEARCH = _loop(_FEW, 256, _loop(CAPACITY, 32, None))
+    again = _loop(tuple(more)) if more else None
+    return lanes.Search(encode, begin, _advance, _finish, lanes=256, again=again)

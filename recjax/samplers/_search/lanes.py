@@ -168,8 +168,8 @@ def _search_some(
     def unfinished(share):
         return (share.following < count) | jnp.any(share.example < size)
 
-    # All lanes begin as ones whose search has ended. Their first steps are for nothing, but a program
-    # that loaded examples before the loop, too, would be larger.
+    # All lanes begin as ones whose search has ended. Their first steps are for nothing, but loading
+    # examples before the loop, too, would make a larger program.
     blank = functools.partial(jax.tree.map, lambda x: jnp.zeros(x.shape, x.dtype))
     example, pairs, states = blank(jax.eval_shape(load, jnp.zeros(lanes, jnp.int32)))
     start = _Share(example + size, jnp.int32(0), pairs, states, codes)
