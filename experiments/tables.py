@@ -218,14 +218,68 @@ def vector_bias() -> str:
     held = details("vector_bias")["rows"]
     extra = sorted({row["extra_bits"] for row in held})[::2]
     rows = []
-    for d, kl in dict.fromkeys((row["d"], row["kl_bits"]) for row in held):
-        at = {row["extra_bits"]: row for row in held if (row["d"], row["kl_bits"]) == (d, kl)}
-        rows.append([f"{d}", f"{kl:.0f}"])
+    for setting in dict.fromkeys((row["d"], row["kl_bits"], row["method"]) for row in held):
+        at = {
+            row["extra_bits"]: row
+            for row in held
+            if (row["d"], row["kl_bits"], row["method"]) == setting
+        }
+        d, kl, method = setting
+        rows.append([f"{d}", f"{kl:.0f}", method])
         for bits in extra:
             slope, error = at[bits]["slope"], at[bits]["slope_error"]
             rows[-1].append(f"{slope:.2f} ± {error:.2f}, {at[bits]['overhead_bits']:+.0f}")
     head = [f"{bits} extra bits" for bits in extra]
-    return table(["coordinates", "KL (bits)", *head], rows)
+    return table(["coordinates", "KL (bits)", "method", *head], sorted(rows, key=_by_size))
+
+
+def _by_size(row: list[str]) -> tuple[int, int, str]:
+    return int(row[0]), int(row[1]), row[2]
+
+
+def vector_dependence() -> str:
+    """What coded vectors have beside their slope, each with its standard error."""
+    names = {
+        "mean_square": "mean square (1)",
+        "variance_along_mean": "variance along the mean (1)",
+        "log_ratio_over_kl": "log-ratio / KL (1)",
+        "between_blocks": "between blocks (0)",
+        "between_calls": "between calls (0)",
+    }
+    rows = [
+        [f"{row['d']}", f"{row['kl_bits']:.0f}", row["method"]]
+        + [f"{row[name]:.3f} ± {row[f'{name}_error']:.3f}" for name in names]
+        for row in details("vector_bias")["rows"]
+        if row["extra_bits"] == 4
+    ]
+    head = ["coordinates", "KL (bits)", "method", *names.values()]
+    return table(head, sorted(rows, key=_by_size))
+
+
+def vector_schedules() -> str:
+    """Seconds, bits and memory of steps of diffusion models."""
+    rows = []
+    for row in details("vector_schedules")["rows"]:
+        kept = (
+            f"{row['encode_with_table_s']:.1f} + {row['table_s']:.1f}" if "table_s" in row else ""
+        )
+        rows.append(
+            [
+                row["part"],
+                f"{row['method']}, {row['extra_bits']}",
+                f"{row['kl_bits']:.0f}",
+                f"{row['bits']:.0f}",
+                f"{row['slope']:.2f}",
+                f"{row['encode_s']:.1f}",
+                kept,
+                f"{row['decode_s']:.3f}",
+                f"{row['peak_gib']:.1f}",
+                f"{row['rival_s']:.0f}" if "rival_s" in row else "",
+            ]
+        )
+    head = ["", "method, extra bits", "KL (bits)", "bits", "slope", "encode (s)"]
+    head += ["with table + table (s)", "decode (s)", "memory (GiB)", "NumPy loop (s)"]
+    return table(head, rows)
 
 
 TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
@@ -238,6 +292,8 @@ TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "transform_gap": (transform_gap, "transform_gap-photo-high"),
     "samplers": (samplers, "samplers"),
     "vector_bias": (vector_bias, "vector_bias"),
+    "vector_dependence": (vector_dependence, None),
+    "vector_schedules": (vector_schedules, "vector_schedules"),
 }
 """Each table, and the results file that says how it was measured, once for every file."""
 

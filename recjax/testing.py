@@ -16,6 +16,7 @@ from recjax.samplers.base import Code, Coder, Status
 
 _COUNT = 1000  # samples
 _SINGLE = 4  # of which so many are encoded one by one too
+_FRAME_BITS = 32  # of a string's head and checksum
 
 
 def check_coder(
@@ -34,12 +35,12 @@ def check_coder(
     the encoder's samples bit for bit. Coders over a list of candidates cut it into other chunks in
     a batch than for one example, so that a rule that depends on the cut is found out.
 
-    Lengths of indices have to be finite. `recjax.write_indices` has to take their sum within 8
-    bits, and 0.05 bits per sample for the rounding of tables, and `recjax.read_indices` has to
-    return the indices. An index of the largest numbers of its type has to be refused, and
-    parameters that are refused have to give `Status.INVALID` where they are traced. If the coder
-    has a setting ``max_steps``, searches beyond a lower cap have to end with `Status.MAX_STEPS`,
-    the others as before.
+    Lengths of indices have to be finite. With the rate and without one, `recjax.write_indices` has
+    to take their sum within 8 bits beside its head and checksum, and 0.05 bits per sample for the
+    rounding of tables, and `recjax.read_indices` has to return the indices. An index of the largest
+    numbers of its type has to be refused, and parameters that are refused have to give
+    `Status.INVALID` where they are traced. If the coder has a setting ``max_steps``, searches
+    beyond a lower cap have to end with `Status.MAX_STEPS`, the others as before.
 
     Args:
         coder: the coder.
@@ -62,7 +63,8 @@ def check_coder(
     codes = _check_encoders(coder, keys, target, proposal)
     _check_decoder(coder, keys, codes, proposal)
     rate_bits = float(kl_bits(target, proposal)) if rate_bits is None else rate_bits
-    _check_lengths(coder, keys, codes.index, proposal, rate_bits)
+    for rate in (rate_bits, None):
+        _check_lengths(coder, keys, codes.index, proposal, rate)
     _check_refusals(coder, keys[0], codes, target, proposal, rate_bits)
     if hasattr(coder, "max_steps"):
         _check_cap(coder, keys, codes, target, proposal)
@@ -117,7 +119,9 @@ def _check_decoder(coder: Coder, keys: Array, codes: Code, proposal: Any) -> Non
         _require(_same(single, sample), "decode and jax.vmap(decode) differ")
 
 
-def _check_lengths(coder: Coder, keys: Array, index: Any, proposal: Any, rate_bits: float) -> None:
+def _check_lengths(
+    coder: Coder, keys: Array, index: Any, proposal: Any, rate_bits: float | None
+) -> None:
     def codelength(key, index):
         return coder.codelength(key, index, proposal, rate_bits=rate_bits)
 
@@ -130,9 +134,10 @@ def _check_lengths(coder: Coder, keys: Array, index: Any, proposal: Any, rate_bi
     back = read_indices(coder, data, keys, rate_bits=rate_bits, proposal=proposal)
     equal = jax.tree.map(np.array_equal, back, index)
     _require(all(jax.tree.leaves(equal)), "read_indices does not return what write_indices wrote")
+    bits = 8 * len(data) - _FRAME_BITS
     _require(
-        abs(8 * len(data) - lengths.sum()) <= 8 + 0.05 * len(keys),
-        f"write_indices takes {8 * len(data)} bits, the sum of codelengths is {lengths.sum():.0f}",
+        abs(bits - lengths.sum()) <= 8 + 0.05 * len(keys),
+        f"write_indices takes {bits} bits, the sum of codelengths is {lengths.sum():.0f}",
     )
 
 

@@ -48,21 +48,24 @@ def encode_paths(
     >>> decode_paths(data, 2, 64, lambda level, so_far: np.full(2, 2**23))
     (array([1, 3]), array([[False, False], [ True, False]]))
     """
+    depths, branches, left = _checked(depths, branches, left_frequencies)
     encoder = stream.queue.RangeEncoder()
-    put_paths(encoder, depths, branches, left_frequencies, a)
+    put_indices(encoder, depths - 1, np.full(depths.shape, LOG2_DEPTHS), a)
+    put_branches(encoder, depths, branches, left)
     return stream.shortest(encoder)
 
 
-def put_paths(
+def put_branches(
     encoder,
     depths: Int[np.ndarray, " n"],
     branches: Bool[np.ndarray, "n L"],
     left_frequencies: Int[np.ndarray, "n L"],
-    a: int,
 ) -> None:
-    """Encodes paths as a part of a longer stream; same arguments and errors as `encode_paths`."""
+    """Encodes the branches of paths, whose depths are known, as a part of a longer stream.
+
+    Arguments and errors are those of `encode_paths`.
+    """
     depths, branches, left = _checked(depths, branches, left_frequencies)
-    put_indices(encoder, depths - 1, np.full(depths.shape, LOG2_DEPTHS), a)
     for level in range(branches.shape[1]):
         goes_on = depths - 1 > level  # the other paths have ended above this level
         if goes_on.any():
@@ -100,33 +103,35 @@ def decode_paths(
             outside its range.
     """
     with stream.refusing("path stream"):
-        depths, branches, left = _take(stream.reader(data), n, a, next_frequencies)
+        decoder = stream.reader(data)
+        depths = 1 + take_indices(decoder, np.full(n, LOG2_DEPTHS), a)
+        branches, left = take_branches(decoder, depths, next_frequencies)
     # one byte string per list of paths: any other form is damage
     if encode_paths(depths, branches, left, a) != data:
         raise FormatError("the path stream is damaged or has bytes left over")
     return depths, branches
 
 
-def take_paths(
+def take_branches(
     decoder,
-    n: int,
-    a: int,
+    depths: Int[np.ndarray, " n"],
     next_frequencies: Callable[[int, Bool[np.ndarray, "n level"]], Int[np.ndarray, " n"]],
-) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, "n L"]]:
-    """Decodes the paths of `put_paths`; arguments and results are those of `decode_paths`.
+) -> tuple[Bool[np.ndarray, "n L"], Int[np.ndarray, "n L"]]:
+    """Decodes the branches that `put_branches` encoded.
+
+    Args:
+        decoder: the range decoder of the stream.
+        depths: number of nodes on each path.
+        next_frequencies: as for `decode_paths`.
+
+    Returns:
+        The branches, as `decode_paths` returns them, and the frequencies that they were coded with.
 
     Raises:
         AssertionError: the decoder is at a point outside every symbol's interval.
         ValueError: as for `decode_paths`.
     """
-    depths, branches, _ = _take(decoder, n, a, next_frequencies)
-    return depths, branches
-
-
-def _take(decoder, n, a, next_frequencies):
-    """Depths, branches and the frequencies of the branches."""
-    depths = 1 + take_indices(decoder, np.full(n, LOG2_DEPTHS), a)
-    levels = int(depths.max(initial=1)) - 1
+    n, levels = len(depths), int(depths.max(initial=1)) - 1
     branches, left = np.zeros((n, levels), bool), np.zeros((n, levels), np.int64)
     for level in range(levels):
         frequencies = np.asarray(next_frequencies(level, branches[:, :level]))
@@ -138,7 +143,7 @@ def _take(decoder, n, a, next_frequencies):
         goes_on = depths - 1 > level  # the other paths have ended above this level
         left[:, level] = _codable(frequencies)
         branches[goes_on, level] = decoder.decode(stream.PAIRS, _weights(left[goes_on, level]))
-    return depths, branches, left
+    return branches, left
 
 
 def path_lengths(

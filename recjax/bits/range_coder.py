@@ -12,7 +12,7 @@ after all places, again in file order.
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from recjax.bits import stream
 from recjax.bits.zipf import (
@@ -144,15 +144,7 @@ def put_indices(
         bins = np.searchsorted(edges, indices[where], side="right") - 1
         encoder.encode(bins.astype(np.int32), _bin_model(int(size), a))
         counts[where], places[where] = np.diff(edges)[bins], indices[where] - edges[bins]
-    split = _split(counts, log2_sizes)
-    radices = _radices(counts, split)
-    # a bin of one member leaves nothing to say, and the coder refuses models of one symbol
-    wide = radices > 1
-    if wide.any():
-        high = np.where(split, places >> _LOW_BITS, places)[wide]
-        encoder.encode(high.astype(np.int32), _UNIFORM, radices[wide])
-    if split.any():
-        encoder.encode((places[split] % 2**_LOW_BITS).astype(np.int32), _LOW_PART)
+    put_places(encoder, places, counts, log2_sizes > PRECISION)
 
 
 def take_indices(decoder, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.ndarray, " n"]:
@@ -177,19 +169,51 @@ def take_indices(decoder, log2_sizes: Int[np.ndarray, " n"], a: int) -> Int[np.n
         edges = np.array(bin_edges(int(size)))
         bins = decoder.decode(_bin_model(int(size), a), int(where.sum()))
         starts[where], counts[where] = edges[bins], np.diff(edges)[bins]
-    split = _split(counts, log2_sizes)
+    return starts + take_places(decoder, counts, log2_sizes > PRECISION)
+
+
+def put_places(
+    encoder,
+    places: Int[np.ndarray, " n"],
+    counts: Int[np.ndarray, " n"],
+    in_two_parts: Bool[np.ndarray, " n"] | bool = True,
+) -> None:
+    """Encodes places in bins as a part of a longer stream.
+
+    Args:
+        encoder: the range encoder of the stream.
+        places: place in the bin of each index, from 0.
+        counts: number of members of each bin, a power of two of at most 2^31.
+        in_two_parts: whether the low 16 bits of a place follow after all places if its bin has more
+            than 2^16 members.
+    """
+    split = in_two_parts & (counts > 2**_LOW_BITS)
+    radices = _radices(counts, split)
+    # a bin of one member leaves nothing to say, and the coder refuses models of one symbol
+    wide = radices > 1
+    if wide.any():
+        high = np.where(split, places >> _LOW_BITS, places)[wide]
+        encoder.encode(high.astype(np.int32), _UNIFORM, radices[wide])
+    if split.any():
+        encoder.encode((places[split] % 2**_LOW_BITS).astype(np.int32), _LOW_PART)
+
+
+def take_places(
+    decoder, counts: Int[np.ndarray, " n"], in_two_parts: Bool[np.ndarray, " n"] | bool = True
+) -> Int[np.ndarray, " n"]:
+    """Decodes the places that `put_places` encoded, from the same counts.
+
+    Raises:
+        AssertionError: as for `take_indices`.
+    """
+    split = in_two_parts & (counts > 2**_LOW_BITS)
     radices, places = _radices(counts, split), np.zeros_like(counts)
     wide = radices > 1
     if wide.any():
         places[wide] = decoder.decode(_UNIFORM, radices[wide])
     if split.any():
         places[split] = (places[split] << _LOW_BITS) + decoder.decode(_LOW_PART, int(split.sum()))
-    return starts + places
-
-
-def _split(counts, log2_sizes):
-    """Mask of the places that are written in two parts: none in a support of at most 2^24."""
-    return (log2_sizes > PRECISION) & (counts > 2**_LOW_BITS)
+    return places
 
 
 def _radices(counts, split):

@@ -161,6 +161,33 @@ def zeta_exponent(rate_bits: float) -> int:
     return _LAST_ZETA - bisect.bisect_left(RATE_BOUNDS, rate)
 
 
+@functools.lru_cache(maxsize=4096)
+def budget_exponent(kl_parts: int, budget_bits: int) -> int:
+    """Exponent `a` of the code of ordered random candidates, in units of 1/64.
+
+    It is `64 (1 + 1 / (x + 1)) / (1 + 2^(-3 (b - x - 1) / 4))` rounded, halves up, at a divergence
+    of `x` bits and a budget of `b` bits, but in integers, so that every machine finds the same.
+
+    Args:
+        kl_parts: divergence of the target from the proposal in units of 1/256 bit, rounded.
+        budget_bits: log2 of the number of candidates, 0 .. 31.
+
+    Returns:
+        `a` in 0 .. 128.
+
+    >>> budget_exponent(256 * 12, 16), budget_exponent(256 * 20, 16), budget_exponent(0, 31)
+    (57, 5, 128)
+    """
+    # the exponent is 0 there and for all larger divergences
+    power = max(3 * (256 * (budget_bits - 1) - kl_parts), -(1 << 14))
+    # floor(2^(32 - power / 1024)), by ten exact integer square roots
+    root = 1 << ((1 << 15) - power)
+    for _ in range(10):
+        root = math.isqrt(root)
+    divisor = (kl_parts + 256) * ((1 << 32) + root)
+    return ((kl_parts + 512 << 39) + divisor) // (2 * divisor)
+
+
 def best_exponent(indices: Int[np.ndarray, " n"], log2_sizes: Int[np.ndarray, " n"]) -> int:
     """Exponent `a` in 0 .. 255 with the shortest total code of `indices` (0 if there are none).
 

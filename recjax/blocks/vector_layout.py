@@ -67,7 +67,7 @@ def parts_of_bits(kl_bits: npt.ArrayLike) -> Int[np.ndarray, "*sums"]:
     if bits.ndim == 0:
         return np.asarray(np.floor(PARTS * bits + 0.5), np.int64)
     # whole numbers, whose sums are the same in any order
-    sums = np.cumsum(np.floor(_FINE * bits + 0.5).astype(np.int64))
+    sums = np.cumsum(np.floor(_FINE * bits.ravel() + 0.5).astype(np.int64))
     step = _FINE // PARTS
     return np.concatenate([[0], (sums + step // 2) // step])
 

@@ -16,7 +16,7 @@ from recjax.blocks.vector_trellis_layout import StepBits
 from recjax.randomness import SharedKey, key_words
 from recjax.words import Word
 
-_GAINS = 1 << 26  # most scores that the search through a trellis keeps
+_GAINS = 1 << 25  # most scores that the search through a trellis keeps
 _LEAST_WINDOW = 64  # steps
 
 

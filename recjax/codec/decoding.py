@@ -1,20 +1,24 @@
 """``.rec`` bytes to signals."""
 
+import dataclasses
 import functools
 import math
 import sys
 from collections.abc import Iterable, Sequence
 
 import jax
+import numpy as np
 
 from recjax import randomness
 from recjax.cache import enable_compilation_cache
 from recjax.codec.container import parse, verify
+from recjax.codec.header import Header
 from recjax.codec.kinds import KINDS
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import embedded_with
+from recjax.codec.segments import segments
 from recjax.errors import FormatError, check_range
-from recjax.modalities import Signal
+from recjax.modalities import Grid, Signal
 
 
 def decompress(
@@ -48,20 +52,42 @@ def decompress_batch(
     if max_cells is not None:
         check_range("max_cells", max_cells, 1, sys.maxsize)
     enable_compilation_cache()
-    groups: dict[tuple, list[int]] = {}
     embedded = functools.cache(embedded_with)  # once for all files of a prior
-    parsed = [_open(blob, given, embedded, max_cells) for blob in blobs]
-    for i, (prior, header, _) in enumerate(parsed):
+    files = [_open(blob, given, embedded, max_cells) for blob in blobs]
+    parts = [
+        (i, prior, *part)
+        for i, (prior, header, payload) in enumerate(files)
+        for part in segments(header, payload, prior.digest)
+    ]
+    decoded = _decoded([part[1:] for part in parts])
+    grids: list[list[Grid]] = [[] for _ in files]
+    for (i, *_), grid in zip(parts, decoded, strict=True):
+        grids[i].append(grid)
+    return [
+        header.modality.from_grid(_joined(header, of_file))
+        for (_, header, _), of_file in zip(files, grids, strict=True)
+    ]
+
+
+def _decoded(parts: list[tuple[Prior, Header, bytes]]) -> list[Grid]:
+    """The segments of files; those that one program decodes together."""
+    groups: dict[tuple, list[int]] = {}
+    for i, (prior, header, _) in enumerate(parts):
         groups.setdefault((prior.digest, header.version, header.extra_bits), []).append(i)
-    out: list[Signal | None] = [None] * len(blobs)
+    out: dict[int, Grid] = {}
     for members in groups.values():
-        prior, first, _ = parsed[members[0]]
-        files = [parsed[i][1:] for i in members]
+        prior = parts[members[0]][0]
         with jax.enable_x64(False):  # the same pixels whatever the program computes with
-            grids = KINDS[prior.kind].decode(prior, files)
-        for i, grid in zip(members, grids, strict=True):
-            out[i] = first.modality.from_grid(grid)
-    return [signal for signal in out if signal is not None]
+            grids = KINDS[prior.kind].decode(prior, [parts[i][1:] for i in members])
+        out.update(zip(members, grids, strict=True))
+    return [out[i] for i in range(len(parts))]
+
+
+def _joined(header: Header, grids: list[Grid]) -> Grid:
+    """A signal from its segments."""
+    values = [grid.values for grid in grids]
+    values = values[0] if len(values) == 1 else np.concatenate(values)
+    return dataclasses.replace(grids[0], values=values, meta=header.meta)
 
 
 def _open(blob, priors, embedded, max_cells):

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,14 +12,19 @@ import numpy as np
 
 from recjax import randomness
 from recjax.cache import enable_compilation_cache
-from recjax.codec.container import Header, header_bits, pack, parse
+from recjax.codec.container import pack, parse
 from recjax.codec.decoding import decompress, decompress_batch
+from recjax.codec.header import Header, least_version
 from recjax.codec.kinds import KINDS
 from recjax.codec.payload import Payload
 from recjax.codec.prior import Prior
 from recjax.codec.prior_files import load_prior
+from recjax.codec.segments import pack_segments
 from recjax.errors import check_range
 from recjax.modalities import Grid, Modality, Signal, modality_of_name
+from recjax.modalities.grid import divided
+
+_TOGETHER = 1 << 23  # cells of signals that are coded together, unless a segment has more
 
 AnyPrior = Prior | str | os.PathLike[str]
 """A prior, its name, or its path."""
@@ -31,7 +36,8 @@ class Encoding:
 
     Attributes:
         blob: the file.
-        latents: the coded latents by group, as the decoder has them.
+        latents: the coded latents by group, as the decoder has them; of a signal in several
+            segments by group and number of the segment, such as ``"level 0, segment 2"``.
         kl_bits: KL divergence of the posteriors when they were coded, by group, in bits. No exact
             code can be much shorter than the sum on average.
         index_bits: length of the code of the indices; the stream is rounded up to bytes.
@@ -114,12 +120,44 @@ def encode_batch(
     grids = [modality.to_grid(signal) for signal in signals]
     for grid in grids:
         _check_grid(grid, modality, prior)
-    with jax.enable_x64(False):  # the same files whatever the program computes with
-        payloads = kind.encode(grids, prior, settings, key, prices=prices, progress=progress)
+    divisions = [divided(grid, modality.segment) for grid in grids]
+    segments = [segment for division in divisions for segment in division]
+    repeated = [price for price, division in zip(prices, divisions, strict=True) for _ in division]
+    payloads: list[Payload] = []
+    for group in _groups(segments):
+        first, share = len(payloads), len(group) / len(segments)
+
+        def done(fraction, first=first, share=share):
+            if progress is not None:
+                progress(first / len(segments) + share * fraction)
+
+        with jax.enable_x64(False):  # the same files whatever the program computes with
+            payloads += kind.encode(
+                group,
+                prior,
+                settings,
+                key,
+                prices=repeated[first : first + len(group)],
+                progress=None if progress is None else done,
+            )
+    streams = iter(payloads)
     return [
-        _pack(signal, grid, modality, payload, prior, settings.extra_bits)
-        for signal, grid, payload in zip(signals, grids, payloads, strict=True)
+        _pack(signal, grid, modality, [next(streams) for _ in division], prior, settings.extra_bits)
+        for signal, grid, division in zip(signals, grids, divisions, strict=True)
     ]
+
+
+def _groups(segments: list[Grid]) -> Iterator[list[Grid]]:
+    """Segments to be coded together: as many as memory has room for, in order."""
+    group, cells = [], 0
+    for segment in segments:
+        size = math.prod(segment.sides)
+        if group and cells + size > _TOGETHER:
+            yield group
+            group, cells = [], 0
+        group.append(segment)
+        cells += size
+    yield group
 
 
 def default_key() -> jax.Array:
@@ -178,23 +216,44 @@ def _check_grid(grid: Grid, modality: Modality, prior: Prior) -> None:
 
 
 def _pack(
-    signal: Signal, grid: Grid, modality: Modality, payload: Payload, prior: Prior, extra_bits: int
+    signal: Signal,
+    grid: Grid,
+    modality: Modality,
+    payloads: list[Payload],
+    prior: Prior,
+    extra_bits: int,
 ) -> Encoding:
+    segment = modality.segment if len(payloads) > 1 else 0
+    shape = None if grid.sides == prior.patch and not segment else grid.sides
     header = Header(
         scheme=randomness.SCHEME,
         modality=modality,
-        shape=None if grid.sides == prior.patch else grid.sides,
+        shape=shape,
         flag=grid.flag,
         extra_bits=extra_bits,
-        exponent=payload.exponent,
+        exponent=0 if segment else payloads[0].exponent,
         digest_prefix=prior.digest[:3],
+        version=max(least_version(shape, grid.meta, segment), 2),
+        meta=grid.meta,
+        segment=segment,
     )
+    stream = payloads[0].stream
+    if segment:
+        streams = [(payload.exponent, payload.stream) for payload in payloads]
+        stream = pack_segments(header, streams, prior.digest)
+    named = [
+        (f"{name}, segment {i}" if segment else name, latents)
+        for i, payload in enumerate(payloads)
+        for name, latents in payload.latents.items()
+    ]
+    groups = payloads[0].kl_bits
+    blob = pack(header, stream, prior.digest)
     return Encoding(
-        blob=pack(header, payload.stream, prior.digest),
-        latents=payload.latents,
-        kl_bits=payload.kl_bits,
-        index_bits=payload.stream_bits,
-        header_bits=header_bits(header, payload.stream),
+        blob=blob,
+        latents=dict(named),
+        kl_bits={name: sum(payload.kl_bits[name] for payload in payloads) for name in groups},
+        index_bits=sum(payload.stream_bits for payload in payloads),
+        header_bits=8 * (len(blob) - sum(len(payload.stream) for payload in payloads)),
         signal=signal,
         prior=prior,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from recjax.codec import siren, transform
-from recjax.codec.container import Header
+from recjax.codec.header import Header
 from recjax.codec.payload import Payload
 from recjax.codec.prior import Prior
 from recjax.modalities import Grid

@@ -9,6 +9,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from recjax.codec.container import header_bits, parse, verify
+from recjax.codec.segments import segments
 from recjax.commands.shared import naming, read_rec, rec_files, report, table
 from recjax.modalities.grid import n_patches
 
@@ -63,19 +64,24 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
         "scheme": header.scheme,
         "modality": header.modality.name,
         "shape": list(header.shape) if header.shape else None,
-        **header.modality.describe(header.flag, b""),
+        **header.modality.describe(header.flag, header.meta),
         "extra_bits": header.extra_bits,
         "exponent": header.exponent / 64,
         "prior": header.digest_prefix.hex(),
         "header_bits": header_bits(header, payload),
         "payload_bits": 8 * len(payload),
     }
+    if header.segment:
+        facts["segments"] = header.segments
     if prior is None:
         return facts | {"known_prior": False}
     from recjax.codec.kinds import KINDS
 
-    shape = header.sides(prior)
-    groups = KINDS[prior.kind].account(prior, header, payload)
+    shape, groups = header.sides(prior), {}
+    for part, stream in segments(header, payload, prior.digest):
+        for name, numbers in KINDS[prior.kind].account(prior, part, stream).items():
+            known = groups.setdefault(name, dict.fromkeys(numbers, 0))
+            groups[name] = {key: known[key] + number for key, number in numbers.items()}
     stream_bits = sum(group["index_bits"] for group in groups.values())
     blocks = sum(group["blocks"] for group in groups.values())
     return facts | {

@@ -72,6 +72,20 @@ class Categorical(Distribution):
         ends = jnp.cumsum(jnp.exp(self.log_probs()), -1)[..., :-1]
         return jnp.sum(jnp.asarray(u)[..., None] > ends, -1, dtype=jnp.int32)
 
+    def mean(self) -> Float[Array, "*event"]:
+        """Mean number of the category."""
+        return self._expected(self._numbers())
+
+    def variance(self) -> Float[Array, "*event"]:
+        """Variance of the number of the category."""
+        return self._expected(jnp.square(self._numbers() - self.mean()[..., None]))
+
+    def _expected(self, values: Float[Array, "*event K"]) -> Float[Array, "*event"]:
+        return jnp.sum(jnp.exp(self.log_probs()) * values, -1)
+
+    def _numbers(self) -> Float[Array, "*event K"]:
+        return jnp.broadcast_to(_categories(self), self.logits.shape).astype(self.dtype)
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
         ends = jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
         place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)

@@ -31,6 +31,26 @@ class Grid:
         return self.values.shape[:-1]
 
 
+def divided(grid: Grid, cells: int) -> list[Grid]:
+    """Divides a signal along the first axis into segments, of which the last may be shorter.
+
+    Args:
+        grid: the signal.
+        cells: cells of a segment along the first axis; 0: the signal is one segment.
+    """
+    if not cells or grid.sides[0] <= cells:
+        return [grid]
+    places = [slice(start, start + cells) for start in range(0, grid.sides[0], cells)]
+    return [
+        dataclasses.replace(
+            grid,
+            values=grid.values[place],
+            mask=None if grid.mask is None else grid.mask[place],
+        )
+        for place in places
+    ]
+
+
 def n_patches(sides: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
     """Patches along every axis; the last ones may stick out.
 

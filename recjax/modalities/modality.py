@@ -101,6 +101,8 @@ class Modality:
         augment: a training signal changed in a way that widens the statistics.
         rescale: a training signal at another scale, or None if there is no such thing.
         rivals: other codecs.
+        segment: cells along the first axis of the segments that long signals are coded in, each as
+            a signal of its own; 0 if signals are not divided.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Modality:
     augment: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     rescale: Callable[[np.ndarray, float], np.ndarray] | None = None
     rivals: tuple[Rival, ...] = ()
+    segment: int = 0
 
     @property
     def rank(self) -> int:

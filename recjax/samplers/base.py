@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, Num, UInt32
 
 from recjax.distributions.base import concrete
 from recjax.distributions.pair import check_pair, check_pairs
@@ -26,7 +26,7 @@ class Status(enum.IntEnum):
     """The cap on steps came first; the sample is the best one found, not an exact sample."""
     INVALID = 2
     """Traced parameters are invalid (NaN, scale not positive, unbounded density ratio): no search.
-    """
+    The sample is NaN, or -1 where samples are integers."""
     MAX_DEPTH = 3
     """The limit on the depth of a tree cut off nodes that might have held the sample; the sample is
     the best one found."""
@@ -34,7 +34,11 @@ class Status(enum.IntEnum):
     """A tree had more open nodes than the queue holds; the sample is the best one found, not an
     exact sample."""
     TOO_FEW_DIMENSIONS = 5
-    """A vector has fewer coordinates than its divergence needs blocks: no search."""
+    """A vector has fewer coordinates than its divergence needs blocks: no search. The sample is
+    NaN."""
+    BOUND_TOO_SMALL = 6
+    """The sample's density ratio exceeds `Pair.log_ratio_max`: the pair is wrong, and samples of
+    all searches with it are biased."""
 
 
 @jax.tree_util.register_dataclass
@@ -42,9 +46,14 @@ class Status(enum.IntEnum):
 class Code:
     """The result of an encoder.
 
+    No gradient with respect to the target passes through the search: indices are constant between
+    jumps, so that `jax.grad` of a function of ``sample`` is 0, without an error. The guide "Code a
+    Gaussian inside a Flax training loop" has the straight-through form that trains.
+
     Attributes:
         index: the message: a pytree of integer arrays of fixed shape.
-        sample: the sample that the decoder makes of this index.
+        sample: the sample that the decoder makes of this index. The one exception: where ``status``
+            is INVALID the sample is NaN, or -1 if samples are integers, whatever the index is.
         steps: number of candidates examined, int32.
         status: a ``Status`` as int32.
     """
@@ -112,7 +121,7 @@ class Coder(abc.ABC):
         # Padding to few different sizes, so that few programs are compiled: the last example is
         # searched for again in every added lane, and those results are cut off.
         (n,) = batch
-        places = np.minimum(np.arange(_few_sizes(n, 64)), n - 1)
+        places = np.minimum(np.arange(few_sizes(n, 64)), n - 1)
         padded = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
         return jax.tree.map(lambda x: x[:n], self.search_lanes(*padded))
 
@@ -151,11 +160,11 @@ class Coder(abc.ABC):
             index: the index of one sample.
             proposal: the proposal.
             rate_bits: the expected divergence in bits of targets from the proposal, which the code
-                is tuned for. Codes that the rate does not enter ignore it.
+                is tuned for. If it is None, numbers are in Elias delta, which needs no rate. Codes
+                that the rate does not enter ignore it.
 
         Raises:
-            ValueError: a concrete index is out of range, or the rate is missing, negative or not
-                finite.
+            ValueError: a concrete index is out of range, or the rate is negative or not finite.
         """
         return self.index_code(proposal, rate_bits).bits(key, index)
 
@@ -168,6 +177,34 @@ class Coder(abc.ABC):
                 `IndexCode.take` if the code does not depend on it.
             rate_bits: as for `codelength`.
         """
+
+    def string_code(self, keys: Any, proposal: Any, rate_bits: Any, kl_bits: Any) -> IndexCode:
+        """The code of strings: `index_code`, for the arguments of `recjax.write_indices`.
+
+        Raises:
+            ValueError: the keys are not an array of keys, or the coder has no ``kl_bits``.
+        """
+        if kl_bits is not None:
+            raise ValueError(
+                f"kl_bits: the code of {type(self).__name__} is tuned by rate_bits, not by kl_bits"
+            )
+        if len(batch_of(keys)) != 1:
+            raise ValueError("keys must be an array of keys, one for every index")
+        return self.index_code(proposal, rate_bits)
+
+
+def sent_sample(sample: Num[Array, "*event"], status: Int[Array, ""]) -> Num[Array, "*event"]:
+    """The sample of a `Code`: no number may pass for a sample where there was no search.
+
+    Args:
+        sample: the decoder's sample.
+        status: the status of the search.
+
+    >>> float(sent_sample(jnp.float32(0.5), jnp.int32(Status.INVALID)))
+    nan
+    """
+    nothing = jnp.nan if jnp.issubdtype(sample.dtype, jnp.floating) else -1
+    return jnp.where(status == Status.INVALID, jnp.asarray(nothing, sample.dtype), sample)
 
 
 def batch_of(keys: Any) -> tuple[int, ...]:
@@ -208,10 +245,10 @@ def checked_index(index: Any, last: UInt32[np.ndarray, "*shape"]) -> UInt32[Arra
     return jnp.asarray(value.astype(np.uint32))
 
 
-def _few_sizes(n: int, least: int) -> int:
+def few_sizes(n: int, least: int) -> int:
     """The next of ``least`` times 1, 3/2, 2, 3, 4, 6, 8, ...; ``least`` is an even number.
 
-    >>> [_few_sizes(n, 64) for n in (1, 64, 65, 97)]
+    >>> [few_sizes(n, 64) for n in (1, 64, 65, 97)]
     [64, 64, 96, 128]
     """
     size, power = least, least

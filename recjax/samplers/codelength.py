@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from recjax.bits import zipf
+from recjax.bits.number_models import NumberModel
 from recjax.distributions.base import concrete
 
 
@@ -17,23 +19,47 @@ def rate_value(rate_bits: Any, dtype: Any) -> Float[Array, ""]:
     """The rate as a scalar array.
 
     Raises:
-        ValueError: the rate is missing or, being concrete, negative or not finite.
+        ValueError: a concrete rate is negative or not finite.
     """
-    if rate_bits is None:
-        raise ValueError("rate_bits is needed: the divergence, in bits, that the code is tuned for")
     value = concrete(rate_bits)
     if value is not None and not (value.ndim == 0 and 0 <= value < math.inf):
         raise ValueError(f"rate_bits must be one non-negative number, got {rate_bits!r}")
     return jnp.asarray(rate_bits, dtype)
 
 
-def depth_rate(rate_bits: Float[Array, ""]) -> Float[Array, ""]:
+def depth_rate(rate_bits: Any, log2: Callable[[Any], Any] = jnp.log2) -> Any:
     """The rate that a zeta code for the depth in a tree is tuned for.
 
     It is log2 of a bound on the mean depth, theorem 5.2.5 of G. Flamich, *Data Compression with
     Relative Entropy Coding*.
+
+    Args:
+        rate_bits: the rate that the coder's code is tuned for.
+        log2: the logarithm: ``math.log2`` for numbers of Python.
     """
-    return jnp.log2(2.26 * rate_bits + 9.66)
+    return log2(2.26 * rate_bits + 9.66)
+
+
+def model_bits(model: NumberModel, number: UInt32[Array, "*n"], dtype: Any) -> Float[Array, "*n"]:
+    """Bits of numbers in a string that is written with a model.
+
+    Args:
+        model: the model.
+        number: numbers in its support.
+        dtype: dtype of the result.
+
+    >>> from recjax.bits.number_models import EliasDelta
+    >>> model_bits(EliasDelta(), jnp.uint32([0, 1, 8]), jnp.float32).tolist()
+    [1.0, 4.0, 8.0]
+    """
+    first, bits = model.bins
+    return _bin_bits(jnp.asarray(first, jnp.uint32), jnp.asarray(bits, dtype), number)
+
+
+@jax.jit
+def _bin_bits(first, bits, number):
+    place = jnp.searchsorted(first, number.astype(jnp.uint32), side="right") - 1
+    return bits[place]
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -96,6 +122,8 @@ def _harmonic(count: int, a: Float[Array, ""]) -> Float[Array, ""]:
 
 def budget_exponent(rate_bits: Float[Array, ""], budget_bits: int) -> Float[Array, ""]:
     """The Zipf exponent for ordered random codes of targets at divergence ``rate_bits``.
+
+    Strings have it in units of 1/64, from integers: `recjax.bits.zipf.budget_exponent`.
 
     It grows with the spare budget t = ``budget_bits`` - ``rate_bits`` from 0 towards the zeta
     code's 1 + 1 / (rate + 1), as (1 + 1 / (rate + 1)) / (1 + 2^(-3 (t - 1) / 4)). This was fitted

@@ -14,7 +14,7 @@ from recjax.distributions.base import Violations, any_violation, concrete, raise
 from recjax.distributions.pair import pair_of
 from recjax.distributions.uniform import Uniform
 from recjax.samplers._streams.dithered import LARGEST, DitheredCode, checked_dithered, dither
-from recjax.samplers.base import Code, Coder, Status
+from recjax.samplers.base import Code, Coder, Status, sent_sample
 from recjax.samplers.index_code import IndexCode
 
 _ULPS = 8  # units in the last place of its ends by which a target's length may differ from the step
@@ -100,7 +100,8 @@ def _encode_one(step: float, key: Array, target: Uniform, proposal: Any) -> Code
     index = jnp.where(bad, 0, jnp.round(centre / step - dither(key, proposal))).astype(jnp.int32)
     status = jnp.where(bad, Status.INVALID, Status.DONE).astype(jnp.int32)
     steps = jnp.where(bad, 0, 1).astype(jnp.int32)
-    return Code(index, _decode(step, key, index, proposal), steps, status)
+    sample = sent_sample(_decode(step, key, index, proposal), status)
+    return Code(index, sample, steps, status)
 
 
 _encode = jax.jit(_encode_one, static_argnums=0)

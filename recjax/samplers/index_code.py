@@ -24,6 +24,16 @@ class IndexCode(abc.ABC):
             ValueError: a concrete index is out of range. Traced indices are clamped to the range.
         """
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        """Numbers below 2^32 that a reader must know as the writer did: the checksum covers them.
+
+        The number of samples, and what else tells the models of one code from those of another.
+
+        Args:
+            keys: one key per sample.
+        """
+        return (len(keys),)
+
     @abc.abstractmethod
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         """Encodes the indices of a batch.
@@ -69,7 +79,8 @@ def checked_batch(index: Any, count: int, last: Any) -> Int[np.ndarray, "n ..."]
     index, shape = np.asarray(index), (count, *np.shape(last))
     if index.shape != shape or not np.issubdtype(index.dtype, np.integer):
         raise ValueError(
-            f"index must hold whole numbers {list(shape)}, as many as keys, got {list(index.shape)}"
+            f"index must hold whole numbers {list(shape)}, one for every key or block, "
+            f"got {index.dtype}{list(index.shape)}"
         )
     if np.any(index < 0) or np.any(index > last):
         raise ValueError(f"index must be from 0 to {last}")
@@ -79,4 +90,7 @@ def checked_batch(index: Any, count: int, last: Any) -> Int[np.ndarray, "n ..."]
 def refuse(bad: Any) -> None:
     """Raises a FormatError if any entry of ``bad`` is true: no encoder has written such indices."""
     if np.any(bad):
-        raise FormatError("the index stream is damaged or has bytes left over")
+        raise FormatError(
+            "the string of indices does not fit: it is damaged or has bytes left over, "
+            "or the reader's keys, settings, rate or proposal are not the writer's"
+        )

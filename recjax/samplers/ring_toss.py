@@ -55,5 +55,5 @@ class RingToss(ExactCoder):
         return first_accepted(pair, chunk)
 
     def index_code(self, proposal: Any, rate_bits: Any) -> IndexCode:
-        """The probability that the search ends at the index; the rate is for strings only."""
-        return RingTossCode(self.limit - 1, checked_channel(proposal), rate_bits)
+        """The probability that the search ends at the index; the rate does not enter."""
+        return RingTossCode(self.limit - 1, checked_channel(proposal))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, UInt32
 from recjax.samplers._search import lanes, tree
 from recjax.samplers._search.frontier import FrontierRule
 from recjax.samplers._search.path import PathRule
-from recjax.samplers._streams.heap import HeapCode
+from recjax.samplers._streams.heap import BranchesCode, HeapCode
 from recjax.samplers.base import Code, Coder, check_range
 from recjax.samplers.index_code import IndexCode
 
@@ -45,7 +45,8 @@ class TreeCoder(Coder):
         return _decode(key, tree.checked_heap(index), proposal, self.split)
 
     def index_code(self, proposal: Any, rate_bits: Any) -> IndexCode:
-        return HeapCode(self.split, proposal, rate_bits)
+        number = BranchesCode(tree.MAX_DEPTH - 1, proposal, rate_bits)
+        return HeapCode(self.split, number)
 
 
 @functools.partial(jax.jit, static_argnums=3)

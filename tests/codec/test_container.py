@@ -1,6 +1,7 @@
 """The container: round trips, refusals, damaged and hostile files."""
 
 import binascii
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from recjax.bits import zipf
 from recjax.codec import container
+from recjax.codec.segments import pack_segments, segments
 from recjax.errors import FormatError
 from recjax.modalities import MODALITIES
 from recjax.modalities.image import IMAGE
@@ -23,7 +25,10 @@ def files(draw):
     modality = draw(st.sampled_from(MODALITIES))
     most = min(modality.max_side, int(modality.max_cells ** (1 / modality.rank)))
     sides = st.tuples(*[st.integers(1, most)] * modality.rank)
+    version = draw(st.sampled_from([2, 3]))
     header = container.Header(
+        version=version,
+        meta=draw(st.binary(max_size=9)) if version == 3 else b"",
         scheme=draw(st.integers(0, 15)),
         modality=modality,
         shape=draw(st.none() | sides),
@@ -75,6 +80,74 @@ def test_hostile_headers_with_a_correct_checksum(file, data):
     assert len(rest) <= len(body)
 
 
+@st.composite
+def divided_files(draw):
+    """Header, exponents and streams of segments, and the digest, of files of several segments."""
+    header, _, digest = draw(files())
+    rows = draw(st.integers(2, 40))
+    header = dataclasses.replace(
+        header,
+        shape=(rows,) + (1,) * (header.modality.rank - 1),
+        exponent=0,
+        version=3,
+        segment=draw(st.integers(1, rows - 1)),
+    )
+    stream = st.tuples(exponents, st.binary(max_size=5))
+    streams = draw(st.lists(stream, min_size=header.segments, max_size=header.segments))
+    return header, streams, digest
+
+
+@given(divided_files())
+def test_round_trip_of_segments(file):
+    header, streams, digest = file
+    payload = pack_segments(header, streams, digest)
+    blob = container.pack(header, payload, digest)
+    assert container.parse(blob) == container.verify(blob, digest) == (header, payload)
+    found = segments(header, payload, digest)
+    assert [(part.exponent, stream) for part, stream in found] == streams
+    assert sum(part.shape[0] for part, _ in found) == header.shape[0]
+    assert all(part.shape[0] == header.segment for part, _ in found[:-1])
+    assert all(part.segments == 1 and part.meta == header.meta for part, _ in found)
+
+
+@given(divided_files(), st.data())
+def test_a_damaged_segment_is_lost_alone(file, data):
+    header, streams, digest = file
+    payload = pack_segments(header, streams, digest)
+    blob = container.pack(header, payload, digest)
+    table = len(payload) - sum(5 + len(stream) for _, stream in streams)
+    where = data.draw(st.integers(table, len(payload) - 1))
+    changed = payload[where] ^ data.draw(st.integers(1, 255))
+    damaged = payload[:where] + bytes([changed]) + payload[where + 1 :]
+    with pytest.raises(FormatError, match="damaged"):
+        container.verify(blob[: len(blob) - len(payload)] + damaged, digest)
+    found = segments(header, damaged, digest)
+    lost = [i for i, (_, stream) in enumerate(found) if stream is None]
+    assert len(lost) == 1 and len(found) == len(streams)
+    # what is cut off is lost alone too
+    found = segments(header, payload[:where], digest)
+    kept = [stream for _, stream in found if stream is not None]
+    assert kept == [stream for _, stream in streams][: len(kept)] and len(kept) < len(streams)
+
+
+@given(divided_files(), st.data())
+def test_segments_stay_in_their_places(file, data):
+    header, streams, digest = file
+    one = data.draw(st.integers(0, len(streams) - 2))
+    streams[one] = streams[one + 1] = (streams[one][0], b"ab")
+    payload = pack_segments(header, streams, digest)
+    start = len(payload) - sum(5 + len(stream) for _, stream in streams)
+    start += sum(5 + len(stream) for _, stream in streams[:one])
+    first, second = payload[start : start + 7], payload[start + 7 : start + 14]
+    swapped = payload[:start] + second + first + payload[start + 14 :]
+    assert [stream for _, stream in segments(header, swapped, digest)].count(None) == 2
+    with pytest.raises(FormatError, match="left over"):
+        segments(header, payload + b"x", digest)
+    for damaged in (bytes([payload[0] ^ 1]) + payload[1:], payload[: header.segments - 1]):
+        with pytest.raises(FormatError):
+            segments(header, damaged, digest)
+
+
 @given(st.binary(max_size=30))
 def test_any_bytes_parse_or_raise(blob):
     for candidate in (
@@ -83,9 +156,31 @@ def test_any_bytes_parse_or_raise(blob):
         container.MAGIC + bytes([container.VERSION << 4]) + blob,
     ):
         try:
-            container.parse(candidate)
+            header, payload = container.parse(candidate)
+            segments(header, payload, bytes(32))
         except FormatError:
             continue
+
+
+def test_what_version_2_cannot_say():
+    header = container.Header(
+        version=3,
+        scheme=1,
+        modality=IMAGE,
+        shape=(8, 8),
+        flag=False,
+        extra_bits=0,
+        exponent=0,
+        digest_prefix=bytes(3),
+    )
+    for change in ({"meta": b"a"}, {"segment": 4}):
+        with pytest.raises(ValueError, match="version 2 has no metadata, long sides or segments"):
+            dataclasses.replace(header, version=2, **change)
+    for segment in (8, 9, -1):
+        with pytest.raises(ValueError, match="segments of"):
+            dataclasses.replace(header, segment=segment)
+    with pytest.raises(ValueError, match="metadata of"):
+        dataclasses.replace(header, meta=bytes((1 << 20) + 1))
 
 
 @pytest.mark.parametrize("size", [0, 4085, 4086, 4087, 4088, 9000])
@@ -127,13 +222,13 @@ def test_refusals_say_why():
         (b"PNG" + blob, "not a .rec"),
         (blob[:1], "cut off"),
         (blob[:7], "cut off"),
-        (blob[:2] + b"\x31" + blob[3:], "version 3"),
+        (blob[:2] + b"\x41" + blob[3:], "version 4"),
         (blob[:2] + b"\x01" + blob[3:], "version 0"),
         (blob[:3] + b"\x77" + blob[4:], "modality 7"),
         (blob[:3] + b"\x71" + blob[4:], r"modality 1 is not known \(this release knows 0 image\)"),
         (blob[:8] + b"\x80\x00" + blob[9:], "shortest"),
         (blob[:8] + b"\x00" + blob[9:], "shape"),
-        (blob[:8] + b"\xff\xff\xff\x7f" + blob[9:], "side"),
+        (blob[:8] + b"\xff\xff\xff\x7f" + blob[9:], "more than 3 bytes"),
         (blob[:8] + b"\xff\xff\x03\xff\xff\x03" + blob[10:], "shape"),
     ]:
         with pytest.raises(FormatError, match=reason):

@@ -11,6 +11,7 @@ import pytest
 from recjax.bits.range_coder import decode_indices
 from recjax.codec import decompress, load_prior
 from recjax.codec.container import parse
+from recjax.codec.segments import segments
 from recjax.codec.transform.stream import read_stream
 from recjax.modalities import load
 
@@ -22,6 +23,8 @@ FILES = {
     "hierarchy": ("hierarchy", (4, 3), [251, 2, 238, 1, 1, 76]),
     "trellis": ("waves", (2, 3), [37, 35, 211, 243, 53, 208]),
 }
+
+SEGMENT_BYTES = [231, 239, 123]
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -54,6 +57,16 @@ def test_files_of_transforms_decode_as_they_did():
         [190, 44, 221, 123],
     ]
     assert_decodes(blob, prior, load(GOLDEN / "pyramid.png"))
+
+
+def test_files_of_several_segments_decode_as_they_did():
+    prior = load_prior(GOLDEN / "pyramid.safetensors")
+    blob = (GOLDEN / "segments.rec").read_bytes()
+    header, payload = parse(blob)
+    assert (header.version, header.segment, header.segments) == (3, 32, 3)
+    sizes = [len(stream) for _, stream in segments(header, payload, prior.digest)]
+    assert sizes == SEGMENT_BYTES
+    assert_decodes(blob, prior, load(GOLDEN / "segments.png"))
 
 
 def assert_decodes(blob, prior, expected):

@@ -11,8 +11,9 @@ import pytest
 
 import recjax
 from recjax.bits.range_coder import encode_indices
-from recjax.codec import container, decompress, decompress_batch, encode_batch
+from recjax.codec import decompress, decompress_batch, encode_batch
 from recjax.codec.container import Header, pack, parse
+from recjax.codec.varint import varint
 from recjax.errors import FormatError
 from recjax.modalities import Signal
 from recjax.modalities.image import IMAGE
@@ -105,7 +106,7 @@ def test_random_streams_with_a_right_checksum(blob, prior):
 @pytest.mark.parametrize("shape", [(4096, 4096), (4096, 1), (4097, 1), (65535, 1024)])
 def test_huge_shapes_in_small_files_cost_little(prior, shape):
     head = packed(prior, shape=(1, 1))[:8]  # a header would refuse sides that are too large
-    body = head + b"".join(map(container._varint, shape)) + b"\x12\x34"
+    body = head + b"".join(map(varint, shape)) + b"\x12\x34"
     tracemalloc.start()
     with pytest.raises(FormatError):
         decompress(sealed(body, prior), priors=[prior])

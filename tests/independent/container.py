@@ -35,6 +35,8 @@ class File(NamedTuple):
     exponent: int
     shape: tuple[int, ...]
     stream: bytes
+    meta: bytes
+    segments: tuple["File", ...]
 
 
 def read_prior(path: Path) -> Prior:
@@ -58,28 +60,69 @@ def parse(blob: bytes, priors: Sequence[Prior]) -> tuple[File, Prior]:
       ValueError: the file is of another kind, damaged, or its prior is not there.
     """
     version, scheme, flags = blob[2] >> 4, blob[2] & 15, blob[3]
-    if blob[:2] != b"\xec\x72" or version not in (1, 2) or scheme != 1 or flags & 7:
+    if blob[:2] != b"\xec\x72" or version not in (1, 2, 3) or scheme != 1 or flags & 7:
         raise ValueError("not an image of a known version and scheme")
-    end = len(blob) - (2 if len(blob) < 4096 else 4)
     matching = [prior for prior in priors if prior.digest[:3] == blob[5:8]]
     if not matching:
         raise ValueError("the prior is not there")
+    shape, at = [], 8
+    while not flags & 8 and len(shape) < 2:
+        side, at = varint(blob, at)
+        shape.append(side)
+    meta, cells = b"", 0
+    if version == 3:
+        size, at = varint(blob, at)
+        meta, at = blob[at : at + size], at + size
+        cells, at = varint(blob, at)
+    if cells:
+        (prior,) = matching
+        shape = tuple(shape)
+        parts = divide(blob, at, prior, shape, cells)
+        head = version, scheme, bool(flags & 16), flags >> 5
+        files = tuple(File(*head, x[0], side, x[1:], meta, ()) for x, side in parts)
+        return File(*head, blob[4], shape, blob[at:], meta, files), prior
+    end = len(blob) - (2 if len(blob) < 4096 else 4)
     fitting = [
         prior for prior in matching if blob[end:] == checksum(blob[:end] + prior.digest, len(blob))
     ]
     if not fitting:
         raise ValueError("the checksum is wrong")
-    shape, at = [], 8
-    while not flags & 8 and len(shape) < 2:
-        side, shift = 0, 0
-        while blob[at] & 128:
-            side, shift, at = side | (blob[at] & 127) << shift, shift + 7, at + 1
-        shape.append(side | blob[at] << shift)
-        at += 1
     shape = tuple(shape) or fitting[0].patch
     return File(
-        version, scheme, bool(flags & 16), flags >> 5, blob[4], shape, blob[at:end]
+        version, scheme, bool(flags & 16), flags >> 5, blob[4], shape, blob[at:end], meta, ()
     ), fitting[0]
+
+
+def divide(blob, at, prior, shape, cells):
+    """The parts of the segments, and their shapes."""
+    lengths = []
+    for _ in range(0, shape[0], cells):
+        length, at = varint(blob, at)
+        lengths.append(length)
+    check(blob[:at], 0, blob[at : at + 4], prior)
+    at, parts = at + 4, []
+    for i, length in enumerate(lengths):
+        part = blob[at : at + length]
+        check(part, i + 1, blob[at + length : at + length + 4], prior)
+        at += length + 4
+        parts.append((part, (min(cells, shape[0] - i * cells), *shape[1:])))
+    if at != len(blob):
+        raise ValueError("bytes are left over")
+    return parts
+
+
+def check(data, number, found, prior):
+    if found != zlib.crc32(number.to_bytes(4, "big") + data + prior.digest).to_bytes(4, "big"):
+        raise ValueError("the checksum is wrong")
+
+
+def varint(blob, at):
+    value, shift = 0, 0
+    while at < len(blob) and blob[at] & 128:
+        value, shift, at = value | (blob[at] & 127) << shift, shift + 7, at + 1
+    if at >= len(blob):
+        raise ValueError("the file ends before its checksum")
+    return value | blob[at] << shift, at + 1
 
 
 def checksum(data: bytes, file_bytes: int) -> bytes:

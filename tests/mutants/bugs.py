@@ -28,6 +28,7 @@ LIMITS = "tests/limits/test_limits.py"
 STATISTICS = "tests/samplers/test_statistics.py"
 TREES = "tests/samplers/test_tree_statistics.py"
 CONTRACT = "tests/samplers/test_contract.py"
+RECORDED = "tests/samplers/test_recorded_codes.py"
 CHANNEL_CODERS = "tests/samplers/test_channel_coders.py"
 PARTITIONING = "tests/samplers/test_space_partitioning.py"
 STREAMS = "tests/samplers/test_index_stream.py"
@@ -43,6 +44,9 @@ BLOCKS = "tests/blocks/test_ordered_random.py"
 TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
+LOWERING = "tests/samplers/test_lowering.py"
+TRAPS = "tests/samplers/test_traps.py"
+MOMENTS = "tests/distributions/test_moments.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
 
 # name, file under recjax/, old text, new text, test file
@@ -287,6 +291,13 @@ _ROWS = (
         "np.arange(branches.shape[1]) < depths[:, None] - 1",
         "np.arange(branches.shape[1]) < depths[:, None]",
         HEAP_PATH,
+    ),
+    (
+        "bits-delta-of-octaves",
+        "bits/number_models.py",
+        "(2 * digits.bit_length() - 1)",
+        "(2 * digits.bit_length())",
+        STREAMS,
     ),
     # randomness, words
     (
@@ -546,9 +557,23 @@ _ROWS = (
     (
         "samplers-lanes-left-out",
         "samplers/_search/lanes.py",
-        "share.following + count - 1, share.example)",
-        "share.following + count, share.example)",
+        "load(share.following + rank - 1)",
+        "load(share.following + rank)",
         CONTRACT,
+    ),
+    (
+        "samplers-full-lanes-not-searched-again",
+        "samplers/_search/lanes.py",
+        "jnp.nonzero(codes.status == Status.QUEUE_FULL,",
+        "jnp.nonzero(codes.status == Status.MAX_DEPTH,",
+        RECORDED,
+    ),
+    (
+        "samplers-node-lost-from-the-queue",
+        "samplers/_search/frontier.py",
+        "full = right.kept & (lowest > -jnp.inf)",
+        "full = right.kept & (lowest == jnp.inf)",
+        RECORDED,
     ),
     (
         "samplers-dither-unshared",
@@ -569,6 +594,27 @@ _ROWS = (
         "samplers/_streams/heap.py",
         "columns = _BITS + 1 - depths[:, None]",
         "columns = _BITS - depths[:, None]",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-any-coder",
+        "samplers/_streams/index_stream.py",
+        "if data[1] != number_of(coder):",
+        "if False:",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-any-setting",
+        "samplers/_streams/index_stream.py",
+        "crc_hqx(body + known, 0xFFFF)",
+        "crc_hqx(body, 0xFFFF)",
+        STREAMS,
+    ),
+    (
+        "samplers-strings-of-vectors-mean-block",
+        "samplers/vector_coder.py",
+        "budget_exponent(parts // plan.indices, plan.index_bits)",
+        "budget_exponent(parts, plan.index_bits)",
         STREAMS,
     ),
     # blocks
@@ -617,16 +663,30 @@ _ROWS = (
     ),
     (
         "codec-varint-shift",
-        "codec/container.py",
-        "for shift in (0, 7, 14):",
-        "for shift in (0, 8, 14):",
+        "codec/varint.py",
+        "(byte & 127) << 7 * i",
+        "(byte & 127) << 8 * i",
         CONTAINER,
     ),
     (
         "codec-sides-unchecked",
-        "codec/container.py",
+        "codec/header.py",
         "all(1 <= side <= modality.max_side for side in self.shape)",
         "all(0 <= side <= modality.max_side for side in self.shape)",
+        CONTAINER,
+    ),
+    (
+        "container-segments-change-places",
+        "codec/segments.py",
+        'zlib.crc32(number.to_bytes(4, "big") + part + digest)',
+        'zlib.crc32((0 * number).to_bytes(4, "big") + part + digest)',
+        CONTAINER,
+    ),
+    (
+        "container-last-segment-as-long-as-others",
+        "codec/header.py",
+        "first = min(self.segment, self.shape[0] - number * self.segment)",
+        "first = self.segment",
         CONTAINER,
     ),
     (
@@ -896,6 +956,36 @@ _ROWS = (
         "return after[decided - 1], after & ((1 << bits.block) - 1)",
         "return register, after & ((1 << bits.block) - 1)",
         VECTORS,
+    ),
+    # accelerators
+    (
+        "tiles-of-the-cpu-everywhere",
+        "blocks/tiles.py",
+        "products=Products(most, _DEVICE_TILE)",
+        "products=Products(most, TILE)",
+        LOWERING,
+    ),
+    # what newcomers run into
+    (
+        "traps-small-bound-is-done",
+        "samplers/_search/candidate_search.py",
+        "jnp.where(above, Status.BOUND_TOO_SMALL, progress.status)",
+        "jnp.where(~above, progress.status, progress.status)",
+        TRAPS,
+    ),
+    (
+        "traps-number-without-search",
+        "samplers/base.py",
+        "jnp.where(status == Status.INVALID, jnp.asarray(nothing, sample.dtype), sample)",
+        "jnp.where(status == Status.QUEUE_FULL, jnp.asarray(nothing, sample.dtype), sample)",
+        TRAPS,
+    ),
+    (
+        "distributions-mixture-variance-within",
+        "distributions/uniform_mixture.py",
+        "(inside + jnp.square(apart))",
+        "(inside + 0 * jnp.square(apart))",
+        MOMENTS,
     ),
 )
 

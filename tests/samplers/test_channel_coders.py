@@ -228,7 +228,7 @@ def test_files(setting):
 def test_bad_parameters_inside_jit(setting):
     q, p, _ = coded(setting)
     code = jax.jit(setting.coder.encode)(keys(1, 0)[0], jax.tree.map(lambda x: x[0] * np.nan, q), p)
-    assert (code.status, code.steps) == (Status.INVALID, 0) and np.isfinite(code.sample)
+    assert (code.status, code.steps) == (Status.INVALID, 0) and np.isnan(code.sample)
 
 
 # Ring toss.
@@ -321,7 +321,7 @@ def test_dithered_quantisation_has_no_overhead():
     code = SETTINGS[1].coder.encode_batch(keys(N, 500), q, p)
     np.testing.assert_allclose(lengths(SETTINGS[1], code.index, p, 0.0), 3, atol=1e-5)
     data = write_indices(SETTINGS[1].coder, keys(N, 500), code.index, rate_bits=0, proposal=p)
-    assert abs(8 * len(data) - 3 * N) < 0.001 * N + 16
+    assert abs(8 * len(data) - 3 * N) < 0.001 * N + 48
 
 
 def test_dithered_quantisation_costs_at_most_the_divergence():

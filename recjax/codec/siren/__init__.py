@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     import jax
 
-    from recjax.codec.container import Header
+    from recjax.codec.header import Header
     from recjax.codec.payload import Payload
     from recjax.codec.siren.efforts import SirenEffort
     from recjax.codec.siren.prior import SirenPrior

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int
 from recjax.blocks.ordered_random import BlockCoder
 from recjax.blocks.samples import block_samples, previous_in_chain
 from recjax.blocks.trellis_decoder import TrellisDecoder
-from recjax.codec.container import Header
+from recjax.codec.header import Header
 from recjax.codec.prior import stream_key
 from recjax.codec.siren.batch import make_batch, render
 from recjax.codec.siren.layout import GroupLayout

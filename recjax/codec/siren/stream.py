@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 from recjax.bits.range_coder import decode_indices
 from recjax.bits.zipf import bin_bits, codelength_bits
-from recjax.codec.container import Header
+from recjax.codec.header import Header
 from recjax.codec.siren.prior import SirenPrior
 from recjax.errors import FormatError
 from recjax.modalities.grid import n_patches

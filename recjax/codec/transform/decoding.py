@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from recjax.codec.container import Header
+from recjax.codec.header import Header
 from recjax.codec.transform import network as transform
 from recjax.codec.transform.layout import blocks_of, latents_of, samples
 from recjax.codec.transform.prior import TransformPrior
@@ -76,7 +76,7 @@ def _decoded(network, latents):
 
 def _decode(prior, header, stream):
     if header.version == 1 or header.exponent:
-        raise FormatError("a signal of a transform has format version 2 and exponent 0")
+        raise FormatError("a signal of a transform has format version 2 or 3 and exponent 0")
     sides, config = header.sides(prior), prior.config
     cells = n_patches(sides, prior.patch)
     parts = read_stream(prior, cells, stream)

@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from recjax.bits import stream
 from recjax.bits.range_coder import put_indices, take_indices
-from recjax.codec.container import Header
+from recjax.codec.header import Header
 from recjax.codec.transform.layout import count_blocks, count_units
 from recjax.codec.transform.prior import TransformPrior
 from recjax.codec.transform.rate_classes import class_bits, least_bits, put_classes, take_classes

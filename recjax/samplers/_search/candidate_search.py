@@ -12,11 +12,12 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import any_violation
+from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import violations
 from recjax.randomness import Stream
 from recjax.samplers._search.candidate_rule import CandidateRule, Chunk
 from recjax.samplers._search.varying import varying
-from recjax.samplers.base import Code, Status
+from recjax.samplers.base import Code, Status, sent_sample
 
 _RUNNING = -1
 _CHUNK = 64  # candidates at a time in one search
@@ -70,7 +71,7 @@ def encode(
     """
     progress = _begin(rule, key, key if private_key is None else private_key, target, proposal)
     progress = _advance(rule, _CHUNK, target, proposal, progress, None)
-    return _finish(rule, key, proposal, progress)
+    return _finish(rule, key, target, proposal, progress)
 
 
 def _begin(
@@ -134,16 +135,24 @@ def _advance(
     return jax.lax.while_loop(unfinished, step, _Run(progress, chunks)).progress
 
 
-def _finish(rule: CandidateRule, key: Array, proposal: Any, progress: Progress) -> Code:
+def _finish(
+    rule: CandidateRule, key: Array, target: Any, proposal: Any, progress: Progress
+) -> Code:
     sample = decode(rule, key, progress.index, proposal)
-    return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
+    # once a search, because a test of every candidate would cost an eighth of it
+    pair = rule.pair(target, proposal)
+    above = above_bound(pair, rule.log_ratio(pair, sample, progress.index))
+    status = jnp.where(above, Status.BOUND_TOO_SMALL, progress.status)
+    status = jnp.where(progress.status == Status.DONE, status, progress.status).astype(jnp.int32)
+    steps = progress.steps.astype(jnp.int32)
+    return Code(progress.index, sent_sample(sample, status), steps, status)
 
 
 _begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
 _advance_lanes = jax.jit(
     jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1)
 )
-_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0, 0)), static_argnums=0)
+_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
 _take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
 _put = jax.jit(
     lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part),
@@ -184,7 +193,7 @@ def encode_lanes(
             )
         spent += chunk
         chunk = 16 if spent < 32 else 64 if spent < 512 else 256
-    return _finish_lanes(rule, keys, proposals, progress)
+    return _finish_lanes(rule, keys, targets, proposals, progress)
 
 
 def _slabs(lanes: Int[np.ndarray, "n"], largest: int) -> Iterator[Int[np.ndarray, "size"]]:

@@ -16,12 +16,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from recjax import randomness
 from recjax.distributions.base import any_violation
+from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
 from recjax.samplers._search.fence import computed_once
 from recjax.samplers._search.varying import varying
-from recjax.samplers.base import Code, Status
+from recjax.samplers.base import Code, Status, sent_sample
 from recjax.words import Word
 
 CAPACITY = 64
@@ -75,6 +76,7 @@ class _Search:
         frontier: the open nodes, in slots.
         priority: priority of each slot, -inf for a slot that is free.
         chosen: the node of the best draw so far.
+        above: whether the best draw's ratio exceeds the bound of the pair.
         state: the coder's state.
         steps: nodes examined.
         clipped: whether the largest depth has cut off a node.
@@ -85,6 +87,7 @@ class _Search:
     frontier: Entry
     priority: Float[Array, "capacity"]
     chosen: tree.Node
+    above: Bool[Array, ""]
     state: Any
     steps: Int[Array, ""]
     clipped: Bool[Array, ""]
@@ -170,10 +173,8 @@ def _begin(rule: FrontierRule, capacity: int, key: Array, target: Any, proposal:
     frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (capacity,)), first)
     slots = _slots(capacity, 1)
     priority = jnp.where(slots == 0, rule.priority(first.time, first.log_bound), -jnp.inf)
-    unclipped = jnp.zeros((), bool)
-    search = _Search(
-        keys, frontier, priority, root, rule.start(pair), jnp.int32(0), unclipped, status
-    )
+    no = jnp.zeros((), bool)
+    search = _Search(keys, frontier, priority, root, no, rule.start(pair), jnp.int32(0), no, status)
     return varying(search, keys[0][0], status)
 
 
@@ -208,8 +209,8 @@ def _visit(
     """Examines a node: its children, and the search with its open nodes as they were."""
     never = search.steps < 0
     point = computed_once(entry.node.point(search.keys[0]), never)
-    log_ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
-    log_ratio = jnp.minimum(log_ratio, pair.log_ratio_max())  # against rounding
+    ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
+    log_ratio = jnp.minimum(ratio, pair.log_ratio_max())  # against rounding
     ruling = computed_once(rule.examine(pair, search.state, entry, log_ratio), never)
 
     # The cap counts examined nodes only: a node that proves the end may come after it. A node
@@ -217,6 +218,7 @@ def _visit(
     capped = ruling.examined & (search.steps >= rule.max_steps)
     better = ruling.chosen & ~capped
     chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), entry.node, search.chosen)
+    above = jnp.where(better, above_bound(pair, ratio), search.above)
     steps = search.steps + (ruling.examined & ~capped).astype(jnp.int32)
 
     # The children of a node at the largest depth are not opened. Such a node is known by the
@@ -235,18 +237,27 @@ def _visit(
     (left, left_promising), (right, right_promising) = child(False), child(True)
     # The depth matters only where it cuts off a child that may hold the sample.
     clipped = search.clipped | ((left_promising | right_promising) & deepest)
-    status = jnp.where(ruling.stopped, _ended(clipped), _RUNNING)
+    status = jnp.where(ruling.stopped, _ended(clipped, above), _RUNNING)
     # The cap comes last: a node beyond it has not ended the search.
     status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
-    after = dataclasses.replace(
-        search, chosen=chosen, state=ruling.state, steps=steps, clipped=clipped, status=status
+    after = _Search(
+        search.keys,
+        search.frontier,
+        search.priority,
+        chosen,
+        above,
+        ruling.state,
+        steps,
+        clipped,
+        status,
     )
     return computed_once((left, right), never), after
 
 
-def _ended(clipped: Bool[Array, "*lanes"]) -> Int[Array, "*lanes"]:
+def _ended(clipped: Bool[Array, "*lanes"], above: Bool[Array, "*lanes"]) -> Int[Array, "*lanes"]:
     """The status of a search that has looked at all nodes that may hold the sample."""
-    return jnp.where(clipped, Status.MAX_DEPTH, Status.DONE).astype(jnp.int32)
+    done = jnp.where(above, Status.BOUND_TOO_SMALL, Status.DONE)
+    return jnp.where(clipped, Status.MAX_DEPTH, done).astype(jnp.int32)
 
 
 def _replace(
@@ -279,8 +290,9 @@ def _replace(
     )
     # A search that ends has lost no open node: QUEUE_FULL and the final outcomes exclude each other
     none = ~jnp.any(priority > -jnp.inf, 0)
-    going_on = jnp.where(none, _ended(search.clipped), jnp.where(full, Status.QUEUE_FULL, _RUNNING))
-    status = jnp.where(search.status == _RUNNING, going_on, search.status).astype(jnp.int32)
+    status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
+    status = jnp.where(none, _ended(search.clipped, search.above), status)
+    status = jnp.where(search.status == _RUNNING, status, search.status).astype(jnp.int32)
     return dataclasses.replace(search, frontier=frontier, priority=priority, status=status)
 
 
@@ -313,6 +325,7 @@ def _advance(rule: FrontierRule, targets: Any, proposals: Any, searches: _Search
 
 def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
     sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
+    sample = sent_sample(sample, search.status)
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
 
 

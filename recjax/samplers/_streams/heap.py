@@ -1,7 +1,8 @@
-"""Code of heap indices: the depth of a node, and the branches on the path from the root to it."""
+"""Code of heap indices: the number of branches on the path from the root to a node, and these."""
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from recjax.bits import heap_path, zipf
+from recjax.bits import heap_path
 from recjax.bits.frequencies import PRECISION
+from recjax.bits.number_models import NumberModel, zeta_model
 from recjax.samplers._search import interval, tree
-from recjax.samplers.codelength import depth_rate, rate_value, zeta_bits
+from recjax.samplers._streams.numbers import RatedCode
+from recjax.samplers.codelength import depth_rate, zeta_bits
 from recjax.samplers.index_code import IndexCode, checked_batch, refuse
 from recjax.words import Word
 
@@ -21,24 +24,40 @@ _LARGEST = np.full(4, 0xFFFFFFFF, np.uint32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HeapCode(IndexCode):
-    """Zeta code of the depth, and for every branch the child's share of its parent's probability.
+class BranchesCode(RatedCode):
+    """Zeta code of the number of branches on a path, for a rate of the whole index."""
 
-    The shares multiply to -log2 P(B) bits for a node B.
+    def rated_length(
+        self, number: UInt32[Array, ""], rate_bits: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        return zeta_bits(number, depth_rate(rate_bits), heap_path.LOG2_DEPTHS)
+
+    def rated_model(self, rate_bits: float) -> NumberModel:
+        return zeta_model(depth_rate(rate_bits, math.log2), heap_path.LOG2_DEPTHS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeapCode(IndexCode):
+    """Code of the number of branches, then of each branch by its share of the parent's probability.
+
+    The shares multiply to P(B), for a node B: -log2 P(B) bits.
 
     Args:
         split: where a node is cut.
-        proposal: its dtype is that of the lengths.
-        rate_bits: the divergence in bits that the code of the depth is tuned for.
+        number: code of the numbers of branches.
     """
 
     split: tree.Split
-    proposal: Any
-    rate_bits: Any
+    number: BranchesCode
 
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
-        rate = rate_value(self.rate_bits, self.proposal.dtype)
-        return _bits(key, tree.checked_heap(index), rate, self.split)
+        index = tree.checked_heap(index)
+        number = (tree.depth_of(index) - 1).astype(jnp.uint32)
+        dtype = self.number.proposal.dtype
+        return self.number.length(number) + _branch_bits(key, index, self.split, dtype)
+
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*self.number.settings(keys), int(self.split == "dyadic"))
 
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         depths, branches = _paths(checked_batch(index, len(keys), _LARGEST))
@@ -47,7 +66,8 @@ class HeapCode(IndexCode):
         for level in range(branches.shape[1]):
             frequencies[:, level], cut = _cut(self.split, nodes)
             nodes = _descend(nodes, cut, branches[:, level])
-        heap_path.put_paths(encoder, depths, branches, frequencies, self._exponent())
+        self.number.model().put(encoder, depths - 1)
+        heap_path.put_branches(encoder, depths, branches, frequencies)
 
     def take(self, decoder: Any, keys: Any) -> UInt32[np.ndarray, "n 4"]:
         nodes, cut = _roots(keys), None
@@ -61,23 +81,19 @@ class HeapCode(IndexCode):
             frequency, cut = _cut(self.split, nodes)
             return np.asarray(frequency, np.int64)
 
-        n, exponent = len(keys), self._exponent()
-        depths, branches = heap_path.take_paths(decoder, n, exponent, next_frequencies)
+        depths = 1 + self.number.model().take(decoder, len(keys))
+        # before the branches, whose number Elias delta does not bound
         refuse(depths > tree.MAX_DEPTH)
+        branches, _ = heap_path.take_branches(decoder, depths, next_frequencies)
         return _heaps(depths, branches)
 
-    def _exponent(self) -> int:
-        return zipf.zeta_exponent(float(depth_rate(rate_value(self.rate_bits, jnp.float32))))
 
-
-@functools.partial(jax.jit, static_argnums=3)
-def _bits(
-    key: Array, index: UInt32[Array, "4"], rate: Float[Array, ""], split: tree.Split
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _branch_bits(
+    key: Array, index: UInt32[Array, "4"], split: tree.Split, dtype: Any
 ) -> Float[Array, ""]:
     node = tree.node_at(tree.candidate_key(key), index, split)
-    depth = tree.depth_of(index)
-    depth_bits = zeta_bits((depth - 1).astype(jnp.uint32), depth_rate(rate), heap_path.LOG2_DEPTHS)
-    return depth_bits - jnp.log2(node.mass(rate.dtype))
+    return -jnp.log2(node.mass(dtype))
 
 
 def _paths(

@@ -42,6 +42,9 @@ class HybridCode(IndexCode):
         _, rank = checked_hybrid(index, self.last, self.rank.last)
         return self.rank.spent_bits + self.rank.length(rank)
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*self.rank.settings(keys), self.cell_bits, self.last.size)
+
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         cell, rank = index
         cell = checked_batch(cell, len(keys), self.last).ravel()

@@ -2,15 +2,23 @@
 
 import abc
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.bits import range_coder, stream, zipf
+from recjax.bits import stream, zipf
+from recjax.bits.number_models import EliasDelta, NumberModel, UniformModel, ZipfModel, zeta_model
 from recjax.samplers.base import checked_index
-from recjax.samplers.codelength import budget_exponent, rate_value, zeta_bits, zipf_bits
+from recjax.samplers.codelength import (
+    budget_exponent,
+    model_bits,
+    rate_value,
+    zeta_bits,
+    zipf_bits,
+)
 from recjax.samplers.index_code import IndexCode, checked_batch, refuse
 
 _DIGIT_BITS = 16
@@ -18,7 +26,7 @@ _DIGIT_BITS = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NumberCode(IndexCode):
-    """Code of one candidate number per sample, written in a Zipf code of finite support.
+    """Code of one candidate number per sample.
 
     Args:
         last: the largest number.
@@ -33,50 +41,83 @@ class NumberCode(IndexCode):
         """Length of a number in bits."""
 
     @abc.abstractmethod
-    def table(self) -> tuple[int, int]:
-        """log2 of the support of the Zipf code, and its exponent in units of 1/64."""
+    def model(self) -> NumberModel:
+        """The model of numbers in a string."""
 
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
         return self.length(checked_index(index, np.asarray(self.last, np.uint32)))
 
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*super().settings(keys), *self.model().settings)
+
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
-        log2_size, exponent = self.table()
-        numbers = checked_batch(index, len(keys), self.last)
-        range_coder.put_indices(encoder, numbers, np.full(len(keys), log2_size), exponent)
+        self.model().put(encoder, checked_batch(index, len(keys), self.last))
 
     def take(self, decoder: Any, keys: Any) -> UInt32[np.ndarray, "n"]:
-        log2_size, exponent = self.table()
-        numbers = range_coder.take_indices(decoder, np.full(len(keys), log2_size), exponent)
+        numbers = self.model().take(decoder, len(keys))
         refuse(numbers > self.last)  # the support may be larger
         return numbers.astype(np.uint32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ZetaCode(NumberCode):
+class RatedCode(NumberCode):
+    """Code of numbers that is tuned for a rate, or Elias delta if the rate is unknown.
+
+    Args:
+        last: the largest number.
+        proposal: its dtype is that of the lengths.
+        rate_bits: the divergence in bits that the code is tuned for, or None.
+    """
+
+    rate_bits: Any
+
+    @abc.abstractmethod
+    def rated_length(
+        self, number: UInt32[Array, ""], rate_bits: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """Length of a number in bits, for a known rate."""
+
+    @abc.abstractmethod
+    def rated_model(self, rate_bits: float) -> NumberModel:
+        """The model of numbers in a string, for a known rate."""
+
+    def length(self, number: UInt32[Array, ""]) -> Float[Array, ""]:
+        dtype = self.proposal.dtype
+        if self.rate_bits is None:
+            return model_bits(EliasDelta(), number, dtype)
+        return self.rated_length(number, rate_value(self.rate_bits, dtype))
+
+    def model(self) -> NumberModel:
+        if self.rate_bits is None:
+            return EliasDelta()
+        rate_value(self.rate_bits, jnp.float32)  # refuses a bad rate
+        return self.rated_model(float(self.rate_bits))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ZetaCode(RatedCode):
     """Zeta code, for coders whose numbers have no small bound.
 
     Args:
         last: the largest number.
         proposal: its dtype is that of the lengths.
-        rate_bits: the divergence in bits that the code is tuned for.
+        rate_bits: the divergence in bits that the code is tuned for. None gives Elias delta.
         spent_bits: the part of the rate that something beside the number pays for.
     """
 
-    rate_bits: Any
     spent_bits: float = 0
 
-    def length(self, number: UInt32[Array, ""]) -> Float[Array, ""]:
-        rate = rate_value(self.rate_bits, self.proposal.dtype)
-        return zeta_bits(number, jnp.maximum(rate - self.spent_bits, 0))
+    def rated_length(
+        self, number: UInt32[Array, ""], rate_bits: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        return zeta_bits(number, jnp.maximum(rate_bits - self.spent_bits, 0))
 
-    def table(self) -> tuple[int, int]:
-        rate_value(self.rate_bits, jnp.float32)  # refuses a bad rate
-        rate = max(self.rate_bits - self.spent_bits, 0)
-        return zipf.MAX_LOG2_SIZE, zipf.zeta_exponent(rate)
+    def rated_model(self, rate_bits: float) -> NumberModel:
+        return zeta_model(max(rate_bits - self.spent_bits, 0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ZipfCode(NumberCode):
+class ZipfCode(RatedCode):
     """Zipf code on 2^budget numbers whose exponent grows with the spare budget.
 
     Strings have the exponent rounded to 1/64, and numbers binned as in `recjax.bits.zipf`: they
@@ -85,20 +126,20 @@ class ZipfCode(NumberCode):
     Args:
         last: the largest number.
         proposal: its dtype is that of the lengths.
-        rate_bits: the divergence in bits that the code is tuned for.
+        rate_bits: the divergence in bits that the code is tuned for. None gives Elias delta.
         budget_bits: log2 of the number of candidates.
     """
 
-    rate_bits: Any
     budget_bits: int
 
-    def length(self, number: UInt32[Array, ""]) -> Float[Array, ""]:
-        rate = rate_value(self.rate_bits, self.proposal.dtype)
-        return zipf_bits(number, self.last + 1, budget_exponent(rate, self.budget_bits))
+    def rated_length(
+        self, number: UInt32[Array, ""], rate_bits: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        return zipf_bits(number, self.last + 1, budget_exponent(rate_bits, self.budget_bits))
 
-    def table(self) -> tuple[int, int]:
-        exponent = budget_exponent(rate_value(self.rate_bits, jnp.float32), self.budget_bits)
-        return checked_budget(self.budget_bits), round(64 * float(exponent))
+    def rated_model(self, rate_bits: float) -> NumberModel:
+        parts = math.floor(256 * rate_bits + 0.5)
+        return ZipfModel(self.budget_bits, zipf.budget_exponent(parts, self.budget_bits))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,19 +157,8 @@ class UniformCode(NumberCode):
     def length(self, number: UInt32[Array, ""]) -> Float[Array, ""]:
         return jnp.full((), self.budget_bits, self.proposal.dtype)
 
-    def table(self) -> tuple[int, int]:
-        return checked_budget(self.budget_bits), 0
-
-
-def checked_budget(budget_bits: int) -> int:
-    """The budget of a coder whose indices are to be written.
-
-    Raises:
-        ValueError: the budget is 0 bits, which leaves nothing to write.
-    """
-    if not budget_bits:
-        raise ValueError("coder: the indices of a budget of 0 bits have no code for many samples")
-    return budget_bits
+    def model(self) -> NumberModel:
+        return UniformModel(self.budget_bits)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,6 +188,9 @@ class ListCode(IndexCode):
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
         _, number = self.split(checked_index(index, self.last))
         return self.number.spent_bits + self.number.length(number)
+
+    def settings(self, keys: Any) -> tuple[int, ...]:
+        return (*self.number.settings(keys), self.count)
 
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
         which, number = self.split(checked_batch(index, len(keys), self.last))

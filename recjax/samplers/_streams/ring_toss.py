@@ -1,6 +1,6 @@
 """Code of ring toss: for every candidate the probability that the search ends there.
 
-A string begins with a flag for every sample. The indices of flagged samples follow in a zeta code.
+A string begins with a flag for every sample. The indices of flagged samples follow in Elias delta.
 Then, candidate by candidate, every other sample that has not ended says whether it ends there: with
 the probability w, a whole number of shares out of 2^24, moved into 1 .. 2^24 - 1.
 
@@ -21,8 +21,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from recjax import randomness
-from recjax.bits import range_coder, stream, zipf
+from recjax.bits import stream
 from recjax.bits.frequencies import PRECISION
+from recjax.bits.number_models import EliasDelta
 from recjax.distributions.channel import Channel
 from recjax.randomness import Stream
 from recjax.samplers.base import checked_index
@@ -42,12 +43,10 @@ class RingTossCode(IndexCode):
     Args:
         last: the largest index.
         channel: the proposal.
-        rate_bits: the divergence in bits that the zeta code of flagged indices is tuned for.
     """
 
     last: int
     channel: Channel
-    rate_bits: Any
 
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
         index = checked_index(index, np.asarray(self.last, np.uint32))
@@ -63,7 +62,7 @@ class RingTossCode(IndexCode):
             doubtful[lanes] |= (doubt & examined).any(axis=1)
             rounds.append((start, lanes, count))
         encoder.encode(doubtful.astype(np.int32), stream.PAIRS, _flag_weights(len(index)))
-        range_coder.put_indices(encoder, index[doubtful], *self._zeta(doubtful))
+        EliasDelta().put(encoder, index[doubtful])
         for start, lanes, count in rounds:
             for i in range(_ROUNDS):
                 # samples without a flag that have not ended before this candidate
@@ -76,7 +75,7 @@ class RingTossCode(IndexCode):
     def take(self, decoder: Any, keys: Any) -> UInt32[np.ndarray, "n"]:
         index = np.zeros(len(keys), np.int64)
         flags = decoder.decode(stream.PAIRS, _flag_weights(len(index))).astype(bool)
-        index[flags] = range_coder.take_indices(decoder, *self._zeta(flags))
+        index[flags] = EliasDelta().take(decoder, int(flags.sum()))
         lanes, start = np.flatnonzero(~flags), 0
         while lanes.size and start <= self.last:
             count, _ = _tosses(keys, lanes, start, self.channel, doubts=False)
@@ -89,10 +88,6 @@ class RingTossCode(IndexCode):
             lanes, start = lanes[active], start + _ROUNDS
         refuse(index > self.last)
         return index.astype(np.uint32)
-
-    def _zeta(self, flags: Bool[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "flagged"], int]:
-        """log2 of the support of the zeta code, one per flagged index, and its exponent."""
-        return np.full(flags.sum(), zipf.MAX_LOG2_SIZE), zipf.zeta_exponent(self.rate_bits)
 
 
 def checked_channel(proposal: Any) -> Channel:
