@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float
 from recjax import randomness
 from recjax.distributions.pair import Pair
 from recjax.samplers._search import tree
-from recjax.samplers._search.frontier import CAPACITY, Entry, FrontierRule, Ruling
+from recjax.samplers._search.frontier import CAPACITY, FrontierRule, Ruling
 from recjax.samplers._search.path import Decision, PathRule, Visit
+from recjax.samplers._search.queue import Entry
 from recjax.samplers._search.stretch import Level, ground, raised, stretch_bounds
 from recjax.samplers.tree_coder import TreeCoder
 

@@ -570,7 +570,7 @@ _ROWS = (
     ),
     (
         "samplers-node-lost-from-the-queue",
-        "samplers/_search/frontier.py",
+        "samplers/_search/queue.py",
         "full = right.kept & (lowest > -jnp.inf)",
         "full = right.kept & (lowest == jnp.inf)",
         RECORDED,

@@ -21,6 +21,7 @@ from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
 from recjax.samplers._search.fence import computed_once
+from recjax.samplers._search.queue import Child, Entry, Queue, queue_of
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status, sent_sample
 from recjax.words import Word
@@ -30,22 +31,6 @@ CAPACITY = 64
 
 _RUNNING = -1
 _ROUND = 2  # steps that searches take before those that have ended make room
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """An open node.
-
-    Attributes:
-        node: the node.
-        time: the arrival time of its draw.
-        log_bound: an upper bound of ln r in its interval.
-    """
-
-    node: tree.Node
-    time: Float[Array, ""]
-    log_bound: Float[Array, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -73,8 +58,7 @@ class _Search:
 
     Attributes:
         keys: keys of the candidates' and the arrivals' streams.
-        frontier: the open nodes, in slots.
-        priority: priority of each slot, -inf for a slot that is free.
+        queue: the open nodes.
         chosen: the node of the best draw so far.
         above: whether the best draw's ratio exceeds the bound of the pair.
         state: the coder's state.
@@ -84,30 +68,13 @@ class _Search:
     """
 
     keys: tuple[Word, Word]
-    frontier: Entry
-    priority: Float[Array, "capacity"]
+    queue: Queue
     chosen: tree.Node
     above: Bool[Array, ""]
     state: Any
     steps: Int[Array, ""]
     clipped: Bool[Array, ""]
     status: Int[Array, ""]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Child:
-    """A child of a node that is closed.
-
-    Attributes:
-        entry: the child.
-        priority: its priority.
-        kept: whether it becomes an open node.
-    """
-
-    entry: Entry
-    priority: Float[Array, "*lanes"]
-    kept: Bool[Array, "*lanes"]
 
 
 class FrontierRule(abc.ABC):
@@ -169,43 +136,21 @@ def _begin(rule: FrontierRule, capacity: int, key: Array, target: Any, proposal:
     root, zero = tree.root(), jnp.zeros((), proposal.dtype)
     first = _entry(pair, keys, root, zero)
     keys, first, status = computed_once((keys, first, status), status < _RUNNING)
-    # Every slot holds a copy of the root, but only the first one is open.
-    frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (capacity,)), first)
-    slots = _slots(capacity, 1)
-    priority = jnp.where(slots == 0, rule.priority(first.time, first.log_bound), -jnp.inf)
+    queue = queue_of(first, rule.priority(first.time, first.log_bound), capacity)
     no = jnp.zeros((), bool)
-    search = _Search(keys, frontier, priority, root, no, rule.start(pair), jnp.int32(0), no, status)
+    search = _Search(keys, queue, root, no, rule.start(pair), jnp.int32(0), no, status)
     return varying(search, keys[0][0], status)
 
 
 def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     """Closes the open node of the highest priority and opens its children."""
-    slot, entry = _first(search)
-    return _replace(slot, *_visit(rule, pair, entry, search))
-
-
-def _slots(capacity: int, ndim: int) -> Int[Array, "capacity ..."]:
-    """The numbers of the slots, along the first of ``ndim`` axes."""
-    return jax.lax.broadcasted_iota(jnp.int32, (capacity, *[1] * (ndim - 1)), 0)
-
-
-def _first(search: _Search) -> tuple[Int[Array, "*lanes"], Entry]:
-    """The open node of the highest priority and its slot, of one search or of a batch."""
-    priority = search.priority
-    slots, never = _slots(len(priority), priority.ndim), search.steps < 0
-    # two minima, because an argmax of a batch is slow
-    lower = priority < jnp.max(priority, 0)
-    slot = computed_once(jnp.min(jnp.where(lower, len(priority), slots), 0), never)
-    # masked sums, because indexed reads of a batch are slow
-    entry = jax.tree.map(
-        lambda x: jnp.sum(jnp.where(slots == slot, x, 0), 0, dtype=x.dtype), search.frontier
-    )
-    return slot, computed_once(entry, never)
+    slot, entry = search.queue.first(search.steps < 0)
+    return _open(slot, *_visit(rule, pair, entry, search))
 
 
 def _visit(
     rule: FrontierRule, pair: Pair, entry: Entry, search: _Search
-) -> tuple[tuple[_Child, _Child], _Search]:
+) -> tuple[tuple[Child, Child], _Search]:
     """Examines a node: its children, and the search with its open nodes as they were."""
     never = search.steps < 0
     point = computed_once(entry.node.point(search.keys[0]), never)
@@ -232,7 +177,7 @@ def _visit(
         """A child, and whether it may hold the sample."""
         new = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
         promising = grows & rule.keeps(ruling.state, new)
-        return _Child(new, rule.priority(new.time, new.log_bound), promising & ~deepest), promising
+        return Child(new, rule.priority(new.time, new.log_bound), promising & ~deepest), promising
 
     (left, left_promising), (right, right_promising) = child(False), child(True)
     # The depth matters only where it cuts off a child that may hold the sample.
@@ -240,17 +185,8 @@ def _visit(
     status = jnp.where(ruling.stopped, _ended(clipped, above), _RUNNING)
     # The cap comes last: a node beyond it has not ended the search.
     status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
-    after = _Search(
-        search.keys,
-        search.frontier,
-        search.priority,
-        chosen,
-        above,
-        ruling.state,
-        steps,
-        clipped,
-        status,
-    )
+    state = ruling.state
+    after = _Search(search.keys, search.queue, chosen, above, state, steps, clipped, status)
     return computed_once((left, right), never), after
 
 
@@ -260,40 +196,14 @@ def _ended(clipped: Bool[Array, "*lanes"], above: Bool[Array, "*lanes"]) -> Int[
     return jnp.where(clipped, Status.MAX_DEPTH, done).astype(jnp.int32)
 
 
-def _replace(
-    slot: Int[Array, "*lanes"], children: tuple[_Child, _Child], search: _Search
-) -> _Search:
-    """Puts the children of the node in a slot among the open nodes, in place of that node."""
-    left, right = children
-    slots, never = _slots(len(search.priority), search.priority.ndim), search.steps < 0
-    # The node is closed, and its slot is free. A left child that is kept takes that slot.
-    here = jnp.where(left.kept, left.priority, -jnp.inf)
-    priority = jnp.where(slots == slot, here, search.priority)
-    # A right child that is kept takes the slot of the lowest priority, which is -inf if any slot is
-    # free. If none is, the search ends below, because an open node would be lost.
-    lowest = jnp.min(priority, 0)
-    place = jnp.min(jnp.where(priority > lowest, len(priority), slots), 0)
-    full = right.kept & (lowest > -jnp.inf)
-    # numbers that no slot has stand for a child that takes none
-    left_slot = jnp.where(left.kept, slot, len(priority))
-    right_slot = jnp.where(right.kept, place, len(priority))
-    full, left_slot, right_slot = computed_once((full, left_slot, right_slot), never)
-    priority = jnp.where(slots == right_slot, right.priority, priority)
-    # masks over all slots, because indexed updates of a batch are slow
-    frontier = jax.tree.map(
-        lambda old, left, right: jnp.where(
-            slots == right_slot, right, jnp.where(slots == left_slot, left, old)
-        ),
-        search.frontier,
-        left.entry,
-        right.entry,
-    )
+def _open(slot: Int[Array, "*lanes"], children: tuple[Child, Child], search: _Search) -> _Search:
+    """Puts the children of the node in a slot in its place."""
+    queue, full = search.queue.replaced(slot, *children, search.steps < 0)
     # A search that ends has lost no open node: QUEUE_FULL and the final outcomes exclude each other
-    none = ~jnp.any(priority > -jnp.inf, 0)
     status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
-    status = jnp.where(none, _ended(search.clipped, search.above), status)
+    status = jnp.where(queue.is_empty(), _ended(search.clipped, search.above), status)
     status = jnp.where(search.status == _RUNNING, status, search.status).astype(jnp.int32)
-    return dataclasses.replace(search, frontier=frontier, priority=priority, status=status)
+    return dataclasses.replace(search, queue=queue, status=status)
 
 
 def _entry(
@@ -313,9 +223,9 @@ def _advance(rule: FrontierRule, targets: Any, proposals: Any, searches: _Search
         return _visit(rule, pair_of(target, proposal), entry, search)
 
     def step(_, before):
-        slots, entries = _first(before)
+        slots, entries = before.queue.first(before.steps < 0)
         visits = jax.vmap(visit, (0, 0, -1, -1), -1)(targets, proposals, entries, before)
-        after = _replace(slots, *visits)
+        after = _open(slots, *visits)
         # In a batch all lanes take every step: those that have ended stay as they are.
         running = before.status == _RUNNING
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), after, before)
