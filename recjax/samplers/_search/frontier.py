@@ -30,7 +30,7 @@ CAPACITY = 64
 """Number of nodes that may be open at a time."""
 
 _RUNNING = -1
-_ROUND = 2  # steps that searches take before those that have ended make room
+_ROUND = 3  # steps that searches take before those that have ended make room
 
 
 @jax.tree_util.register_dataclass
