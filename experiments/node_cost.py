@@ -44,6 +44,7 @@ class Args:
 
     Attributes:
         base: an older tree of the sources, to be measured beside.
+        coders: names of coders.
         bits: divergences.
         turns: turns of every contestant, of which the fastest counts.
         measure: run as a contestant, which reads settings and writes seconds.
@@ -51,6 +52,7 @@ class Args:
     """
 
     base: Path | None = None
+    coders: tuple[str, ...] = tuple(CODERS)
     bits: tuple[int, ...] = (2, 4, 8)
     turns: int = 3
     measure: bool = False
@@ -89,7 +91,9 @@ def serve() -> None:
         start = time.process_time()
         steps = runs[setting]()
         seconds = time.process_time() - start
-        print(json.dumps({"ns": 1e9 * seconds / len(steps), "steps": float(steps.mean())}), flush=True)
+        print(
+            json.dumps({"ns": 1e9 * seconds / len(steps), "steps": float(steps.mean())}), flush=True
+        )
 
 
 def _coder(name: str, bits: int) -> Any:
@@ -114,7 +118,7 @@ def main(args: Args) -> None:
     if base:
         contestants["before"] = (base, False)
     rows = []
-    for name in CODERS:
+    for name in args.coders:
         for bits in args.bits:
             row = {"coder": name, "bits": bits}
             answers = [
