@@ -28,6 +28,7 @@ LIMITS = "tests/limits/test_limits.py"
 STATISTICS = "tests/samplers/test_statistics.py"
 TREES = "tests/samplers/test_tree_statistics.py"
 CONTRACT = "tests/samplers/test_contract.py"
+RECORDED = "tests/samplers/test_recorded_codes.py"
 CHANNEL_CODERS = "tests/samplers/test_channel_coders.py"
 PARTITIONING = "tests/samplers/test_space_partitioning.py"
 STREAMS = "tests/samplers/test_index_stream.py"
@@ -560,9 +561,23 @@ _ROWS = (
     (
         "samplers-lanes-left-out",
         "samplers/_search/lanes.py",
-        "share.following + count - 1, share.example)",
-        "share.following + count, share.example)",
+        "load(share.following + rank - 1)",
+        "load(share.following + rank)",
         CONTRACT,
+    ),
+    (
+        "samplers-full-lanes-not-searched-again",
+        "samplers/_search/lanes.py",
+        "jnp.nonzero(codes.status == Status.QUEUE_FULL,",
+        "jnp.nonzero(codes.status == Status.MAX_DEPTH,",
+        RECORDED,
+    ),
+    (
+        "samplers-node-lost-from-the-queue",
+        "samplers/_search/queue.py",
+        "full = right.kept & (lowest > -jnp.inf)",
+        "full = right.kept & (lowest == jnp.inf)",
+        RECORDED,
     ),
     (
         "samplers-dither-unshared",
