@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import any_violation
 from recjax.distributions.pair import violations
 from recjax.randomness import Stream
+from recjax.samplers._search import lanes
 from recjax.samplers._search.candidate_rule import CandidateRule, Chunk
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status
@@ -21,6 +23,7 @@ from recjax.samplers.base import Code, Status
 _RUNNING = -1
 _CHUNK = 64  # candidates at a time in one search
 _SLAB = 1 << 14  # lanes at a time in a batch
+_CPU_NUMBERS, _DEVICE_NUMBERS = 1 << 16, 1 << 24  # of candidates at a time in a compiled loop
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -139,6 +142,22 @@ def _finish(rule: CandidateRule, key: Array, proposal: Any, progress: Progress) 
     return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
 
 
+def _begin_pair(
+    rule: CandidateRule, keys: tuple[Array, Array], target: Any, proposal: Any
+) -> Progress:
+    return _begin(rule, *keys, target, proposal)
+
+
+def _advance_round(rule: CandidateRule, targets: Any, proposals: Any, progress: Progress):
+    advance = functools.partial(_advance, rule, _CHUNK)
+    return jax.vmap(advance, (0, 0, 0, None))(targets, proposals, progress, 1)
+
+
+def _finish_drawn(rule: CandidateRule, proposal: Any, progress: Progress) -> Code:
+    sample = rule.draw(progress.words[Stream.CANDIDATE], progress.index, proposal)
+    return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
+
+
 _begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
 _advance_lanes = jax.jit(
     jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1)
@@ -158,9 +177,10 @@ def encode_lanes(
     proposals: Any,
     private_keys: Array | None = None,
 ) -> Code:
-    """Searches for a batch of examples; a loop on the host, not for use under transformations.
+    """Searches for a batch of examples: a loop on the host if they are concrete.
 
-    All searches run for a few chunks, then those that have not ended for a few more, and so on; the
+    Traced examples are searched for by the loop of `lanes`, without syncs of the host. In the loop
+    on the host all searches run for a few chunks, then those that have not ended for a few more, and so on; the
     longer a search has run, the wider its chunks. Lanes are gathered into slabs of few different
     sizes, so that few programs are compiled.
 
@@ -172,12 +192,23 @@ def encode_lanes(
         private_keys: as for `encode`, one per example.
     """
     private_keys = keys if private_keys is None else private_keys
-    progress = _begin_lanes(rule, keys, private_keys, targets, proposals)
     event_size = max(proposals.event_size // len(keys), 1)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((keys, targets, proposals))):
+        width = rule.width(_CHUNK) * event_size
+        search = lanes.Search(
+            encode,
+            _begin_pair,
+            _advance_round,
+            _finish_drawn,
+            lanes=max(_CPU_NUMBERS // width, 32),
+            device_lanes=max(_DEVICE_NUMBERS // width, 32),
+        )
+        return lanes.encode_lanes(search, rule, (keys, private_keys), targets, proposals)
+    progress = _begin_lanes(rule, keys, private_keys, targets, proposals)
     chunk, spent = 16, 0
-    while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
+    while (running := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
         # fewer lanes at a time where each has more numbers, so that a slab fits into the cache
-        for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * event_size)):
+        for slab in _slabs(running, _SLAB * 16 // (rule.width(chunk) * event_size)):
             part = _take((targets, proposals, progress), slab)
             progress = _put(
                 progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1))
