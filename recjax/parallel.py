@@ -179,13 +179,13 @@ def _layout_of(batch: tuple, most: int) -> tuple[_Layout, Sharding]:
     meshes = [sharding for sharding in several if hasattr(sharding, "spec")]
     for sharding in meshes:
         if sharding.spec and sharding.spec[0] is not None:
-            axes = sharding.spec[0]
-            axes = axes if isinstance(axes, tuple) else (axes,)
-            layout = _Layout(sharding.mesh, axes)
-            return layout, NamedSharding(sharding.mesh, layout.spec)
+            first = sharding.spec[0]
+            axes = first if isinstance(first, tuple) else (first,)
+            home = NamedSharding(sharding.mesh, PartitionSpec(first))
+            return _layout_on(sharding.mesh, axes), home
     if meshes:
         mesh = meshes[0].mesh
-        return _Layout(mesh, mesh.axis_names), NamedSharding(mesh, SHARED)
+        return _layout_on(mesh, mesh.axis_names), NamedSharding(mesh, SHARED)
     fixed = [leaf for leaf in arrays if leaf.committed] or arrays
     first = (
         min(fixed[0].devices(), key=lambda device: device.id) if fixed else jax.local_devices()[0]
@@ -194,6 +194,13 @@ def _layout_of(batch: tuple, most: int) -> tuple[_Layout, Sharding]:
     devices = [first] if committed else jax.local_devices(backend=first.platform)[:most]
     mesh = Mesh(np.array(devices), (AXIS,))
     return _Layout(mesh, (AXIS,)), SingleDeviceSharding(first)
+
+
+def _layout_on(mesh: Mesh, axes: tuple[str, ...]) -> _Layout:
+    """A layout on the devices of a mesh: one for all kinds and names of its axes."""
+    names = {name: f"{AXIS}{i}" for i, name in enumerate(mesh.axis_names)}
+    same = Mesh(mesh.devices, tuple(names.values()))
+    return _Layout(same, tuple(names[axis] for axis in axes))
 
 
 def _put(tree: Tree, sharding: NamedSharding) -> Tree:
@@ -322,7 +329,8 @@ def _under_vmap(mapped: _Mapped, *leaves: Any) -> Any:
     return run(*leaves)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# unused arguments tell the devices of a constant result
+@functools.partial(jax.jit, static_argnums=0, keep_unused=True)
 def _map_explicit(mapped: _Mapped, *leaves: Any) -> Any:
     """Calls a method with all batch axes, which are the leading axes of arguments and results."""
     shardings = [jax.typeof(leaf).sharding for leaf in leaves]

@@ -132,7 +132,7 @@ def _search_share(
         count = jnp.cumsum(ended, dtype=jnp.int32)
         example = jnp.where(ended, share.following + count - 1, share.example)
         pairs, fresh = load(example)
-        states = jax.tree.map(functools.partial(_choose, ended), fresh, states)
+        states = jax.tree.map(functools.partial(choose, ended), fresh, states)
         return _Share(example, share.following + count[-1], pairs, states, codes)
 
     example = jnp.arange(lanes, dtype=jnp.int32)
@@ -141,6 +141,6 @@ def _search_share(
     return jax.lax.while_loop(lambda share: jnp.any(share.example < size), body, start).codes
 
 
-def _choose(which: Array, new: Array, old: Array) -> Array:
+def choose(which: Array, new: Array, old: Array) -> Array:
     """Rows of ``new`` where ``which`` is true, of ``old`` elsewhere."""
     return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
