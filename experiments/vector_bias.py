@@ -22,7 +22,7 @@ import recjax
 from experiments.outputs import save
 from recjax.blocks import vector_layout
 from recjax.results.files import Axis, Curve, Panel, Results
-from recjax.samplers.vector_coder import plan_for
+from recjax.samplers._search.vectors import plan_for
 
 
 @dataclasses.dataclass(frozen=True)

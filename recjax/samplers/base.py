@@ -116,11 +116,19 @@ class Coder(abc.ABC):
             proposal = jax.tree.map(
                 lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal
             )
-        check_pairs(targets, proposal, self.bounded, self.widths)
+        self.check_batch(targets, proposal)
         leaves = jax.tree.leaves((keys, targets, proposal))
         if any(isinstance(leaf, Tracer) for leaf in leaves):  # under a transformation
             return jax.vmap(self.search)(keys, targets, proposal)
         return parallel.over_devices(type(self).search_lanes, self, (keys, targets, proposal))
+
+    def check_batch(self, targets: Any, proposals: Any) -> None:
+        """Checks a batch with concrete parameters; traced ones pass.
+
+        Raises:
+            ValueError: as for `encode`.
+        """
+        check_pairs(targets, proposals, self.bounded, self.widths)
 
     @abc.abstractmethod
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
@@ -134,7 +142,8 @@ class Coder(abc.ABC):
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         """Encodes a batch of examples, which have been checked.
 
-        Parameters are concrete on a single CPU device, and traced elsewhere. The results are those of ``jax.vmap(self.search)(keys, targets, proposals)``, which will do.
+        The results are those of ``jax.vmap(self.search)(keys, targets, proposals)``, which will do.
+        Parameters are concrete on a single CPU device, and traced elsewhere.
         """
 
     @abc.abstractmethod

@@ -228,7 +228,7 @@ def test_the_decoder_is_independent():
 def test_constants_of_the_page():
     page = FORMAT.read_text()
     assert f"magic `{container.MAGIC.hex(' ').upper()}`" in page
-    assert f"format version, {container.VERSION};" in page
+    assert f"format version, 2 or {container.VERSION};" in page
     assert randomness.SCHEME == 1 and "scheme of the shared randomness, 1 " in page
     words = randomness.threefry2x32(jnp.zeros(2, jnp.uint32), jnp.uint32(0), jnp.uint32(0))
     assert "`{:08X} {:08X}`".format(*map(int, words)) in page

@@ -118,8 +118,10 @@ def check(data, number, found, prior):
 
 def varint(blob, at):
     value, shift = 0, 0
-    while blob[at] & 128:
+    while at < len(blob) and blob[at] & 128:
         value, shift, at = value | (blob[at] & 127) << shift, shift + 7, at + 1
+    if at >= len(blob):
+        raise ValueError("the file ends before its checksum")
     return value | blob[at] << shift, at + 1
 
 

@@ -14,7 +14,7 @@ import recjax
 from recjax import Normal, Status, VectorCoder
 from recjax.blocks import vector_layout, vector_methods, vector_search
 from recjax.randomness import normal
-from recjax.samplers.vector_coder import plan_for
+from recjax.samplers._search.vectors import plan_for
 
 KEY = jax.random.key(3)
 STANDARD = Normal(0.0, 1.0)
@@ -160,6 +160,50 @@ def test_a_receiver_with_numpy_alone_decodes(kind, method):
         block_bits=coder.block_bits, extra_bits=coder.extra_bits, call=9, method=method,
     )  # fmt: skip
     np.testing.assert_allclose(sample, proposal.loc + proposal.scale * z, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("method", ["ordered", *slow("trellis")])
+def test_batches_are_single_calls(method):
+    coder = VectorCoder(block_bits=8, method=method)
+    rng, n = np.random.default_rng(4), 5
+    targets = Normal(np.float32(0.3 * rng.normal(size=(n, 90))), np.ones((n, 90), np.float32))
+    keys, wide = jax.random.split(KEY, n), Normal(np.full(90, 0.1), 1.0)
+    encode = functools.partial(coder.encode_batch, kl_bits=5.5)
+    of_keys = encode(keys, targets, wide)
+    of_key = encode(KEY, targets, STANDARD, call=7)
+    of_table = encode(KEY, targets, STANDARD, call=7, table=coder.table(KEY, 128))
+    jax.tree.map(np.testing.assert_array_equal, of_table, of_key)
+    assert of_key.index.shape == (n, 2) and len(np.unique(of_key.index, axis=0)) > 3
+    for i in range(n):
+        target = Normal(targets.loc[i], targets.scale[i])
+        for codes, key, proposal, call in [
+            (of_keys, keys[i], wide, i),
+            (of_key, KEY, STANDARD, 7 + i),
+        ]:
+            one = coder.encode(key, target, proposal, kl_bits=5.5, call=call)
+            jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[i], y), codes, one)
+    few = Normal(targets.loc[:, :1], targets.scale[:, :1])
+    assert encode(KEY, few, STANDARD).status.tolist() == [Status.TOO_FEW_DIMENSIONS] * n
+
+
+def test_bad_batches_are_refused():
+    coder, wide = VectorCoder(block_bits=8), Normal(np.zeros((3, 90)), 1.0)
+    for keys, targets in [
+        (jax.random.split(KEY, 2), wide),
+        (jax.random.split(KEY, (3, 1)), wide),
+        (KEY, Normal(np.zeros(90), 1.0)),
+        (KEY, Normal(np.zeros((0, 90)), 1.0)),
+    ]:
+        with pytest.raises(ValueError, match="targets must have a batch axis"):
+            coder.encode_batch(keys, targets, STANDARD, kl_bits=1)
+    with pytest.raises(ValueError, match="table: examples with a key each"):
+        coder.encode_batch(
+            jax.random.split(KEY, 3), wide, STANDARD, kl_bits=1, table=coder.table(KEY, 64)
+        )
+    with pytest.raises(ValueError, match="call must be"):
+        coder.encode_batch(KEY, wide, STANDARD, kl_bits=1, call=(1 << 32) - 2)
+    with pytest.raises(ValueError, match="event shape"):
+        coder.encode_batch(KEY, wide, Normal(np.zeros((2, 90)), 1.0), kl_bits=1)
 
 
 # Bits of a vector of an earlier version: later releases must decode it to these numbers.

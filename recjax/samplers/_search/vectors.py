@@ -1,4 +1,4 @@
-"""The compiled programs of `recjax.VectorCoder`."""
+"""Plans and compiled programs of `recjax.VectorCoder`."""
 
 import dataclasses
 import functools
@@ -8,16 +8,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Array, Float, Int, UInt32
 
-from recjax.blocks.vector_layout import Layout, call_key, table_rows, vector_bits
-from recjax.blocks.vector_methods import Method, Plan, search_of
+from recjax.blocks.vector_layout import (
+    LARGEST_KL_BITS,
+    LARGEST_SIZE,
+    Layout,
+    call_key,
+    parts_of_bits,
+    table_rows,
+    vector_bits,
+)
+from recjax.blocks.vector_methods import METHODS, Method, Plan, search_of
 from recjax.blocks.vector_scores import Shape
 from recjax.distributions.base import any_violation
 from recjax.distributions.normal import Normal
 from recjax.distributions.pair import pair_of, violations
+from recjax.parallel import few_sizes
 from recjax.randomness import SharedKey
-from recjax.samplers.base import Status
+from recjax.samplers.base import Status, batch_of
 
 _TABLE_ROWS = 1 << 12  # rows of the table drawn at once
 
@@ -53,6 +63,35 @@ def table(key: SharedKey, rows: int, columns: int, dtype: Any) -> Float[Array, "
     # in chunks: the random words of all rows would take as much memory again
     chunks = jax.lax.map(lambda start: table_rows(key, start + row, 0, columns, dtype), starts)
     return chunks.reshape(rows, columns)
+
+
+def plan_for(coder: Any, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Plan | None:
+    """The blocks of vectors of a shape; None if their coordinates are too few.
+
+    Args:
+        coder: a `recjax.VectorCoder`.
+        kl_bits: divergence of a vector, or of every coordinate.
+        shape: shape of a vector.
+
+    Raises:
+        ValueError: a divergence is traced, out of range, or of another shape.
+    """
+    d = math.prod(shape)
+    try:
+        value = np.asarray(kl_bits)
+    except jax.errors.TracerArrayConversionError:
+        raise ValueError("kl_bits must not be traced: it decides the number of indices") from None
+    if value.shape not in ((), shape):
+        raise ValueError(
+            f"kl_bits must be one number or have the vector's shape {shape}, got {value.shape}"
+        )
+    if value.dtype.kind not in "iuf":
+        raise ValueError(f"kl_bits must be numbers, got {kl_bits!r}")
+    if not np.all((value >= 0) & (value <= LARGEST_KL_BITS)) or value.sum() > LARGEST_KL_BITS:
+        raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum")
+    if not 1 <= d <= LARGEST_SIZE:
+        raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
+    return METHODS[coder.method](d, parts_of_bits(value), coder.block_bits, coder.extra_bits)
 
 
 def encode(
@@ -107,9 +146,55 @@ def _encode(
     return VectorCode(index, sample, status, _kl_bits(target, proposal), effective)
 
 
+def encode_batch(
+    plan: Plan | None,
+    keys: SharedKey,
+    calls: UInt32[Array, "n"],
+    targets: Normal,
+    proposals: Normal,
+    table: Float[Array, "N columns"] | None,
+) -> VectorCode:
+    """`encode` for a batch of examples, with one key or as many."""
+    n, *shape = targets.event_shape
+    if plan is None:
+        return jax.vmap(lambda q, p: encode(None, keys, calls[0], q, p, None))(targets, proposals)
+    sizes = plan.method.shape(plan.layout, math.prod(shape))
+    layout = _padded(plan.layout, sizes.blocks)
+    # rounded up to few sizes, so that few programs are compiled; the loop ends after the last
+    places = np.minimum(np.arange(few_sizes(n, 4)), n - 1)
+    examples = jax.tree.map(lambda x: x[places], (calls, targets, proposals))
+    keys = keys[places] if batch_of(keys) else keys
+    codes = _encode_batch(plan.method, sizes, keys, np.int32(n), layout, *examples, table)
+    return dataclasses.replace(
+        jax.tree.map(lambda x: x[:n], codes),
+        index=codes.index[:n, : plan.indices],
+        effective_samples=codes.effective_samples[:n, : plan.indices],
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode_batch(method, sizes, keys, count, layout, calls, targets, proposals, table):
+    """The codes of the first ``count`` examples."""
+
+    def one(i):
+        call, target, proposal = jax.tree.map(lambda x: x[i], (calls, targets, proposals))
+        key = keys[i] if batch_of(keys) else keys
+        return _encode(method, sizes, key, call, layout, target, proposal, table)
+
+    # one after the other: a vector fills the device, and its products keep their shapes
+    def step(i, codes):
+        return jax.tree.map(lambda x, new: x.at[i].set(new), codes, one(i))
+
+    shapes = jax.eval_shape(one, 0)
+    empty = jax.tree.map(lambda x: jnp.zeros((len(calls), *x.shape), x.dtype), shapes)
+    return jax.lax.fori_loop(0, count, step, empty)
+
+
 @jax.jit
 def _kl_bits(target, proposal):
-    return pair_of(target, proposal).kl() / math.log(2)
+    kl = pair_of(target, proposal).kl()
+    assert kl is not None  # pairs of normal distributions have one
+    return kl / math.log(2)
 
 
 def decode(

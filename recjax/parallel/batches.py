@@ -1,8 +1,4 @@
-"""Data parallelism over devices and processes. No other file builds a mesh.
-
-A batch is divided among the devices; shared arrays are replicated. Without accelerators there is
-one device, or the number in `XLA_FLAGS=--xla_force_host_platform_device_count`.
-"""
+"""Batches of independent examples, divided among devices."""
 
 import functools
 import math
@@ -14,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import (
-    AxisType,
     Mesh,
     NamedSharding,
     PartitionSpec,
@@ -22,67 +17,9 @@ from jax.sharding import (
     SingleDeviceSharding,
 )
 
+from recjax.parallel.training import AXIS, SHARED
+
 Tree = TypeVar("Tree")
-
-AXIS = "batch"
-SHARED = PartitionSpec()
-"""Sharding of a replicated array: every device has all of it."""
-
-
-def divided(axis: int = 0) -> PartitionSpec:
-    """Sharding of an array that is divided along `axis` among the devices."""
-    return PartitionSpec(*[None] * axis, AXIS)
-
-
-def devices_for(count: int) -> int:
-    """Returns the largest number of devices that divides `count` evenly.
-
-    Raises:
-        ValueError: the program runs on several hosts, which would all write the same files.
-
-    >>> devices_for(1)
-    1
-    """
-    if jax.process_count() > 1:
-        raise ValueError(
-            "training on several hosts is not supported: run it on one, with all of its devices"
-        )
-    return max(n for n in range(1, jax.local_device_count() + 1) if count % n == 0)
-
-
-@functools.cache
-def _mesh(devices: int) -> Mesh:
-    return Mesh(np.array(jax.local_devices()[:devices]), (AXIS,))
-
-
-def placed(tree: Tree, devices: int, spec: PartitionSpec = SHARED) -> Tree:
-    """Puts the arrays of a tree on the first `devices` devices, all with the same sharding."""
-    return jax.device_put(tree, NamedSharding(_mesh(devices), spec))
-
-
-def laid_out(tree: Tree, devices: int, spec: PartitionSpec = SHARED) -> Tree:
-    """Constrains the sharding of the arrays of a tree inside a compiled function."""
-    return jax.lax.with_sharding_constraint(tree, NamedSharding(_mesh(devices), spec))
-
-
-def on_parts(function: Callable, devices: int, in_specs: Any, out_specs: Any) -> Callable:
-    """Maps a function over the shards of its arguments, one per device; `total` sums over devices.
-
-    Args:
-        function: function of shards.
-        devices: number of devices.
-        in_specs, out_specs: shardings of the arguments and results, as for `jax.shard_map`.
-    """
-    # check_vma would insert sums over devices into gradients of replicated arrays; callers sum
-    # gradients with `total`, together with the losses
-    return jax.shard_map(
-        function, mesh=_mesh(devices), in_specs=in_specs, out_specs=out_specs, check_vma=False
-    )
-
-
-def total(tree: Tree) -> Tree:
-    """Sums over all devices, inside a function of `on_parts`."""
-    return jax.lax.psum(tree, AXIS)
 
 
 def cores() -> int:
@@ -170,9 +107,10 @@ def over_devices(
 
 
 def _layout_of(batch: tuple, most: int) -> tuple[_Layout, Sharding]:
-    """The layout of a batch, on at most ``most`` devices if it is on one; and the results' sharding.
+    """The layout of a batch, and the sharding of its results.
 
-    The first array that is sharded decides; without one the first that is replicated.
+    The first array that is sharded decides; without one the first that is replicated. A batch that
+    is on one device is divided among at most ``most``.
     """
     arrays = [leaf for leaf in jax.tree.leaves(batch) if isinstance(leaf, jax.Array)]
     several = [leaf.sharding for leaf in arrays if len(leaf.sharding.device_set) > 1]
@@ -262,94 +200,3 @@ def _resize_shares(layout: _Layout, size: int, tree: Tree) -> Tree:
     return jax.shard_map(
         resize, mesh=layout.mesh, in_specs=layout.spec, out_specs=layout.spec, check_vma=False
     )(tree)
-
-
-class _Mapped(NamedTuple):
-    """A method of one example under some `jax.vmap`, as a function of flat arguments.
-
-    Attributes:
-        method: the method; its first argument is ``config``.
-        config: the object that it is a method of.
-        structure: tree structure of the other arguments.
-        axes: for each `jax.vmap`, the innermost one first, the batch axes of the arguments: 0 or
-            None.
-    """
-
-    method: Callable
-    config: Hashable
-    structure: Any
-    axes: tuple[tuple[int | None, ...], ...] = ()
-
-    def __call__(self, *leaves: Any) -> Any:
-        def one(*leaves):
-            arguments, options = jax.tree.unflatten(self.structure, leaves)
-            return self.method(self.config, *arguments, **options)
-
-        for axes in self.axes:
-            one = jax.vmap(one, axes)
-        return one(*leaves)
-
-
-def per_device(method: Callable[..., Tree]) -> Callable[..., Tree]:
-    """Decorates a method of one example so that `jax.vmap` of it takes arrays of an Explicit mesh.
-
-    Each device then treats the examples that it has. (JAX types arrays of such meshes by their
-    sharding, which constants in loops do not have; and the automatic partitioner of other meshes
-    makes the devices of a loop wait for each other at every step.)
-
-    Args:
-        method: a method of a hashable object; its other arguments are trees of arrays.
-    """
-
-    @functools.wraps(method)
-    def wrapper(self, *arguments, **options):
-        leaves, structure = jax.tree.flatten((arguments, options))
-        if not any(map(_is_explicit, leaves)):
-            return method(self, *arguments, **options)
-        return _under_vmap(_Mapped(method, self, structure), *leaves)
-
-    return wrapper
-
-
-def _is_explicit(leaf: Any) -> bool:
-    return AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types
-
-
-def _under_vmap(mapped: _Mapped, *leaves: Any) -> Any:
-    @jax.custom_batching.custom_vmap
-    def run(*leaves):
-        return _map_explicit(mapped, *leaves)
-
-    @run.def_vmap
-    def batch(_, batched, *leaves):
-        axes = tuple(0 if each else None for each in batched)
-        results = _under_vmap(mapped._replace(axes=(*mapped.axes, axes)), *leaves)
-        return results, jax.tree.map(lambda _: True, results)
-
-    return run(*leaves)
-
-
-# unused arguments tell the devices of a constant result
-@functools.partial(jax.jit, static_argnums=0, keep_unused=True)
-def _map_explicit(mapped: _Mapped, *leaves: Any) -> Any:
-    """Calls a method with all batch axes, which are the leading axes of arguments and results."""
-    shardings = [jax.typeof(leaf).sharding for leaf in leaves]
-    # under `jit` the mesh of arrays without a sharding is empty
-    mesh = next(sharding.mesh for sharding in shardings if not sharding.mesh.empty)
-    # the vmaps that give each argument a batch axis, the outermost one first
-    levels = range(len(mapped.axes))[::-1]
-    present = [[k for k in levels if mapped.axes[k][i] == 0] for i in range(len(leaves))]
-    names: dict[int, Any] = {}
-    for sharding, mine in zip(shardings, present, strict=True):
-        for k, name in zip(mine, sharding.spec, strict=False):  # the event axes follow
-            if name is not None:
-                names.setdefault(k, name)
-    specs = tuple(PartitionSpec(*(names.get(k) for k in mine)) for mine in present)
-    leaves = tuple(
-        jax.sharding.reshard(leaf, NamedSharding(mesh, spec))
-        for leaf, spec in zip(leaves, specs, strict=True)
-    )
-    out_specs = PartitionSpec(*(names.get(k) for k in levels))
-    return jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)(
-        *leaves
-    )
