@@ -62,7 +62,11 @@ def per_device(method: Callable[..., Tree]) -> Callable[..., Tree]:
 
 
 def _is_explicit(leaf: Any) -> bool:
-    return AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types
+    # numbers have no sharding, and may be too large for a type of JAX
+    return (
+        isinstance(leaf, jax.Array)
+        and AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types
+    )
 
 
 def _under_vmap(mapped: _Mapped, *leaves: Any) -> Any:

@@ -44,6 +44,7 @@ TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
+SHARDING = "tests/samplers/test_sharding.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -507,6 +508,20 @@ _ROWS = (
         "jnp.where(found, Status.DONE, Status.MAX_STEPS)",
         "jnp.where(found, Status.MAX_STEPS, Status.DONE)",
         CONTRACT,
+    ),
+    (
+        "devices-results-everywhere",
+        "parallel/batches.py",
+        "home = NamedSharding(sharding.mesh, PartitionSpec(first))",
+        "home = NamedSharding(sharding.mesh, PartitionSpec())",
+        SHARDING,
+    ),
+    (
+        "devices-gather-explicit-axes",
+        "parallel/explicit.py",
+        "names.setdefault(k, name)",
+        "names.setdefault(k, None)",
+        SHARDING,
     ),
     (
         "samplers-cap-off-by-one",
