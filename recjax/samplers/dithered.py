@@ -80,8 +80,11 @@ class DitheredQuantizer(Coder):
         self._check(target, proposal)
         return _encode(self.step, key, target, proposal)
 
-    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
+    def check_batch(self, targets: Any, proposals: Any) -> None:
+        super().check_batch(targets, proposals)
         self._check(targets, proposals)
+
+    def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
         return _encode_lanes(self.step, keys, targets, proposals)
 
     def decode(self, key: Array, index: Any, proposal: Any) -> Float[Array, "*event"]:

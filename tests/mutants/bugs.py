@@ -52,6 +52,7 @@ SELECT = "tests/samplers/test_select.py"
 CATEGORICAL = "tests/distributions/test_categorical.py"
 PRIVATE = "tests/samplers/test_poisson_private.py"
 CENTRES = "tests/samplers/test_dithered_centres.py"
+SHARDING = "tests/samplers/test_sharding.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -515,6 +516,20 @@ _ROWS = (
         "jnp.where(found, Status.DONE, Status.MAX_STEPS)",
         "jnp.where(found, Status.MAX_STEPS, Status.DONE)",
         CONTRACT,
+    ),
+    (
+        "devices-results-everywhere",
+        "parallel/batches.py",
+        "home = NamedSharding(sharding.mesh, PartitionSpec(first))",
+        "home = NamedSharding(sharding.mesh, PartitionSpec())",
+        SHARDING,
+    ),
+    (
+        "devices-gather-explicit-axes",
+        "parallel/explicit.py",
+        "names.setdefault(k, name)",
+        "names.setdefault(k, None)",
+        SHARDING,
     ),
     (
         "samplers-cap-off-by-one",

@@ -26,8 +26,9 @@ from recjax.distributions.base import any_violation, concrete
 from recjax.distributions.normal import Normal
 from recjax.distributions.pair import pair_of, violations
 from recjax.errors import check_range
+from recjax.parallel import few_sizes
 from recjax.randomness import SharedKey
-from recjax.samplers.base import Status, batch_of, few_sizes
+from recjax.samplers.base import Status, batch_of
 
 _TABLE_ROWS = 1 << 12  # rows of the table drawn at once
 
