@@ -213,6 +213,28 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share else ""
 
 
+def node_cost() -> str:
+    """CPU nanoseconds per sample and step of the coders over trees, before and after, beside Numba."""
+    rows = [
+        [
+            row["coder"],
+            f"{row['bits']}",
+            f"{row['steps']:.1f}",
+            f"{row['before_ns']:.0f}",
+            f"{row['after_ns']:.0f}",
+            f"{row['numba_ns']:.0f}",
+            f"{row['before_ns'] / row['steps']:.0f}",
+            f"{row['after_ns'] / row['steps']:.0f}",
+            f"{row['before_ns'] / row['after_ns']:.1f}",
+            f"{row['after_ns'] / row['numba_ns']:.1f}",
+        ]
+        for row in details("node_cost")["rows"]
+    ]
+    head = ["coder", "KL (bits)", "steps", "before (ns per sample)", "after", "Numba"]
+    head += ["before (ns per step)", "after", "times faster", "after / Numba"]
+    return table(head, rows)
+
+
 def vector_bias() -> str:
     """Slope of coded vectors on their mean, and the bits above the divergence."""
     held = details("vector_bias")["rows"]
@@ -256,6 +278,32 @@ def vector_dependence() -> str:
     return table(head, sorted(rows, key=_by_size))
 
 
+def vector_schedules() -> str:
+    """Seconds, bits and memory of steps of diffusion models."""
+    rows = []
+    for row in details("vector_schedules")["rows"]:
+        kept = (
+            f"{row['encode_with_table_s']:.1f} + {row['table_s']:.1f}" if "table_s" in row else ""
+        )
+        rows.append(
+            [
+                row["part"],
+                f"{row['method']}, {row['extra_bits']}",
+                f"{row['kl_bits']:.0f}",
+                f"{row['bits']:.0f}",
+                f"{row['slope']:.2f}",
+                f"{row['encode_s']:.1f}",
+                kept,
+                f"{row['decode_s']:.3f}",
+                f"{row['peak_gib']:.1f}",
+                f"{row['rival_s']:.0f}" if "rival_s" in row else "",
+            ]
+        )
+    head = ["", "method, extra bits", "KL (bits)", "bits", "slope", "encode (s)"]
+    head += ["with table + table (s)", "decode (s)", "memory (GiB)", "NumPy loop (s)"]
+    return table(head, rows)
+
+
 TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "cifar10": (cifar10, "cifar10"),
     "coding_gap": (coding_gap, "coding_gap"),
@@ -265,8 +313,10 @@ TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "kodak_times": (kodak_times, None),
     "transform_gap": (transform_gap, "transform_gap-photo-high"),
     "samplers": (samplers, "samplers"),
+    "node_cost": (node_cost, "node_cost"),
     "vector_bias": (vector_bias, "vector_bias"),
     "vector_dependence": (vector_dependence, None),
+    "vector_schedules": (vector_schedules, "vector_schedules"),
 }
 """Each table, and the results file that says how it was measured, once for every file."""
 

@@ -86,12 +86,12 @@ def _rows(table, key, start, count, d):
     return lax.dynamic_slice_in_dim(table, start, count)
 
 
-def _best_slots(table, key, mu, sigma, *, granule):
+def _best_slots(table, key, mu, sigma, *, products):
     """First candidate of the slot with the largest score, [B]."""
     n, (batch, d) = len(table), mu.shape
-    tile = min(n, TILE)
+    tile = min(n, products.tile)
     slots = max(1, tile // _SLOT)
-    groups, lanes = lane_groups(batch, _LANES, granule)
+    groups, lanes = lane_groups(batch, _LANES, products.granule)
     precision = 1 / (sigma * sigma)
     coefficients = jnp.concatenate(
         [0.5 - 0.5 * precision, mu * precision, jnp.ones_like(mu[:, :1])], axis=1

@@ -5,15 +5,32 @@ The shapes must not let a score depend on the batch, since then an index would.
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from jax import lax
 
 TILE = 2048
-"""Candidates per product."""
+"""Candidates per product on the CPU."""
 
 _CPU_LANES = 64
 """From 64 lanes on, matrix products on the CPU sum in the same order whatever their size."""
+
+_DEVICE_TILE = 1 << 15
+"""Candidates per product on accelerators, which small products one after the other leave idle. The
+scores of the largest product take 128 MiB."""
+
+
+class Products(NamedTuple):
+    """Shapes of products on a platform.
+
+    Attributes:
+        granule: the lanes of a product are a multiple of this number.
+        tile: candidates per product, at most.
+    """
+
+    granule: int
+    tile: int
+
 
 Result = TypeVar("Result")
 
@@ -37,7 +54,7 @@ def lane_groups(batch: int, most: int, granule: int) -> tuple[int, int]:
 
 
 def for_platform(search: Callable[..., Result], most: int, *args) -> Result:
-    """Calls `search(*args, granule=...)` with the granule of lanes of the platform compiled for.
+    """Calls `search(*args, products=...)` with the `Products` of the platform compiled for.
 
     On the CPU a small batch takes a small product. Other backends do not promise a fixed order of
     summation: there every product has the full shape of `most` lanes. The platform is that of the
@@ -46,6 +63,6 @@ def for_platform(search: Callable[..., Result], most: int, *args) -> Result:
     """
     return lax.platform_dependent(
         *args,
-        cpu=functools.partial(search, granule=_CPU_LANES),
-        default=functools.partial(search, granule=most),
+        cpu=functools.partial(search, products=Products(_CPU_LANES, TILE)),
+        default=functools.partial(search, products=Products(most, _DEVICE_TILE)),
     )

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from recjax.blocks.tiles import TILE, for_platform, lane_groups
+from recjax.blocks.tiles import for_platform, lane_groups
 from recjax.blocks.trellis_decoder import TrellisDecoder
 from recjax.blocks.trellis_features import leading_columns, n_columns
 
@@ -126,10 +126,10 @@ def next_indices(
     return for_platform(search, _LANES, coefficients, previous)
 
 
-def _next_indices(trellis, table, coefficients, previous, *, granule):
-    """`next_indices` with lanes in multiples of a granule, see `recjax.blocks.tiles`."""
+def _next_indices(trellis, table, coefficients, previous, *, products):
+    """`next_indices` with products of one platform, see `recjax.blocks.tiles`."""
     _, batch, window, _ = coefficients.shape
-    groups, lanes = lane_groups(batch, _LANES, granule)
+    groups, lanes = lane_groups(batch, _LANES, products.granule)
     # lanes beyond the batch have zero coefficients and are cut off at the end
     pad = ((0, 0), (0, groups * lanes - batch), (0, 0), (0, 0))
     coefficients = jnp.pad(coefficients, pad).reshape(2, groups, lanes, window, -1)
@@ -180,8 +180,14 @@ def _value(table, future, coefficients, bits):
         Score before the step, for every value of the low `L - bits` bits of the register,
         `[2^(L - bits), lanes]`.
     """
+    search = functools.partial(_stage, bits=bits)
+    return for_platform(search, future.shape[1], table, future, coefficients)
+
+
+def _stage(table, future, coefficients, *, bits, products):
+    """`_value` with products of one platform, see `recjax.blocks.tiles`."""
     lanes, count = future.shape[1], table.shape[1]
-    tile = min(count, TILE)
+    tile = min(count, products.tile)
     part = min(tile, len(future))
 
     def best(start):

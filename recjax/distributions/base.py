@@ -23,6 +23,9 @@ class Distribution(abc.ABC):
 
     In annotations, `*event` is the shape of one event, and `*samples_event` that of events with any
     leading axes; arguments are broadcast against the parameters.
+
+    ``==`` compares identities, like all of JAX's pytrees of arrays that define nothing else:
+    compare parameters instead, with ``jax.tree.map(jnp.array_equal, a, b)``.
     """
 
     parameters: ClassVar[tuple[str, ...]]
@@ -83,6 +86,35 @@ class Distribution(abc.ABC):
     @abc.abstractmethod
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Num[Array, "*#samples_event"]:
         """Inverse of `cdf` in each component, for `u` in (0, 1)."""
+
+    @abc.abstractmethod
+    def mean(self) -> Float[Array, "*event"]:
+        """Mean of each component."""
+
+    @abc.abstractmethod
+    def variance(self) -> Float[Array, "*event"]:
+        """Variance of each component."""
+
+    def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Num[Array, "*samples_event"]:
+        """Independent events from JAX's generator, which no coder uses: for data and for tests.
+
+        Args:
+            key: a typed JAX key or ``uint32[2]``.
+            shape: axes of the events, which come first.
+
+        Raises:
+            ValueError: ``shape`` is not a tuple of whole numbers.
+
+        >>> import recjax
+        >>> recjax.Normal([0.0, 5.0], [1.0, 2.0]).sample(jax.random.key(0), (10,)).shape
+        (10, 2)
+        """
+        whole = isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)
+        if not whole:
+            raise ValueError(f"shape must be a tuple of whole numbers, got {shape!r}")
+        bits = jax.random.bits(key, (math.prod(shape), self.event_size), jnp.uint32)
+        events = jax.vmap(self.sample_from_bits)(bits)
+        return events.reshape(*shape, *self.event_shape)
 
     @abc.abstractmethod
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Num[Array, "*samples_event"]:

@@ -9,10 +9,9 @@ import numpy.typing as npt
 from jaxtyping import Array, ArrayLike, Float, Int, Num
 
 from recjax.distributions.base import Distribution, Violations, concrete, family, raise_first
+from recjax.distributions.bound import BOUND_SLACK
 from recjax.distributions.pair import Pair, pair_of, register_pair, violations
 from recjax.distributions.stand_in import StandIn
-
-_SLACK = 1e-4  # nats by which rounding may raise a ratio above the bound
 
 
 @family
@@ -86,7 +85,7 @@ class Channel(StandIn):
         log_max = log_max.astype(proposal.dtype)
         if (values := concrete((least, log_max))) is not None and not values[0] <= values[
             1
-        ] + _SLACK:
+        ] + BOUND_SLACK:
             raise ValueError(
                 f"max_ratio_bits must be at least {values[0] / np.log(2):.4f}, got {max_ratio_bits}"
             )
@@ -134,5 +133,5 @@ class ChannelPair(Pair):
 
     def width_violations(self) -> Violations:
         # a width violation because, unlike the others, these are evaluated example by example
-        over = ~(self.inner.log_ratio_max() <= self.proposal.log_max + _SLACK)
+        over = ~(self.inner.log_ratio_max() <= self.proposal.log_max + BOUND_SLACK)
         return [("target: its largest density ratio exceeds the channel's", over)]

@@ -61,6 +61,12 @@ class Laplace(Distribution):
         tail = jnp.minimum(u, 1 - u)
         return self.loc + jnp.sign(u - 0.5) * -self.scale * jnp.log(2 * tail)
 
+    def mean(self) -> Float[Array, "*event"]:
+        return self.loc
+
+    def variance(self) -> Float[Array, "*event"]:
+        return 2 * jnp.square(self.scale)
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._affine(self.loc, self.scale, randomness.laplace(bits, self.dtype))
 

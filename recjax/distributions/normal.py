@@ -53,6 +53,12 @@ class Normal(Distribution):
     def _standardise(self, x):
         return (x - self.loc) / self.scale
 
+    def mean(self) -> Float[Array, "*event"]:
+        return self.loc
+
+    def variance(self) -> Float[Array, "*event"]:
+        return jnp.square(self.scale)
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._affine(self.loc, self.scale, randomness.normal(bits, self.dtype))
 

@@ -67,8 +67,17 @@ class Pair(abc.ABC):
     def log_ratio_max(self) -> Float[Array, ""]:
         """ln of the essential supremum of r.
 
-        An upper bound of it suffices for rejection sampling and A* coding.
+        An upper bound of it suffices for rejection sampling and A* coding. Where it is too small,
+        samples are biased: codes of samples with a larger ratio have the status
+        `recjax.Status.BOUND_TOO_SMALL`.
         """
+
+    def prepared(self) -> "Pair":
+        """The same pair for a search over many candidates: with tables that all of them share.
+
+        It is called once per search, under `jax.jit`. By default it is the pair itself.
+        """
+        return self
 
     def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Width functions w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h].
@@ -76,7 +85,10 @@ class Pair(abc.ABC):
         Raises:
             ValueError: the pair has no width functions.
         """
-        raise ValueError(f"{self._name} has no width functions")
+        raise ValueError(
+            f"{self._name} has no width functions: define `widths` in its pair, or for divergences "
+            f"alone override `kl` or `channel_simulation`"
+        )
 
     def survival(self, log_h: Float[ArrayLike, ""]) -> Float[Array, ""]:
         """Survival probability w_Q(h) - h w_P(h) = E_P[(r - h)^+].
@@ -219,9 +231,7 @@ def pair_of(target: Any, proposal: Any) -> Pair:
     >>> round(float(pair.log_ratio_max()), 4)
     1.3598
     """
-    for role, given in (("target", target), ("proposal", proposal)):
-        if not hasattr(given, "event_shape"):
-            raise ValueError(f"{role} must be a distribution, got {type(given).__name__}")
+    _check_roles(target, proposal)
     if target.event_shape != proposal.event_shape:
         raise ValueError(
             f"target: its event shape {target.event_shape} is not that of the proposal, "
@@ -233,7 +243,7 @@ def pair_of(target: Any, proposal: Any) -> Pair:
                 return _PAIRS[q, p](_cast(target, proposal.dtype), proposal)
     raise ValueError(
         f"target: no pair of a {type(target).__name__} over a {type(proposal).__name__} "
-        f"is registered"
+        f"is registered: define one with recjax.register_pair"
     )
 
 
@@ -258,6 +268,7 @@ def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) 
     Raises:
         ValueError: there is a violation; see `violations`.
     """
+    _check_roles(target, proposal)  # before numbers become arrays
     values = concrete((target, proposal))
     if values is not None:
         with jax.ensure_compile_time_eval():  # constants of a program that is being traced
@@ -279,6 +290,13 @@ def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = Fals
 
         found = jax.vmap(bad)(*values)
         raise_first([(name, np.asarray(value)) for name, value in zip(names, found, strict=True)])
+
+
+def _check_roles(target: Any, proposal: Any) -> None:
+    for role, given in (("target", target), ("proposal", proposal)):
+        if not hasattr(given, "event_shape"):
+            kind = type(given).__name__
+            raise ValueError(f"{role} must be a distribution like recjax.Normal, got a {kind}")
 
 
 def _cast(target: Any, dtype) -> Any:

@@ -35,5 +35,11 @@ class StandIn(Distribution):
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Num[Array, "*#samples_event"]:
         return self.proposal.icdf(u)
 
+    def mean(self) -> Float[Array, "*event"]:
+        return self.proposal.mean()
+
+    def variance(self) -> Float[Array, "*event"]:
+        return self.proposal.variance()
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Num[Array, "*samples_event"]:
         return self.proposal.sample_from_bits(bits)

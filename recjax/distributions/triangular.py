@@ -62,6 +62,12 @@ class Triangular(Distribution):
         distance = (self.high - self.low) * jnp.sqrt(0.5 * jnp.minimum(u, 1 - u))
         return jnp.where(u < 0.5, self.low + distance, self.high - distance)
 
+    def mean(self) -> Float[Array, "*event"]:
+        return 0.5 * self.low + 0.5 * self.high
+
+    def variance(self) -> Float[Array, "*event"]:
+        return jnp.square(self.high - self.low) / 24
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self.icdf(self._event(randomness.uniform(bits, self.dtype.type)))
 

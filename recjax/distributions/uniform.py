@@ -53,6 +53,12 @@ class Uniform(Distribution):
     def icdf(self, u: Float[ArrayLike, "*#samples_event"]) -> Float[Array, "*#samples_event"]:
         return self.low + (self.high - self.low) * u
 
+    def mean(self) -> Float[Array, "*event"]:
+        return 0.5 * self.low + 0.5 * self.high
+
+    def variance(self) -> Float[Array, "*event"]:
+        return jnp.square(self.high - self.low) / 12
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self._from_tail(*randomness.sign_and_tail(bits, self.dtype))
 

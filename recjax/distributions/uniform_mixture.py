@@ -105,6 +105,14 @@ class UniformMixture(Distribution):
         part = jnp.clip((jnp.asarray(u)[..., None] - start) / jnp.where(share > 0, share, 1), 0, 1)
         return jnp.max(jnp.where(inside, low + (high - low) * part, -jnp.inf), -1)
 
+    def mean(self) -> Float[Array, "*event"]:
+        return jnp.sum(self.probabilities() * (0.5 * self.low + 0.5 * self.high), -1)
+
+    def variance(self) -> Float[Array, "*event"]:
+        apart = 0.5 * self.low + 0.5 * self.high - self.mean()[..., None]
+        inside = jnp.square(self.high - self.low) / 12
+        return jnp.sum(self.probabilities() * (inside + jnp.square(apart)), -1)
+
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Float[Array, "*samples_event"]:
         return self.icdf(self._event(randomness.uniform(bits, self.dtype.type)))
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, Num, UInt32
 
 from recjax import parallel
 from recjax.distributions.base import concrete
@@ -27,7 +27,7 @@ class Status(enum.IntEnum):
     """The cap on steps came first; the sample is the best one found, not an exact sample."""
     INVALID = 2
     """Traced parameters are invalid (NaN, scale not positive, unbounded density ratio): no search.
-    """
+    The sample is NaN, or -1 where samples are integers."""
     MAX_DEPTH = 3
     """The limit on the depth of a tree cut off nodes that might have held the sample; the sample is
     the best one found."""
@@ -35,7 +35,14 @@ class Status(enum.IntEnum):
     """A tree had more open nodes than the queue holds; the sample is the best one found, not an
     exact sample."""
     TOO_FEW_DIMENSIONS = 5
-    """A vector has fewer coordinates than its divergence needs blocks: no search."""
+    """A vector has fewer coordinates than its divergence needs blocks: no search. The sample is
+    NaN."""
+    BOUND_TOO_SMALL = 6
+    """The sample's density ratio exceeds `Pair.log_ratio_max`: the pair is wrong, and samples of
+    all searches with it are biased."""
+    TOO_FEW_CANDIDATES = 7
+    """A vector diverges more than all candidates of its blocks could say, by 10 % and 8 bits: the
+    sample is the best one found, far from the target."""
 
 
 @jax.tree_util.register_dataclass
@@ -43,9 +50,14 @@ class Status(enum.IntEnum):
 class Code:
     """The result of an encoder.
 
+    No gradient with respect to the target passes through the search: indices are constant between
+    jumps, so that `jax.grad` of a function of ``sample`` is 0, without an error. The guide "Code a
+    Gaussian inside a Flax training loop" has the straight-through form that trains.
+
     Attributes:
         index: the message: a pytree of integer arrays of fixed shape.
-        sample: the sample that the decoder makes of this index.
+        sample: the sample that the decoder makes of this index. The one exception: where ``status``
+            is INVALID the sample is NaN, or -1 if samples are integers, whatever the index is.
         steps: number of candidates examined, int32.
         status: a ``Status`` as int32.
     """
@@ -198,6 +210,20 @@ class Coder(abc.ABC):
         if len(batch_of(keys)) != 1:
             raise ValueError("keys must be an array of keys, one for every index")
         return self.index_code(proposal, rate_bits)
+
+
+def sent_sample(sample: Num[Array, "*event"], status: Int[Array, ""]) -> Num[Array, "*event"]:
+    """The sample of a `Code`: no number may pass for a sample where there was no search.
+
+    Args:
+        sample: the decoder's sample.
+        status: the status of the search.
+
+    >>> float(sent_sample(jnp.float32(0.5), jnp.int32(Status.INVALID)))
+    nan
+    """
+    nothing = jnp.nan if jnp.issubdtype(sample.dtype, jnp.floating) else -1
+    return jnp.where(status == Status.INVALID, jnp.asarray(nothing, sample.dtype), sample)
 
 
 def batch_of(keys: Any) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from recjax.samplers._search import candidate_search
 from recjax.samplers._streams.hybrid import HybridCode, HybridIndex, checked_hybrid
 from recjax.samplers._streams.numbers import ZetaCode
 from recjax.samplers.a_star import AStar
-from recjax.samplers.base import Code, Coder, check_range
+from recjax.samplers.base import Code, Coder, check_range, sent_sample
 from recjax.samplers.index_code import IndexCode
 
 _REACH = 5.0  # scales at which a normal target is cut: 6e-7 of its mass lies beyond
@@ -219,7 +219,7 @@ def _finish(bits: int, key: Array, code: Code, window: _Window) -> Code:
     """The code with the cell in its index, and the decoder's sample."""
     quantiles = window.quantiles(_candidate_bits(key, code.index, window.proposal))
     cell = (quantiles >> (32 - window.bits)).reshape(window.event_shape)
-    sample = _decode(bits, key, cell, code.index, window.proposal)
+    sample = sent_sample(_decode(bits, key, cell, code.index, window.proposal), code.status)
     return dataclasses.replace(code, index=HybridIndex(cell, code.index), sample=sample)
 
 

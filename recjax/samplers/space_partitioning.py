@@ -98,6 +98,11 @@ class SpacePartitioned(ExactCoder):
 
         return jax.vmap(one)(self._places(pair, state.counts, words, index)[0])
 
+    def log_ratio(
+        self, pair: PartitionedPair, sample: Float[Array, "*event"], index: UInt32[Array, "2"]
+    ) -> Float[Array, ""]:
+        return pair.log_ratio((sample, index[0]))
+
     def examine(self, pair: PartitionedPair, state: PartitionState, chunk: Chunk) -> Verdict:
         places, groups = self._places(pair, state.counts, chunk.words, chunk.index)
         verdict = self.inside.examine(pair, state.inner, chunk)

@@ -119,14 +119,26 @@ def test_without_widths():
     q, p = triangular(0.3), recjax.Laplace(0.0, 1.0)
     assert recjax.AStar().encode(jax.random.key(0), q, p).status == recjax.Status.DONE
     for function in (recjax.channel_simulation_bits, recjax.kl_bits):
-        with pytest.raises(ValueError, match="no width functions"):
+        message = "no width functions: define `widths` .* override `kl` or `channel_simulation`"
+        with pytest.raises(ValueError, match=message):
             function(q, p)
     with pytest.raises(ValueError, match="no width functions"):
         recjax.GPRS().encode(jax.random.key(0), q, p)
 
 
 def test_pairs_that_nobody_registered():
-    with pytest.raises(ValueError, match="no pair of a Triangular over a Normal"):
+    message = "no pair of a Triangular over a Normal is registered: .* recjax.register_pair"
+    with pytest.raises(ValueError, match=message):
         recjax.RejectionSampler().encode(
             jax.random.key(0), triangular(0.3), recjax.Normal(0.0, 1.0)
         )
+
+
+@pytest.mark.wrong_types
+def test_numbers_are_no_targets():
+    good, key = recjax.Normal(0.0, 1.0), jax.random.key(0)
+    for call in (recjax.AStar().encode, lambda key, q, p: recjax.kl_bits(q, p)):
+        with pytest.raises(ValueError, match=r"target must be a distribution .*, got a float"):
+            call(key, 3.0, good)
+        with pytest.raises(ValueError, match=r"proposal must be a distribution .*, got a list"):
+            call(key, good, [1.0])

@@ -186,6 +186,7 @@ def test_options(setting):
         "max_steps": [0, True, 1.5],
         "step": [0, -1.0, np.nan, np.inf, True, "1"],
         "cell_bits": [-1, 17, 2.0],
+        "proposal_of": ["centre", None, ["samples"]],
     }
     for field in dataclasses.fields(cls):
         for value in bad[field.name]:
@@ -228,7 +229,7 @@ def test_files(setting):
 def test_bad_parameters_inside_jit(setting):
     q, p, _ = coded(setting)
     code = jax.jit(setting.coder.encode)(keys(1, 0)[0], jax.tree.map(lambda x: x[0] * np.nan, q), p)
-    assert (code.status, code.steps) == (Status.INVALID, 0) and np.isfinite(code.sample)
+    assert (code.status, code.steps) == (Status.INVALID, 0) and np.isnan(code.sample)
 
 
 # Ring toss.

@@ -550,7 +550,7 @@ class TestStatus:
     def test_bad_parameters_inside_jit(self, entry, scale):
         code = inside_jit(entry)(jax.random.key(0), np.float32(0), np.float32(scale))
         assert (code.status, code.steps) == (Status.INVALID, 0)
-        assert np.isfinite(code.sample)
+        assert np.isnan(code.sample)  # nothing that passes for a sample
 
     def test_unbounded_ratio_inside_jit(self, entry):
         code = inside_jit(entry)(jax.random.key(0), np.float32(0), np.float32(1.71))

@@ -42,7 +42,9 @@ def program_of(coder, *examples):
         examples = (jnp.tile(jax.random.key_data(examples[0]), 2), *examples[1:])
     layout, _ = batches._layout_of(examples, 8)
     placed = batches._put(examples, NamedSharding(layout.mesh, layout.spec))
-    return batches._run_shares.lower(batches._Bound(type(coder).search_lanes, coder), layout, placed, ())
+    return batches._run_shares.lower(
+        batches._Bound(type(coder).search_lanes, coder), layout, placed, ()
+    )
 
 
 def on_devices(path, *names):
@@ -63,7 +65,7 @@ def on_devices(path, *names):
             sharding = NamedSharding(mesh, PartitionSpec("example"))
             keys, targets = jax.device_put(lane(examples, slice(EVEN)), sharding)
             codes = coder.encode_batch(keys, targets, proposal)
-            proposals = jax.tree.map(lambda x: jnp.broadcast_to(x, (EVEN, *x.shape)), proposal)  # noqa: B023
+            proposals = jax.tree.map(lambda x: jnp.broadcast_to(x, (EVEN, *x.shape)), proposal)
             seen[f"{kind}, alone"] = not collectives(program_of(coder, keys, targets, proposals))
             seen[kind] = same(codes, expected)
             seen[f"{kind}, sharded"] = all(

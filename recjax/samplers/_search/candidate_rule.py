@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Num, UInt32
 
 from recjax import randomness
 from recjax.distributions.pair import Pair, pair_of
@@ -114,7 +114,7 @@ class CandidateRule(abc.ABC):
 
     def pair(self, target: Any, proposal: Any) -> Pair:
         """The density ratio that the search follows."""
-        return pair_of(target, proposal)
+        return pair_of(target, proposal).prepared()
 
     def draw(
         self, words: UInt32[Array, "2"], index: UInt32[Array, "*shape"], proposal: Any
@@ -138,6 +138,12 @@ class CandidateRule(abc.ABC):
         return jax.vmap(
             lambda i: pair.log_ratio(self.draw(words[Stream.CANDIDATE], i, pair.proposal))
         )(index)
+
+    def log_ratio(
+        self, pair: Pair, sample: Num[Array, "*event"], index: UInt32[Array, "*shape"]
+    ) -> Float[Array, ""]:
+        """ln r of the sample that is sent, whose index is ``index``."""
+        return pair.log_ratio(sample)
 
     @abc.abstractmethod
     def start(self, pair: Pair) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,13 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from recjax import randomness
 from recjax.distributions.base import any_violation
+from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes
 from recjax.samplers._search.candidate_rule import CandidateRule, Chunk
 from recjax.samplers._search.varying import varying
-from recjax.samplers.base import Code, Status
+from recjax.samplers.base import Code, Status, sent_sample
 
 _RUNNING = -1
 _CHUNK = 64  # candidates at a time in one search
@@ -69,23 +70,31 @@ def encode(
         proposal: the proposal.
         private_key: key of the streams that the decoder does not need; None for the shared key.
     """
-    progress = _begin(rule, key, key if private_key is None else private_key, target, proposal)
-    progress = jax.lax.while_loop(
-        lambda progress: progress.status == _RUNNING,
-        functools.partial(_advance, rule, _CHUNK, target, proposal),
-        progress,
-    )
-    return _finish(rule, proposal, progress)
+    keys = _Keys(key, key if private_key is None else private_key)
+    return _finish(rule, key, target, proposal, _search(rule, keys, target, proposal))
 
 
-def _begin(
-    rule: CandidateRule, key: Array, private_key: Array, target: Any, proposal: Any
-) -> Progress:
+class _Keys(NamedTuple):
+    """The keys of a search."""
+
+    shared: Array
+    private: Array
+
+
+class Found(NamedTuple):
+    """The result of a search, without the sample: a batch draws all samples at its end."""
+
+    index: UInt32[Array, "..."]
+    steps: UInt32[Array, ""]
+    status: Int[Array, ""]
+
+
+def _begin(rule: CandidateRule, keys: _Keys, target: Any, proposal: Any) -> Progress:
     pair = rule.pair(target, proposal)
     private = [
-        randomness.stream_key(private_key, stream) for stream in (Stream.ARRIVAL, Stream.ACCEPT)
+        randomness.stream_key(keys.private, stream) for stream in (Stream.ARRIVAL, Stream.ACCEPT)
     ]
-    words = jnp.stack([randomness.stream_key(key, Stream.CANDIDATE), *private])
+    words = jnp.stack([randomness.stream_key(keys.shared, Stream.CANDIDATE), *private])
     invalid = any_violation(violations(pair, rule.bounded, rule.widths))
     status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     first = jnp.zeros(rule.last_index.shape, jnp.uint32)
@@ -118,27 +127,41 @@ def _advance(
     )
 
 
-def _finish(rule: CandidateRule, proposal: Any, progress: Progress) -> Code:
-    sample = rule.draw(progress.words[Stream.CANDIDATE], progress.index, proposal)
-    return Code(progress.index, sample, progress.steps.astype(jnp.int32), progress.status)
+def _finish(rule: CandidateRule, key: Array, target: Any, proposal: Any, found: Found) -> Code:
+    sample = decode(rule, key, found.index, proposal)
+    # once a search, because a test of every candidate would cost an eighth of it
+    pair = rule.pair(target, proposal)
+    above = above_bound(pair, rule.log_ratio(pair, sample, found.index))
+    status = jnp.where(above, Status.BOUND_TOO_SMALL, found.status)
+    status = jnp.where(found.status == Status.DONE, status, found.status).astype(jnp.int32)
+    steps = found.steps.astype(jnp.int32)
+    return Code(found.index, sent_sample(sample, status), steps, status)
 
 
-def _begin_lane(
-    rule: CandidateRule, keys: tuple[Array, Array], target: Any, proposal: Any
-) -> Progress:
-    return _begin(rule, *keys, target, proposal)
+_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
+
+
+def _search(rule: CandidateRule, keys: _Keys, target: Any, proposal: Any) -> Found:
+    progress = jax.lax.while_loop(
+        lambda progress: progress.status == _RUNNING,
+        functools.partial(_advance, rule, _CHUNK, target, proposal),
+        _begin(rule, keys, target, proposal),
+    )
+    return _found(rule, proposal, progress)
+
+
+def _found(rule: CandidateRule, proposal: Any, progress: Progress) -> Found:
+    return Found(progress.index, progress.steps, progress.status)
 
 
 def _advance_lanes(
     rule: CandidateRule, targets: Any, proposals: Any, progress: Progress
 ) -> Progress:
     """Takes the lanes of a batch through the next chunk."""
-    advance = jax.vmap(functools.partial(_advance, rule, _LANE_CHUNK))
-    running = progress.status == _RUNNING
+    advance = jax.vmap(functools.partial(_advance, rule, _LANE_CHUNK), (0, 0, -1), -1)
+    after = advance(targets, proposals, progress)
     # lanes without an example stay ended
-    return jax.tree.map(
-        functools.partial(lanes.choose, running), advance(targets, proposals, progress), progress
-    )
+    return jax.tree.map(functools.partial(jnp.where, progress.status == _RUNNING), after, progress)
 
 
 def encode_lanes(
@@ -157,15 +180,17 @@ def encode_lanes(
         proposals: proposals with a leading batch axis.
         private_keys: as for `encode`, one per example.
     """
-    private_keys = keys if private_keys is None else private_keys
+    both = _Keys(keys, keys if private_keys is None else private_keys)
+    numbers = max(max(leaf.size for leaf in jax.tree.leaves(proposals)) // len(keys), 1)
     # fewer lanes where each has more numbers, so that those of a step fit into the cache
-    width = rule.width(_LANE_CHUNK) * max(proposals.event_size // len(keys), 1)
+    width = rule.width(_LANE_CHUNK) * numbers
     search = lanes.Search(
-        encode,
-        _begin_lane,
+        _search,
+        _begin,
         _advance_lanes,
-        _finish,
+        _found,
         lanes=max(_CPU_NUMBERS // width, 32),
         device_lanes=max(_DEVICE_NUMBERS // width, 32),
     )
-    return lanes.encode_lanes(search, rule, (keys, private_keys), targets, proposals)
+    found = lanes.encode_lanes(search, rule, both, targets, proposals)
+    return _finish_lanes(rule, keys, targets, proposals, found)

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from recjax.distributions.base import any_violation
+from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
+from recjax.samplers._search.fence import computed_once
 from recjax.samplers._search.varying import varying
-from recjax.samplers.base import Code, Status
+from recjax.samplers.base import Code, Status, sent_sample
 from recjax.words import Word
 
 _RUNNING, _UNDECIDED = -1, -2
@@ -155,14 +157,17 @@ def _step(
 ) -> Walk:
     """Visits a walk's node if the status of the walk is ``turn``."""
     pair, node = pair_of(target, proposal), walk.node
-    point = node.point(walk.keys[0])
+    never = walk.steps < 0
+    point, draws = computed_once((node.point(walk.keys[0]), node.draws(walk.keys[1])), never)
     x = tree.sample_at(proposal, point)
-    log_ratio = jnp.minimum(pair.log_ratio(x), pair.log_ratio_max())  # against rounding
-    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, node.draws(walk.keys[1]))
-    decision = decide(pair, walk.state, visit)
+    ratio = pair.log_ratio(x)
+    log_ratio = jnp.minimum(ratio, pair.log_ratio_max())  # against rounding
+    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, draws)
+    decision = computed_once(decide(pair, walk.state, visit), never)
     steps = walk.steps + 1
     status = jnp.where(steps >= min(rule.max_steps, tree.MAX_DEPTH), Status.MAX_STEPS, _RUNNING)
-    status = jnp.where(decision.accepted, Status.DONE, status).astype(jnp.int32)
+    done = jnp.where(above_bound(pair, ratio), Status.BOUND_TOO_SMALL, Status.DONE)
+    status = jnp.where(decision.accepted, done, status).astype(jnp.int32)
     # A search that ends stays at its node, which holds the sample.
     moves = status == _RUNNING
     child = node.child(decision.right, visit.cut)
@@ -178,12 +183,13 @@ def _step(
 
 def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
     sample = tree.sample_at(proposal, walk.node.point(walk.keys[0]))
+    sample = sent_sample(sample, walk.status)
     return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
 
 
 def _advance(rule: PathRule, targets: Any, proposals: Any, walks: Walk) -> Walk:
     """Takes a batch a few levels down."""
-    step = jax.vmap(functools.partial(_first_step, rule))
+    step = jax.vmap(functools.partial(_first_step, rule), (0, 0, -1), -1)
     walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(targets, proposals, walks), walks)
     return _decide_exactly(rule, (targets, proposals), walks) if rule.uses_bounds else walks
 
