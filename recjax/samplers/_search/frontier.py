@@ -121,7 +121,7 @@ def encode(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> Code:
         # a search that is not wanted has ended before its first step
         search = dataclasses.replace(search, status=jnp.where(wanted, search.status, Status.DONE))
         search = jax.lax.while_loop(lambda search: search.status == _RUNNING, step, search)
-        new = _finish(rule, proposal, search)
+        new = _finish(rule, target, proposal, search)
         choose = functools.partial(jnp.where, wanted)
         code = new if code is None else jax.tree.map(choose, new, code)
         wanted = code.status == Status.QUEUE_FULL
@@ -233,7 +233,7 @@ def _advance(rule: FrontierRule, targets: Any, proposals: Any, searches: _Search
     return jax.lax.fori_loop(0, _ROUND, step, searches)
 
 
-def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
+def _finish(rule: FrontierRule, target: Any, proposal: Any, search: _Search) -> Code:
     sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
     sample = sent_sample(sample, search.status)
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)

@@ -3,18 +3,17 @@
 import concurrent.futures
 import dataclasses
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
+from recjax import parallel
 from recjax.samplers._search.fence import computed_once
 from recjax.samplers.base import Code, Status
-
-_DEVICE_LANES = 1 << 16
 
 
 class Search(NamedTuple):
@@ -26,8 +25,9 @@ class Search(NamedTuple):
             the search has ended.
         advance: maps rule, targets, proposals and states, with batch axes, to the states after some
             steps. The batch is the first axis of the distributions and the last one of the states.
-        finish: maps rule, proposal and state to a code.
+        finish: maps rule, target, proposal and state to a code.
         lanes: number of searches at a time on a CPU's core, whose states stay in the core's cache.
+        device_lanes: number of searches at a time on an accelerator.
         again: the loop in which examples whose status is `Status.QUEUE_FULL` are searched for once
             more, or None.
     """
@@ -37,44 +37,53 @@ class Search(NamedTuple):
     advance: Callable[..., Any]
     finish: Callable[..., Code]
     lanes: int
+    device_lanes: int = 1 << 16
     again: "Search | None" = None
 
 
 def encode_lanes(search: Search, rule: Any, keys: Array, targets: Any, proposals: Any) -> Code:
-    """Searches for a batch of examples; not for use under transformations.
+    """Searches for a batch of examples.
 
-    On CPUs every core searches for an equal share of the examples: one program's kernels are too
-    small to be spread over cores.
+    If they are concrete, every core of the CPU searches for an equal share of the examples: one
+    program's kernels are too small to be spread over cores. If they are traced, it is one loop.
 
     In single precision an example takes 8 bytes for its key, 4 for every parameter of the two
     distributions, 28 for its code, and 28 again while the shares are joined; a lane of a search
     along one path takes 0.5 kB, one with a queue of open nodes 6 kB. There are ``search.lanes``
-    lanes on every core, and 65,536 on an accelerator.
+    lanes on every core, and ``search.device_lanes`` on an accelerator.
 
     Args:
         search: the loop.
         rule: the coder's part of the search.
-        keys: one key per example.
+        keys: one key per example, or a tree of keys as ``search.begin`` takes them.
         targets: targets with a leading batch axis.
         proposals: proposals with a leading batch axis.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    lanes = search.lanes if on_cpu else _DEVICE_LANES
-    threads = min(os.cpu_count() or 1, -(-len(keys) // lanes)) if on_cpu else 1
-    size = -(-len(keys) // threads)
+    examples = keys, targets, proposals
+    n = len(jax.tree.leaves(keys)[0])
+
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(examples)):
+
+        def loop(lanes):
+            return functools.partial(_search_share, search, rule, min(lanes, n), n, jnp.int32(0))
+
+        # the platform that the program is lowered for, which need not be that of this process
+        return jax.lax.platform_dependent(
+            *examples, cpu=loop(search.lanes), default=loop(search.device_lanes)
+        )
+    threads = min(parallel.cores(), -(-n // search.lanes))
+    size = -(-n // threads)
 
     def share(first):
-        lanes_here = min(lanes, size)
-        codes = _search_share(
-            search, rule, lanes_here, size, jnp.int32(first), keys, targets, proposals
-        )
+        lanes_here = min(search.lanes, size)
+        codes = _search_share(search, rule, lanes_here, size, jnp.int32(first), *examples)
         # without this wait one thread would start all shares, which then run one after the other
         return jax.block_until_ready(codes)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        codes = list(pool.map(share, range(0, len(keys), size)))
+        codes = list(pool.map(share, range(0, n, size)))
     # the last share may reach beyond the last example
-    return jax.tree.map(lambda *shares: jnp.concatenate(shares)[: len(keys)], *codes)
+    return jax.tree.map(lambda *shares: jnp.concatenate(shares)[:n], *codes)
 
 
 class _Share(NamedTuple):
@@ -134,7 +143,7 @@ def _search_some(
     """
     size, count = len(order), jnp.sum(order < len(order), dtype=jnp.int32)
     begin = jax.vmap(functools.partial(search.begin, rule), out_axes=-1)
-    finish = jax.vmap(functools.partial(search.finish, rule), (0, -1))
+    finish = jax.vmap(functools.partial(search.finish, rule), (0, 0, -1))
 
     def load(place):
         # A lane without an example loads the last one, and counts as ended.
@@ -150,7 +159,7 @@ def _search_some(
         ended = states.status >= 0
         # Codes of searches that go on are written to no place: beyond the end, and dropped.
         place = jnp.where(ended, share.example, size)
-        found = computed_once(finish(share.pairs[1], states), never)
+        found = computed_once(finish(*share.pairs, states), never)
         codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), share.codes, found)
         # Lanes whose search has ended load the next examples, in order.
         rank = jnp.cumsum(ended, dtype=jnp.int32)

@@ -124,7 +124,7 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Any) -> Code:
 
     walk = _begin(rule, key, target, proposal)
     walk = jax.lax.while_loop(lambda walk: walk.status == _RUNNING, body, walk)
-    return _finish(rule, proposal, walk)
+    return _finish(rule, target, proposal, walk)
 
 
 def _begin(rule: PathRule, key: Array, target: Any, proposal: Any) -> Walk:
@@ -181,7 +181,7 @@ def _step(
     return jax.tree.map(lambda new, old: jnp.where(active, new, old), after, walk)
 
 
-def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
+def _finish(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Code:
     sample = tree.sample_at(proposal, walk.node.point(walk.keys[0]))
     sample = sent_sample(sample, walk.status)
     return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
