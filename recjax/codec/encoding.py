@@ -200,7 +200,7 @@ def check_signals(signals: Sequence[Signal]) -> Modality:
 
 def _check_grid(grid: Grid, modality: Modality, prior: Prior) -> None:
     sides, channels = grid.sides, grid.values.shape[-1]
-    if len(sides) != len(prior.patch) or channels != prior.channels:
+    if len(sides) != len(prior.patch) or prior.channels not in (None, channels):
         raise ValueError(
             f"the prior {prior.name} is one for {len(prior.patch)} axes and {prior.channels} "
             f"channels; the signal has {len(sides)} and {channels}"

@@ -9,12 +9,9 @@ from recjax.codec.header import Header
 from recjax.codec.staged import lapped
 from recjax.codec.staged.channels import together
 from recjax.codec.staged.prior import StagedPrior
-from recjax.codec.staged.stream import read
+from recjax.codec.staged.stream import MOST_COEFFICIENTS, read
 from recjax.errors import FormatError
 from recjax.modalities import Grid
-
-_MOST_VALUES = 1 << 24
-"""Most values of a channel in one stream: longer signals are in segments."""
 
 
 def decode(prior: StagedPrior, files: Sequence[tuple[Header, bytes]]) -> list[Grid]:
@@ -50,6 +47,6 @@ def _length(prior, header) -> int:
     if header.version == 1 or header.exponent or header.extra_bits:
         raise FormatError("staged coefficients have version 2 or 3, exponent 0 and no extra bits")
     (length,) = header.sides(prior)
-    if length > _MOST_VALUES:
-        raise FormatError(f"a stream of {length} values is too long: at most {_MOST_VALUES}")
+    if length > MOST_COEFFICIENTS:  # of silence too
+        raise FormatError(f"a stream has at most {MOST_COEFFICIENTS} values")
     return length

@@ -14,8 +14,9 @@ from recjax.codec.staged.contexts import SCALES, SHAPES, Layers
 from recjax.codec.staged.lattice import SMALLEST, STAGES
 from recjax.codec.staged.symbols import ESCAPE, INTERVALS
 
-LEAST = 1 << 6
-"""The smallest frequency, of 2^24."""
+LEAST = 1 << 8
+"""The smallest frequency, of 2^24: no coefficient is free, and no file is far smaller than its
+signal."""
 MOST_HIDDEN = 512
 CENTRES = 3
 """Magnitudes 1, 2, and from 3 on have reconstruction points of their own."""
@@ -49,9 +50,9 @@ class StagedPrior(Prior):
         return (SMALLEST,)
 
     @property
-    def channels(self) -> int:
-        """Values of a cell: channels are coded one by one, so that any number will do."""
-        return 1
+    def channels(self) -> None:
+        """None: channels are coded one by one, so that any number will do."""
+        return None
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -25,6 +25,8 @@ CELLS = 4
 MOST_CHANNELS = 8
 LOUDNESS = 256
 """Loudness 0 is silence: no coefficient of the channel is coded."""
+MOST_COEFFICIENTS = 1 << 24
+"""Most coefficients of a stream: longer signals are in segments."""
 _PAIR = stream.model.Uniform(2)
 
 
@@ -187,6 +189,8 @@ def read(
         head = read_head(decoder)
         # before anything is allocated: no coefficient is free
         coefficients = len(head.heard) * n_frames(length, head.bins) * head.bins
+        if coefficients > MOST_COEFFICIENTS:
+            raise FormatError(f"a stream has at most {MOST_COEFFICIENTS} coefficients")
         if coefficients * _least_bits(prior) > 8 * len(data) + 64:
             raise FormatError("the index stream is cut off")
 
