@@ -213,6 +213,28 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share else ""
 
 
+def node_cost() -> str:
+    """CPU nanoseconds per sample and step of the coders over trees, before and after, beside Numba."""
+    rows = [
+        [
+            row["coder"],
+            f"{row['bits']}",
+            f"{row['steps']:.1f}",
+            f"{row['before_ns']:.0f}",
+            f"{row['after_ns']:.0f}",
+            f"{row['numba_ns']:.0f}",
+            f"{row['before_ns'] / row['steps']:.0f}",
+            f"{row['after_ns'] / row['steps']:.0f}",
+            f"{row['before_ns'] / row['after_ns']:.1f}",
+            f"{row['after_ns'] / row['numba_ns']:.1f}",
+        ]
+        for row in details("node_cost")["rows"]
+    ]
+    head = ["coder", "KL (bits)", "steps", "before (ns per sample)", "after", "Numba"]
+    head += ["before (ns per step)", "after", "times faster", "after / Numba"]
+    return table(head, rows)
+
+
 def vector_bias() -> str:
     """Slope of coded vectors on their mean, and the bits above the divergence."""
     held = details("vector_bias")["rows"]
@@ -291,6 +313,7 @@ TABLES: dict[str, tuple[Callable[[], str], str | None]] = {
     "kodak_times": (kodak_times, None),
     "transform_gap": (transform_gap, "transform_gap-photo-high"),
     "samplers": (samplers, "samplers"),
+    "node_cost": (node_cost, "node_cost"),
     "vector_bias": (vector_bias, "vector_bias"),
     "vector_dependence": (vector_dependence, None),
     "vector_schedules": (vector_schedules, "vector_schedules"),

@@ -17,6 +17,7 @@ from recjax.codec import load_prior as load_prior
 from recjax.distributions import Categorical as Categorical
 from recjax.distributions import Channel as Channel
 from recjax.distributions import Laplace as Laplace
+from recjax.distributions import Logistic as Logistic
 from recjax.distributions import Normal as Normal
 from recjax.distributions import Pair as Pair
 from recjax.distributions import Triangular as Triangular
@@ -43,6 +44,7 @@ from recjax.limits import poisson_private_epsilon as poisson_private_epsilon
 from recjax.limits import (
     poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits,
 )
+from recjax.limits import poisson_private_normal_epsilon as poisson_private_normal_epsilon
 from recjax.limits import renyi_inf_bits as renyi_inf_bits
 from recjax.limits import ring_toss_rate_bound_bits as ring_toss_rate_bound_bits
 from recjax.limits import width_function as width_function
@@ -71,6 +73,8 @@ from recjax.samplers.parallel_gprs import ParallelGPRS as ParallelGPRS
 from recjax.samplers.poisson_private import PoissonPrivate as PoissonPrivate
 from recjax.samplers.rejection import RejectionSampler as RejectionSampler
 from recjax.samplers.ring_toss import RingToss as RingToss
+from recjax.samplers.select import Selection as Selection
+from recjax.samplers.select import select as select
 from recjax.samplers.space_partitioning import SpacePartitionedAStar as SpacePartitionedAStar
 from recjax.samplers.space_partitioning import SpacePartitionedGPRS as SpacePartitionedGPRS
 from recjax.samplers.vector_coder import VectorCode as VectorCode

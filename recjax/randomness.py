@@ -37,6 +37,7 @@ class Stream(enum.IntEnum):
     SIGN = 3
     BRANCH = 4
     VECTOR = 5
+    CHUNK = 6
 
 
 def threefry2x32(

@@ -34,7 +34,8 @@ ARROWS = {
     "limits": {"distributions"},
     "bits": {"errors"},
     "blocks": {"randomness", "words"},
-    "samplers": {"errors", "distributions", "limits", "randomness", "words", "bits", "blocks"},
+    "samplers": BASE - {"atomic", "cache"}
+    | {"distributions", "limits", "bits", "blocks", "parallel"},
     "testing": {"distributions", "limits", "samplers"},
     "modalities": {"errors", "atomic"},
     "parallel": set(),

@@ -24,6 +24,7 @@ from experiments import (
     fuzz,
     kodak,
     mutations,
+    node_cost,
     transform_gap,
     vector_bias,
 )
@@ -329,6 +330,16 @@ def test_an_autoencoder_whose_latents_are_sent(capsys):
     # the divergence and about 2.5 bits a latent
     assert results["kl"] < results["written"] < results["kl"] + 4 * 3.5
     assert results["psnr"] > 12
+
+
+@pytest.mark.slow
+def test_cost_of_a_node(tmp_path):
+    pytest.importorskip("numba")
+    here = Path(node_cost.__file__).parents[1]
+    node_cost.main(node_cost.Args(base=here, coders=("GRCD",), bits=(2,), turns=1, out=tmp_path))
+    (row,) = load_results(tmp_path / "node_cost.json").details["rows"]
+    assert 2 < row["steps"] < 3
+    assert min(row[f"{name}_ns"] for name in ("before", "after", "numba")) > 0
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def test_scheme_and_stream_numbers_are_frozen():
         "SIGN": 3,
         "BRANCH": 4,
         "VECTOR": 5,
+        "CHUNK": 6,
     }
 
 

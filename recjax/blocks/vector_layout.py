@@ -7,6 +7,7 @@ own: otherwise blocks with equal targets would choose the same row. Everything b
 numbers is integer arithmetic.
 """
 
+import zlib
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -49,6 +50,11 @@ class Layout(NamedTuple):
     columns: int
     starts: UInt32[np.ndarray, "blocks_and_end"] | None
     steps: int = 1
+
+    def settings(self, d: int) -> tuple[int, int, int, int]:
+        """Numbers under the checksum of strings, which tell layouts of d coordinates apart."""
+        ends = 0 if self.starts is None else zlib.crc32(self.starts.astype(">u4").tobytes())
+        return d, self.log2_candidates, self.columns, ends
 
 
 def parts_of_bits(kl_bits: npt.ArrayLike) -> Int[np.ndarray, "*sums"]:

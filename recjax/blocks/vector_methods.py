@@ -32,6 +32,10 @@ class Method(abc.ABC):
         """Finds the index of every block, and its effective number of samples."""
 
     @abc.abstractmethod
+    def capacity(self, layout: Layout) -> Int[Array, ""] | int:
+        """Bits of all indices."""
+
+    @abc.abstractmethod
     def rows(
         self, call: Word, layout: Layout, index: UInt32[Array, "indices"]
     ) -> UInt32[Array, "blocks"]:
@@ -66,6 +70,9 @@ class Ordered(Method):
     def search(self, search: Search) -> tuple[Array, Array]:
         return vector_search.best_rows(search, self.block_bits)
 
+    def capacity(self, layout: Layout) -> Int[Array, ""] | int:
+        return layout.blocks * layout.log2_candidates
+
     def rows(self, call: Word, layout: Layout, index: Array) -> Array:
         return vector_layout.ordered_rows(call, layout, index)
 
@@ -81,6 +88,9 @@ class Trellis(Method):
 
     def search(self, search: Search) -> tuple[Array, Array]:
         return vector_trellis.best_path(search, self.bits)
+
+    def capacity(self, layout: Layout) -> Int[Array, ""] | int:
+        return layout.blocks // 2 * self.bits.block
 
     def rows(self, call: Word, layout: Layout, index: Array) -> Array:
         return vector_trellis_layout.registers(call, layout, self.bits, index)

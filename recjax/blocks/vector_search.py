@@ -38,7 +38,9 @@ class Found(NamedTuple):
     @property
     def effective_samples(self) -> Float[Array, "lanes"]:
         """Kish's number: how many equally weighted rows would vary as much."""
-        return self.sum * self.sum / self.sum_of_squares
+        number = self.sum * self.sum / self.sum_of_squares
+        # of a target that is sharper than numbers can say only one row counts
+        return jnp.where(jnp.isfinite(number), number, 1)
 
 
 def best_rows(

@@ -98,6 +98,8 @@ def _effective_samples(gains: Float[Array, "window N"]) -> Float[Array, "blocks"
     """Product of Kish's effective numbers of samples in the two steps of blocks."""
     ratio = jnp.exp(gains - gains.max(axis=1, keepdims=True))
     number = ratio.sum(axis=1) ** 2 / (ratio * ratio).sum(axis=1)
+    # of a target that is sharper than numbers can say only one row counts
+    number = jnp.where(jnp.isfinite(number), number, 1)
     return number[0::2] * number[1::2]
 
 

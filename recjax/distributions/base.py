@@ -179,10 +179,15 @@ def family(cls):
 
 
 def concrete(tree: Any) -> Any | None:
-    """Returns the tree with NumPy leaves, or None if a leaf is traced (under `jit` or `vmap`)."""
+    """Returns the tree with NumPy leaves, or None if a leaf is traced (under `jit` or `vmap`).
+
+    Arrays of which other processes have a part count as traced: this process cannot read them.
+    """
     try:
+        if not all(getattr(x, "is_fully_addressable", True) for x in jax.tree.leaves(tree)):
+            return None
         return jax.tree.map(np.asarray, tree)
-    except jax.errors.TracerArrayConversionError:
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
         return None
 
 

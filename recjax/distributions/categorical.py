@@ -1,21 +1,24 @@
 """Categorical distributions, decoded through integers, and pairs of them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, Num, UInt32
 
 from recjax import words
 from recjax.distributions.base import Distribution, Violations, family
-from recjax.distributions.pair import register_pair
+from recjax.distributions.integer_weights import few_weights, many_weights
+from recjax.distributions.pair import Pair, register_pair
+from recjax.distributions.stand_in import StandIn
 from recjax.distributions.step_ratio import StepPair
 
-_LOG2_E = 1.4426950408889634
-# Powers 2^-f of 16-bit fractions f as products of two tables, for the high and the low byte of f.
-# A product is at most 2^16 2^15 = 2^31.
-_COARSE = np.round(2.0 ** (16 - np.arange(256) / 256)).astype(np.uint32)
-_FINE = np.round(2.0 ** (15 - np.arange(256) / 65536)).astype(np.uint32)
+_FEW = 64  # categories that are compared one by one faster than searched
+_SORTED = 4096  # categories beyond which sums over pairs of them take too much time and memory
+_MANY = 256  # categories beyond which weights have all the bits that their sum leaves
 
 
 @family
@@ -27,7 +30,11 @@ class Categorical(Distribution):
 
     Candidates are decoded from 32 bits through integer frequencies. These follow from the logits by
     exactly rounded operations only, so that every device decodes alike. They differ from softmax by
-    a factor within 1 +- 3e-5, and no possible category has less than about K / 2^31.
+    a factor within 1 +- 3e-5, and by what whole numbers are rounded: no possible category has less
+    than about K / 2^31, or 2^-31 for more than 256 categories.
+
+    One event may be a vocabulary of 10^5 tokens, or many: a search makes its tables once, and takes
+    well below a microsecond for each candidate beside that.
 
     Args:
         logits: unnormalised log probabilities; -inf for a category that does not occur.
@@ -87,24 +94,23 @@ class Categorical(Distribution):
         return jnp.broadcast_to(_categories(self), self.logits.shape).astype(self.dtype)
 
     def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
-        ends = jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
+        return self._from_ends(self.ends(), bits)
+
+    def _from_ends(
+        self, ends: UInt32[Array, "*event K"], bits: UInt32[Array, "... d"]
+    ) -> Int[Array, "*samples_event"]:
         place, _ = words.product(self._event(bits), ends[..., -1])  # floor(bits total / 2^32)
-        return jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)
+        return _by_component(_ends_until, ends, place)
+
+    def ends(self) -> UInt32[Array, "*event K"]:
+        """Running sums of `weights`: the frequency table that candidates are decoded through."""
+        return jnp.cumsum(self.weights(), -1, dtype=jnp.uint32)
 
     def weights(self) -> UInt32[Array, "*event K"]:
-        """Integer weights in proportion to the probabilities, with a sum of at most 2^31."""
-        # Single roundings and integer operations: no compiler can change a bit. The barrier keeps
-        # the difference from being fused with the product below into one rounding.
-        below = jax.lax.optimization_barrier(self.logits.max(-1, keepdims=True) - self.logits)
-        # 2^-powers, powers in units of 2^-16 bits: integer part and two bytes of fraction
-        powers = jnp.round(jnp.minimum(below * _LOG2_E, 31) * 65536).astype(jnp.uint32)
-        share = jnp.asarray(_COARSE)[(powers >> 8) & 255] * jnp.asarray(_FINE)[powers & 255]
-        # shifted right so that the sum of K weights cannot exceed 2^31
-        room = jnp.uint32((self.logits.shape[-1] - 1).bit_length())
-        weights = (share >> room) >> (powers >> 16)
-        # every category that occurs can be decoded
-        weights = jnp.maximum(weights, jnp.uint32(1))
-        return jnp.where(self.logits == -jnp.inf, jnp.uint32(0), weights)
+        """Integer weights in proportion to the probabilities, with a sum of at most 2^31 + K."""
+        if self.logits.shape[-1] <= _MANY:
+            return few_weights(self.logits)
+        return many_weights(self.logits)
 
 
 @register_pair(Categorical, Categorical)
@@ -113,6 +119,9 @@ class CategoricalPair(StepPair):
 
     def log_ratio(self, x: Int[ArrayLike, "*event"]) -> Float[Array, ""]:
         return self.proposal._sum(_pick(self.parts()[0], x))
+
+    def prepared(self) -> Pair:
+        return TabledPair(self)
 
     def parts(
         self,
@@ -136,11 +145,119 @@ class CategoricalPair(StepPair):
         ]
 
 
+class _Tabled(StandIn):
+    """Categorical whose frequency table is at hand."""
+
+    proposal: Categorical
+    ends: UInt32[Array, "*event K"]
+
+    def __init__(self, proposal: Categorical) -> None:
+        self.proposal = proposal
+        self.ends = proposal.ends()
+
+    def sample_from_bits(self, bits: UInt32[Array, "... d"]) -> Int[Array, "*samples_event"]:
+        return self.proposal._from_ends(self.ends, bits)
+
+
+class TabledPair(StepPair):
+    """Categorical over categorical for many candidates: all that takes O(K) is computed once.
+
+    A candidate then takes a binary search in the proposal's frequency table, and a look-up of its
+    log ratio.
+    """
+
+    def __init__(self, plain: CategoricalPair) -> None:
+        super().__init__(plain.target, _Tabled(plain.proposal))
+        self.plain = plain
+        # The barriers compute the tables once, and with the same bits whatever uses them. There are
+        # two, because what looks one sample up needs the ratios alone.
+        self._tables = lax.optimization_barrier(plain.parts())
+        self.proposal.ends = lax.optimization_barrier(self.proposal.ends)
+        self._top = super().log_ratio_max()
+
+    def log_ratio(self, x: Int[ArrayLike, "*event"]) -> Float[Array, ""]:
+        return self.proposal._sum(_pick(self._tables[0], x))
+
+    def log_ratio_max(self) -> Float[Array, ""]:
+        return self._top
+
+    def parts(
+        self,
+    ) -> tuple[
+        Float[Array, "*event parts"], Float[Array, "*event parts"], Float[Array, "*event parts"]
+    ]:
+        return self._tables
+
+    def stretch(
+        self, log_low: Float[ArrayLike, ""], log_high: Float[ArrayLike, ""]
+    ) -> Float[Array, ""] | None:
+        """The sum of `StepPair.stretch`; of many categories by running sums, in O(K) numbers.
+
+        Between two neighbours among the sorted ratios the width is constant.
+        """
+        if self._tables[0].shape[-1] <= _SORTED:
+            return super().stretch(log_low, log_high)
+        ratios, p, _ = self._steps()
+        order = jnp.argsort(ratios)
+        ends = ratios[order]
+        before = jnp.concatenate([jnp.full(1, -jnp.inf, ends.dtype), ends[:-1]])
+        width = _sums_from(p[order])
+        # the survival at each end: sums of positive terms, so that nothing cancels
+        above = jnp.concatenate(
+            [_sums_from(_rises(before, ends) * width)[1:], jnp.zeros_like(p[:1])]
+        )
+        low, high = (jnp.clip(x, log_low, log_high) for x in (before, ends))
+        rise, left = _rises(low, high), above + _rises(high, ends) * width
+        falls = rise > 0
+        terms = jnp.log1p(width * rise / jnp.where(falls, left, 1)) / jnp.where(falls, width, 1)
+        return jnp.sum(jnp.where(falls, terms, 0))
+
+    def violations(self) -> Violations:
+        return self.plain.violations()
+
+    @property
+    def _name(self) -> str:
+        return self.plain._name
+
+
+def _sums_from(terms):
+    """Running sums from every place to the end."""
+    return jnp.cumsum(terms[::-1])[::-1]
+
+
+def _rises(low, high):
+    """exp(high) - exp(low), and 0 unless low < high."""
+    grows = high > low
+    return jnp.where(grows, -jnp.exp(high) * jnp.expm1(jnp.where(grows, low - high, 0)), 0)
+
+
 def _categories(distribution):
     return jnp.arange(distribution.logits.shape[-1], dtype=jnp.int32)
 
 
 def _pick(table, x):
     """Entry of each component's row at its category; -inf at anything but a category."""
-    categories = jnp.arange(table.shape[-1], dtype=jnp.int32)
-    return jnp.max(jnp.where(jnp.asarray(x)[..., None] == categories, table, -jnp.inf), -1)
+    return _by_component(_entries, table, jnp.asarray(x))
+
+
+def _entries(row, x):
+    place = jnp.clip(x.astype(jnp.int32), 0, row.size - 1)
+    return jnp.where(place.astype(x.dtype) == x, row[place], -jnp.inf)
+
+
+def _ends_until(ends, place):
+    """Number of ends that are at most ``place``."""
+    if ends.size <= _FEW:
+        return jnp.sum(place[:, None] >= ends[None], -1, dtype=jnp.int32)
+    return jnp.searchsorted(ends, place, side="right", method="scan_unrolled").astype(jnp.int32)
+
+
+def _by_component(function, table, x):
+    """Applies ``function(row, values)`` to every component: its row of a table, all its values."""
+    event = table.shape[:-1]
+    shape = jnp.broadcast_shapes(x.shape, event)
+    samples = shape[: len(shape) - len(event)]
+    x = jnp.broadcast_to(x, shape).reshape(math.prod(samples), math.prod(event))
+    # not one gather from a table that is broadcast to all samples, which would be made in memory
+    rows = table.reshape(math.prod(event), table.shape[-1])
+    return jax.vmap(function, (0, 1), 1)(rows, x).reshape(shape)

@@ -72,6 +72,13 @@ class Pair(abc.ABC):
         `recjax.Status.BOUND_TOO_SMALL`.
         """
 
+    def prepared(self) -> "Pair":
+        """The same pair for a search over many candidates: with tables that all of them share.
+
+        It is called once per search, under `jax.jit`. By default it is the pair itself.
+        """
+        return self
+
     def widths(self, log_h: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Width functions w_P(h) = P[r(X) >= h] and w_Q(h) = Q[r(X) >= h].
 
@@ -271,7 +278,8 @@ def check_pair(target: Any, proposal: Any, bounded: bool, widths: bool = False) 
 def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = False) -> None:
     """Checks a batch of pairs, whose parameters have a leading axis, as `check_pair` checks one."""
     check_pair(targets, proposals, bounded)
-    if widths and concrete((targets, proposals)) is not None:
+    # concrete values: `vmap` would refuse constants beside arrays of an Explicit mesh
+    if widths and (values := concrete((targets, proposals))) is not None:
         # vmap cannot return the messages, which are strings: they leave by this list
         names: list[str] = []
 
@@ -280,8 +288,8 @@ def check_pairs(targets: Any, proposals: Any, bounded: bool, widths: bool = Fals
             names[:] = [message for message, _ in found]
             return [jnp.any(value) for _, value in found]
 
-        values = jax.vmap(bad)(targets, proposals)
-        raise_first([(name, np.asarray(value)) for name, value in zip(names, values, strict=True)])
+        found = jax.vmap(bad)(*values)
+        raise_first([(name, np.asarray(value)) for name, value in zip(names, found, strict=True)])
 
 
 def _check_roles(target: Any, proposal: Any) -> None:

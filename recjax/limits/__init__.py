@@ -26,3 +26,4 @@ from recjax.limits.privacy import poisson_private_epsilon as poisson_private_eps
 from recjax.limits.privacy import (
     poisson_private_log_index_bound_bits as poisson_private_log_index_bound_bits,
 )
+from recjax.limits.privacy import poisson_private_normal_epsilon as poisson_private_normal_epsilon

@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from recjax.distributions.pair import Pair
 from recjax.samplers._search import tree
-from recjax.samplers._search.frontier import Entry, FrontierRule, Ruling
+from recjax.samplers._search.frontier import FrontierRule, Ruling
+from recjax.samplers._search.queue import Entry
 from recjax.samplers.base import check_range
 from recjax.samplers.tree_coder import TreeCoder
 

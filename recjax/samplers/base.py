@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Num, UInt32
 
+from recjax import parallel
 from recjax.distributions.base import concrete
 from recjax.distributions.pair import check_pair, check_pairs
 from recjax.errors import check_range as check_range
@@ -39,6 +40,9 @@ class Status(enum.IntEnum):
     BOUND_TOO_SMALL = 6
     """The sample's density ratio exceeds `Pair.log_ratio_max`: the pair is wrong, and samples of
     all searches with it are biased."""
+    TOO_FEW_CANDIDATES = 7
+    """A vector diverges more than all candidates of its blocks could say, by 10 % and 8 bits: the
+    sample is the best one found, far from the target."""
 
 
 @jax.tree_util.register_dataclass
@@ -81,6 +85,11 @@ class Coder(abc.ABC):
     widths: ClassVar[bool] = False
     """Whether the coder needs `recjax.Pair.widths`: pairs without width functions are refused."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in {"search", "decode"} & vars(cls).keys():
+            setattr(cls, name, parallel.per_device(getattr(cls, name)))
+
     def encode(self, key: Array, target: Any, proposal: Any) -> Code:
         """Draws a sample of ``target`` that ``decode`` finds again from the key and a short index.
 
@@ -95,13 +104,18 @@ class Coder(abc.ABC):
     def encode_batch(self, keys: Array, targets: Any, proposal: Any) -> Code:
         """Encodes a batch: the results of ``jax.vmap(encode)`` in less time.
 
+        All devices of the process take part, and all cores that it may use on CPUs. Arrays that are
+        sharded along the batch axis, also over the devices of several processes, stay where they
+        are, and the results are sharded likewise.
+
         Args:
             keys: one key per example.
             targets: a distribution whose parameters have a leading batch axis.
             proposal: one proposal for all examples, or a batch of proposals.
 
         Raises:
-            ValueError: as for ``encode``, or the numbers of keys and targets differ.
+            ValueError: as for ``encode``, or the numbers of keys and targets differ. Parameters of
+                which other processes have a part are not checked, like traced ones.
         """
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
         batch = batch_of(keys)
@@ -114,16 +128,19 @@ class Coder(abc.ABC):
             proposal = jax.tree.map(
                 lambda x: jnp.broadcast_to(x, (keys.shape[0], *jnp.shape(x))), proposal
             )
-        check_pairs(targets, proposal, self.bounded, self.widths)
+        self.check_batch(targets, proposal)
         leaves = jax.tree.leaves((keys, targets, proposal))
         if any(isinstance(leaf, Tracer) for leaf in leaves):  # under a transformation
             return jax.vmap(self.search)(keys, targets, proposal)
-        # Padding to few different sizes, so that few programs are compiled: the last example is
-        # searched for again in every added lane, and those results are cut off.
-        (n,) = batch
-        places = np.minimum(np.arange(few_sizes(n, 64)), n - 1)
-        padded = jax.tree.map(lambda x: x[places], (keys, targets, proposal))
-        return jax.tree.map(lambda x: x[:n], self.search_lanes(*padded))
+        return parallel.over_devices(type(self).search_lanes, self, (keys, targets, proposal))
+
+    def check_batch(self, targets: Any, proposals: Any) -> None:
+        """Checks a batch with concrete parameters; traced ones pass.
+
+        Raises:
+            ValueError: as for `encode`.
+        """
+        check_pairs(targets, proposals, self.bounded, self.widths)
 
     @abc.abstractmethod
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
@@ -135,9 +152,10 @@ class Coder(abc.ABC):
 
     @abc.abstractmethod
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        """Encodes a batch of concrete examples, which have been checked.
+        """Encodes a batch of examples, which have been checked.
 
         The results are those of ``jax.vmap(self.search)(keys, targets, proposals)``, which will do.
+        Parameters are concrete on a single CPU device, and traced elsewhere.
         """
 
     @abc.abstractmethod
@@ -148,6 +166,7 @@ class Coder(abc.ABC):
             ValueError: a concrete index is out of range. Traced indices are clamped to the range.
         """
 
+    @parallel.per_device
     def codelength(
         self, key: Array, index: Any, proposal: Any, *, rate_bits: Any = None
     ) -> Float[Array, ""]:
@@ -243,15 +262,3 @@ def checked_index(index: Any, last: UInt32[np.ndarray, "*shape"]) -> UInt32[Arra
             f"got {value.tolist()}"
         )
     return jnp.asarray(value.astype(np.uint32))
-
-
-def few_sizes(n: int, least: int) -> int:
-    """The next of ``least`` times 1, 3/2, 2, 3, 4, 6, 8, ...; ``least`` is an even number.
-
-    >>> [few_sizes(n, 64) for n in (1, 64, 65, 97)]
-    [64, 64, 96, 128]
-    """
-    size, power = least, least
-    while size < n:
-        size, power = (power * 3 // 2, power) if size == power else (2 * power, 2 * power)
-    return size

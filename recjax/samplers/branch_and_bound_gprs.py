@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float
 from recjax import randomness
 from recjax.distributions.pair import Pair
 from recjax.samplers._search import tree
-from recjax.samplers._search.frontier import Entry, FrontierRule, Ruling
+from recjax.samplers._search.frontier import CAPACITY, FrontierRule, Ruling
 from recjax.samplers._search.path import Decision, PathRule, Visit
+from recjax.samplers._search.queue import Entry
 from recjax.samplers._search.stretch import Level, ground, raised, stretch_bounds
 from recjax.samplers.tree_coder import TreeCoder
 
@@ -124,6 +125,8 @@ class _InTimeOrder(FrontierRule):
     max_steps: int
     max_depth: int = tree.MAX_DEPTH
     split: ClassVar[tree.Split] = "dyadic"
+    # the stretch function takes most of a step and of the program
+    capacities: ClassVar[tuple[int, ...]] = (CAPACITY,)
 
     def start(self, pair: Pair) -> _TimeOrderState:
         dtype = pair.proposal.dtype

@@ -77,8 +77,47 @@ class BudgetState(NamedTuple):
     index: UInt32[Array, ""]  # number of the candidate with that score
 
 
+class NoisyMaximum(CandidateRule):
+    """Rule that chooses the candidate of the largest ln r - log_noise of all.
+
+    A subclass defines the noise.
+    """
+
+    bounded: ClassVar[bool] = False
+    widths: ClassVar[bool] = False
+
+    def exhausted(self, state: BudgetState) -> Int[Array, ""]:
+        found = state.best > -jnp.inf  # at least one candidate lies in the support of the target
+        return jnp.where(found, Status.DONE, Status.MAX_STEPS).astype(jnp.int32)
+
+    def start(self, pair: Pair) -> BudgetState:
+        lowest = jnp.full((), -jnp.inf, pair.proposal.dtype)
+        return BudgetState(self.start_noise(), lowest, jnp.uint32(0))
+
+    def examine(self, pair: Pair, state: BudgetState, chunk: Chunk) -> Verdict:
+        noise, log_noise = self.log_noise(state.noise, chunk)
+        score = chunk.log_ratio - log_noise
+        k = jnp.argmax(score)
+        index = jnp.where(score[k] > state.best, chunk.index[k], state.index)
+        state = BudgetState(noise, jnp.maximum(score[k], state.best), index)
+        return Verdict(state, jnp.int32(score.size), jnp.zeros((), bool), index)
+
+    @abc.abstractmethod
+    def start_noise(self) -> Any:
+        """The state of the noise before the first candidate, a pytree of arrays."""
+
+    @abc.abstractmethod
+    def log_noise(self, noise: Any, chunk: Chunk) -> tuple[Any, Float[Array, "n"]]:
+        """The next state of the noise, and the logarithm of each candidate's noise.
+
+        Args:
+            noise: the state of the noise before this chunk.
+            chunk: the candidates.
+        """
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BudgetCoder(GlobalCoder):
+class BudgetCoder(GlobalCoder, NoisyMaximum):
     """A coder that examines N = 2^budget candidates and picks one by a noisy maximum of ln r.
 
     With the usual noises, those of minimal and of ordered random coding, its samples are biased
@@ -102,22 +141,6 @@ class BudgetCoder(GlobalCoder):
     def limit(self) -> int:
         return 1 << self.budget_bits
 
-    def exhausted(self, state: BudgetState) -> Int[Array, ""]:
-        found = state.best > -jnp.inf  # at least one candidate lies in the support of the target
-        return jnp.where(found, Status.DONE, Status.MAX_STEPS).astype(jnp.int32)
-
-    def start(self, pair: Pair) -> BudgetState:
-        lowest = jnp.full((), -jnp.inf, pair.proposal.dtype)
-        return BudgetState(self.start_noise(), lowest, jnp.uint32(0))
-
-    def examine(self, pair: Pair, state: BudgetState, chunk: Chunk) -> Verdict:
-        noise, log_noise = self.log_noise(state.noise, chunk)
-        score = chunk.log_ratio - log_noise
-        k = jnp.argmax(score)
-        index = jnp.where(score[k] > state.best, chunk.index[k], state.index)
-        state = BudgetState(noise, jnp.maximum(score[k], state.best), index)
-        return Verdict(state, jnp.int32(score.size), jnp.zeros((), bool), index)
-
     def index_code(self, proposal: Any, rate_bits: Any) -> IndexCode:
         return ZipfCode(
             last=self.limit - 1,
@@ -125,16 +148,3 @@ class BudgetCoder(GlobalCoder):
             rate_bits=rate_bits,
             budget_bits=self.budget_bits,
         )
-
-    @abc.abstractmethod
-    def start_noise(self) -> Any:
-        """The state of the noise before the first candidate, a pytree of arrays."""
-
-    @abc.abstractmethod
-    def log_noise(self, noise: Any, chunk: Chunk) -> tuple[Any, Float[Array, "n"]]:
-        """The next state of the noise, and the logarithm of each candidate's noise.
-
-        Args:
-            noise: the state of the noise before this chunk.
-            chunk: the candidates.
-        """

@@ -74,8 +74,13 @@ class HybridCoder(Coder):
     def search(self, key: Array, target: Any, proposal: Any) -> Code:
         return _encode(self, key, target, _checked(_window(self.cell_bits, target, proposal)))
 
+    def check_batch(self, targets: Any, proposals: Any) -> None:
+        super().check_batch(targets, proposals)
+        if (values := concrete((targets, proposals))) is not None:
+            _checked(_window_lanes(self.cell_bits, *values))
+
     def search_lanes(self, keys: Array, targets: Any, proposals: Any) -> Code:
-        windows = _checked(_window_lanes(self.cell_bits, targets, proposals))
+        windows = _window_lanes(self.cell_bits, targets, proposals)
         code = candidate_search.encode_lanes(self._sampler, keys, targets, windows)
         return _finish_lanes(self.cell_bits, keys, code, windows)
 

@@ -8,11 +8,27 @@ from jaxtyping import Array, Float
 from recjax.randomness import Stream
 from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_value, zero_time
 from recjax.samplers._search.candidate_rule import Chunk
-from recjax.samplers.global_coder import BudgetCoder
+from recjax.samplers.global_coder import BudgetCoder, NoisyMaximum
+
+
+class OrderedNoise(NoisyMaximum):
+    """Noise of ordered random coding: candidate k has the k-th smallest of `limit` exponentials."""
+
+    def start_noise(self) -> Time:
+        return zero_time()
+
+    def log_noise(self, noise: Time, chunk: Chunk) -> tuple[Time, Float[Array, "n"]]:
+        # The gap before the k-th smallest of N exponentials is exponential with mean 1 / (N - k),
+        # here in units of 1 / N. Candidates beyond the list are not chosen: no division by 0.
+        left = jnp.maximum(self.limit - chunk.index.astype(jnp.int32), 1)
+        scale = self.limit / left.astype(chunk.log_ratio.dtype)
+        gaps = chunk.exponentials(Stream.ARRIVAL) * scale
+        times = arrival_times(noise, gaps)
+        return time_at(times, -1), jnp.log(time_value(times, gaps.dtype))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OrderedRandomCoder(BudgetCoder):
+class OrderedRandomCoder(OrderedNoise, BudgetCoder):
     """Ordered random coding: minimal random coding with sorted noise, so that indices are small.
 
     The k-th candidate carries the k-th smallest of N = 2^budget exponentials; samples follow the
@@ -31,15 +47,3 @@ class OrderedRandomCoder(BudgetCoder):
     >>> bool(first < last)
     True
     """
-
-    def start_noise(self) -> Time:
-        return zero_time()
-
-    def log_noise(self, noise: Time, chunk: Chunk) -> tuple[Time, Float[Array, "n"]]:
-        # The gap before the k-th smallest of N exponentials is exponential with mean 1 / (N - k),
-        # here in units of 1 / N. Candidates beyond the list are not chosen: no division by 0.
-        left = jnp.maximum(self.limit - chunk.index.astype(jnp.int32), 1)
-        scale = self.limit / left.astype(chunk.log_ratio.dtype)
-        gaps = chunk.exponentials(Stream.ARRIVAL) * scale
-        times = arrival_times(noise, gaps)
-        return time_at(times, -1), jnp.log(time_value(times, gaps.dtype))

@@ -18,6 +18,7 @@ from recjax.samplers._search.arrivals import Time, arrival_times, time_at, time_
 from recjax.samplers._search.candidate_rule import Chunk, Verdict
 from recjax.samplers.base import Code, batch_of
 from recjax.samplers.global_coder import ExactCoder
+from recjax.samplers.private_chunks import PrivateChunks
 
 # Candidates at a time. The number is fixed, because the candidates to examine next depend on those
 # examined before.
@@ -48,7 +49,7 @@ class RaceState:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PoissonPrivate(ExactCoder):
+class PoissonPrivate(PrivateChunks, ExactCoder):
     """The Poisson private representation: exact samples, and a differentially private index.
 
     Candidate k is chosen with probability proportional to (T_k / r(X_k))^-alpha, where T_k are the
@@ -57,6 +58,10 @@ class PoissonPrivate(ExactCoder):
     ``AStar``, which is not private. If all targets that a sender may have are the laws of an
     epsilon-differentially private mechanism, then index and shared randomness together are
     `recjax.poisson_private_epsilon` = 2 alpha epsilon-differentially private.
+
+    A vector of many components has too large a ratio for one search: `encode_chunks` cuts it. Each
+    chunk has an index, and the epsilon of all of them together is that of the uncut vector where
+    noise is independent per component: see there.
 
     ``encode`` needs a ``private_key`` beside the shared one. It must come from a secure source,
     stay with the sender and be used once: nothing is promised against somebody who knows it, or

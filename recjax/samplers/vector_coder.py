@@ -97,20 +97,23 @@ class VectorCoder:
             target: distribution of one vector.
             proposal: the proposal, of the shape of the target or a scalar.
             kl_bits: divergence that the receiver expects, a number or one per coordinate; not
-                traced. If the target diverges more, the sample is more biased: see
-                ``effective_samples``.
+                traced. It is no part of the indices: floor(256 kl_bits + 1/2), as a whole number,
+                is all of it that counts. If the target diverges more, the sample is more biased:
+                see ``effective_samples``; beyond what all candidates could say, the status is
+                TOO_FEW_CANDIDATES.
             call: number of the call, known to the receiver; different for all vectors coded with
                 one key.
-            table: the result of `table`, which saves drawing its columns anew.
+            table: the result of `table` for this key, which saves drawing its columns anew. With a
+                table of another key the status is INVALID.
 
         Raises:
             ValueError: parameters that are not traced are invalid, or shapes do not fit.
         """
-        proposal = _widened(target, proposal, [()])
+        proposal = vectors.widened(target, proposal, [()])
         check_pair(target, proposal, bounded=False)
         plan = plan_for(self, kl_bits, target.event_shape)
         self._check_table(table)
-        return vectors.encode(plan, key, _checked_call(call), target, proposal, table)
+        return vectors.encode(plan, key, vectors.checked_call(call), target, proposal, table)
 
     def encode_batch(
         self,
@@ -153,14 +156,15 @@ class VectorCoder:
                 f"as many: got targets of shape {list(shape)}, keys {list(batch_of(keys))}"
             )
         n, shape = shape[0], shape[1:]
-        proposal = _widened(targets, proposal, [(), shape])
+        proposal = vectors.widened(targets, proposal, [(), shape])
         check_pairs(targets, proposal, bounded=False)
         plan = plan_for(self, kl_bits, shape)
-        self._check_table(table)
-        if table is not None and batch_of(keys):
-            raise ValueError("table: examples with a key each have a table each")
+        if table is not None:
+            if batch_of(keys):
+                raise ValueError("table: examples with a key each have a table each")
+            self._check_table(table)
         with jax.ensure_compile_time_eval():  # a number, in a program that is being traced too
-            first = int(_checked_call(call))
+            first = int(vectors.checked_call(call))
         check_range("call", first + n - 1, 0, (1 << 32) - 1)
         calls = jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(first)
         if table is None and plan is not None and not batch_of(keys):
@@ -192,7 +196,7 @@ class VectorCoder:
         """
         plan = self._checked_plan(index, proposal, kl_bits)
         index = jnp.asarray(index).astype(jnp.uint32)
-        return vectors.decode(plan, key, _checked_call(call), index, proposal)
+        return vectors.decode(plan, key, vectors.checked_call(call), index, proposal)
 
     def codelength(
         self,
@@ -211,15 +215,17 @@ class VectorCoder:
         """
         plan = self._checked_plan(index, proposal, kl_bits)
         model = self._index_model(plan, kl_bits)
-        return VectorsCode((plan.indices,), (model,), proposal.dtype).bits(key, [index])
+        return VectorsCode((plan.indices,), (model,), ((),), proposal.dtype).bits(key, [index])
 
     def table(self, key: SharedKey, columns: int, dtype: Any = jnp.float32) -> Array:
         """Draws columns of the table, for any number of calls of `encode`.
 
         Args:
             key: the key.
-            columns: number of columns, rounded up to a multiple of 64; a block of w coordinates
-                reads max(w, 64). The table takes 4 columns 2^block_bits bytes.
+            columns: number of columns, rounded up to a multiple of 64. A block of w coordinates
+                reads max(w, 64), w being d over the number of indices (of the method *trellis*, of
+                twice as many); columns beyond are drawn anew. The table takes 4 columns
+                2^block_bits bytes.
             dtype: float32 or float64.
 
         Raises:
@@ -239,20 +245,31 @@ class VectorCoder:
             raise ValueError("rate_bits: the code of VectorCoder is tuned by kl_bits")
         if kl_bits is None or not np.iterable(kl_bits):
             raise ValueError(f"kl_bits must be a sequence, one entry per call, got {kl_bits!r}")
-        if proposal is None:
-            raise ValueError("proposal is needed: it has the shape of the vectors")
+        if not isinstance(proposal, Normal):
+            raise ValueError("proposal is needed, one Normal of the shape of all vectors")
         plans = [self._plan(proposal, each) for each in kl_bits]
-        models = [self._index_model(*pair) for pair in zip(plans, kl_bits, strict=True)]
-        return VectorsCode(tuple(plan.indices for plan in plans), tuple(models), proposal.dtype)
+        return VectorsCode(
+            blocks=tuple(plan.indices for plan in plans),
+            models=tuple(map(self._index_model, plans, kl_bits)),
+            layouts=tuple(plan.layout.settings(proposal.event_size) for plan in plans),
+            dtype=proposal.dtype,
+        )
 
     def _check_table(self, table) -> None:
-        if table is not None and (table.ndim != 2 or len(table) != 1 << self.block_bits):
+        rows = 1 << self.block_bits
+        if table is None:
+            return
+        if table.ndim != 2 or len(table) != rows:
             raise ValueError(
-                f"table must be the result of table(), {1 << self.block_bits} rows, "
-                f"got shape {table.shape}"
+                f"table must be the result of table(), {rows} rows, got shape {table.shape}"
             )
 
     def _plan(self, proposal, kl_bits) -> Plan:
+        if not proposal.event_shape:
+            raise ValueError(
+                "proposal must have the shape of the vectors, such as Normal(jnp.zeros(d), 1.0); "
+                "got a scalar"
+            )
         plan = plan_for(self, kl_bits, proposal.event_shape)
         if plan is None:
             raise ValueError(
@@ -264,7 +281,10 @@ class VectorCoder:
     def _checked_plan(self, index, proposal, kl_bits) -> Plan:
         plan = self._plan(proposal, kl_bits)
         if np.shape(index) != (plan.indices,):
-            raise ValueError(f"index must hold {plan.indices} numbers, got shape {np.shape(index)}")
+            raise ValueError(
+                f"index must hold {plan.indices} numbers with this kl_bits, "
+                f"got shape {np.shape(index)}; decode batches with jax.vmap"
+            )
         value = concrete(jnp.asarray(index) if isinstance(index, list | tuple) else index)
         if value is not None and (
             not np.issubdtype(value.dtype, np.integer)
@@ -279,23 +299,3 @@ class VectorCoder:
             return UniformModel(plan.index_bits)
         parts = int(parts_of_bits(kl_bits).ravel()[-1])
         return ZipfModel(plan.index_bits, budget_exponent(parts // plan.indices, plan.index_bits))
-
-
-def _checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
-    value = concrete(call)
-    if value is None:
-        return jnp.asarray(call).astype(jnp.uint32)
-    check_range("call", value.item() if value.ndim == 0 else value, 0, (1 << 32) - 1)
-    return jnp.asarray(value.astype(np.uint32))
-
-
-def _widened(target: Any, proposal: Any, narrow: list[tuple[int, ...]]) -> Normal:
-    """The proposal, with the shape of the target if it has one of these narrow shapes."""
-    if not (isinstance(target, Normal) and isinstance(proposal, Normal)):
-        raise ValueError(
-            f"target: VectorCoder codes a Normal over a Normal, "
-            f"got a {type(target).__name__} over a {type(proposal).__name__}"
-        )
-    if proposal.event_shape not in narrow:
-        return proposal  # of the target's shape, or refused together with it
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, target.event_shape), proposal)

@@ -15,6 +15,9 @@ FAMILIES = [
         recjax.Laplace, ("loc", "scale"), (0.7, 1.9), stats.laplace(0.7, 1.9), id="Laplace"
     ),
     pytest.param(
+        recjax.Logistic, ("loc", "scale"), (0.7, 1.9), stats.logistic(0.7, 1.9), id="Logistic"
+    ),
+    pytest.param(
         recjax.Uniform, ("low", "high"), (-1.3, 2.7), stats.uniform(-1.3, 4.0), id="Uniform"
     ),
 ]

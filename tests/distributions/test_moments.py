@@ -11,6 +11,7 @@ N = 100_000
 DISTRIBUTIONS = [
     recjax.Normal([0.7, -3.0], [1.9, 0.2]),
     recjax.Laplace([0.7, -3.0], [1.9, 0.2]),
+    recjax.Logistic([0.7, -3.0], [1.9, 0.2]),
     recjax.Uniform([-1.3, 5.0], [2.7, 5.5]),
     recjax.Triangular([-1.3, 5.0], [2.7, 5.5]),
     recjax.UniformMixture(

@@ -3,6 +3,7 @@
 import binascii
 import math
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from independent.entropy import TOTAL, RangeDecoder, cumulative, index_code
 from independent.shared import threefry
-from independent.vector import SCHEME, in_a_row, in_turn
+from independent.vector import SCHEME, halves, in_a_row, in_turn
 
 
 class Model(NamedTuple):
@@ -30,12 +31,12 @@ DELTA = Model(32, 0, "delta")
 
 def read_numbers(blob: bytes, coder: int, n: int, model: Model) -> list[int]:
     """Candidate numbers of coders whose strings hold nothing else."""
-    return take(_opened(blob, coder, [n, *model.checked]), n, model)
+    return take(opened(blob, coder, [n, *model.checked]), n, model)
 
 
 def read_lists(blob: bytes, coder: int, n: int, model: Model, lists: int) -> list[tuple[int, int]]:
     """Lists (processes, bins) and numbers in them."""
-    decoder = _opened(blob, coder, [n, *model.checked, lists])
+    decoder = opened(blob, coder, [n, *model.checked, lists])
     which = _equally_likely(decoder, n, min(lists, 1 << 16))
     if lists > 1 << 16:
         rest = _equally_likely(decoder, n, lists >> 16)
@@ -46,7 +47,7 @@ def read_lists(blob: bytes, coder: int, n: int, model: Model, lists: int) -> lis
 def read_paths(blob: bytes, coder: int, keys: Sequence, model: Model, dyadic: bool) -> list[int]:
     """Indices of nodes; ``keys`` are pairs of words."""
     n = len(keys)
-    decoder = _opened(blob, coder, [n, *model.checked, int(dyadic)])
+    decoder = opened(blob, coder, [n, *model.checked, int(dyadic)])
     branches = take(decoder, n, model)
     nodes = [(1, 0, 2**64 - 1)] * n
     words = [threefry(key, SCHEME, 0) for key in keys]
@@ -66,30 +67,39 @@ def read_vectors(
     blob: bytes, kl_bits: Sequence, d: int, *, block_bits, extra_bits, method="ordered"
 ) -> list[list[int]]:
     """Indices of the blocks of every call."""
-    calls = []
+    calls, known = [], [len(kl_bits)]
     for kl in kl_bits:
-        blocks, bits, parts = _blocks(d, kl, block_bits, extra_bits)
+        blocks, bits, parts, columns, ends = _blocks(d, kl, block_bits, extra_bits, method)
         if method == "ordered":
-            calls.append((blocks, budget(bits, parts // blocks)))
+            model = budget(bits, parts // blocks)
         else:
-            calls.append((blocks, uniform(bits - extra_bits if bits else 0)))
-    known = [len(calls)]
-    for blocks, model in calls:
-        known += [blocks, *model.checked]
-    decoder = _opened(blob, 18, known)
+            model = uniform(bits - extra_bits if bits else 0)
+        calls.append((blocks, model))
+        known += [blocks, *model.checked, d, bits, columns, ends]
+    decoder = opened(blob, 18, known)
     return [take(decoder, blocks, model) for blocks, model in calls]
 
 
-def _blocks(d: int, kl, block_bits: int, extra_bits: int) -> tuple[int, int, int]:
-    """Blocks of a vector, bits of an index, and the divergence in 1/256 bit."""
+def _blocks(d: int, kl, block_bits: int, extra_bits: int, method: str):
+    """Blocks of a vector, bits of a row, the divergence in 1/256 bit, columns, CRC of the ends."""
     stream = np.uint32(0), np.uint32(0)  # where coordinates are does not matter here
     if np.ndim(kl) == 0:
-        bits, _, places, _ = in_turn(stream, d, kl, block_bits, extra_bits)
+        bits, columns, places, sums = in_turn(stream, d, kl, block_bits, extra_bits)
         parts = math.floor(256 * kl + 0.5)
     else:
-        bits, _, places, _ = in_a_row(stream, d, kl, block_bits, extra_bits)
+        bits, columns, places, sums = in_a_row(stream, d, kl, block_bits, extra_bits)
         parts = (sum(math.floor(2**32 * x + 0.5) for x in kl) + 2**23) // 2**24
-    return 1 + max(block for block, _ in places), bits, parts
+    blocks = pieces = 1 + max(block for block, _ in places)
+    if method == "trellis":
+        places, pieces = halves(places, sums), 2 * blocks
+        columns = max(64, 1 + max(place for _, place in places))
+        if sums is None:
+            columns = max(64, math.ceil(d / pieces))
+    if sums is None:
+        return blocks, bits, parts, columns, 0
+    sizes = [sum(block == i for block, _ in places) for i in range(pieces)]
+    ends = [sum(sizes[:i]) for i in range(pieces + 1)]
+    return blocks, bits, parts, columns, zlib.crc32(np.array(ends, ">u4").tobytes())
 
 
 def zeta(rate: float, bits: int = 31) -> Model:
@@ -146,7 +156,7 @@ def take(decoder: RangeDecoder, n: int, model: Model) -> list[int]:
     return [ranks[place] - 1 for ranks, place in zip(bins, places, strict=True)]
 
 
-def _opened(blob: bytes, coder: int, known: list[int]) -> RangeDecoder:
+def opened(blob: bytes, coder: int, known: list[int]) -> RangeDecoder:
     body = blob[:-2]
     check = binascii.crc_hqx(body + struct.pack(f">{len(known)}I", *known), 0xFFFF)
     if blob[:2] != bytes([0x11, coder]) or blob[-2:] != check.to_bytes(2, "big"):

@@ -28,6 +28,7 @@ LIMITS = "tests/limits/test_limits.py"
 STATISTICS = "tests/samplers/test_statistics.py"
 TREES = "tests/samplers/test_tree_statistics.py"
 CONTRACT = "tests/samplers/test_contract.py"
+RECORDED = "tests/samplers/test_recorded_codes.py"
 CHANNEL_CODERS = "tests/samplers/test_channel_coders.py"
 PARTITIONING = "tests/samplers/test_space_partitioning.py"
 STREAMS = "tests/samplers/test_index_stream.py"
@@ -47,6 +48,11 @@ LOWERING = "tests/samplers/test_lowering.py"
 TRAPS = "tests/samplers/test_traps.py"
 MOMENTS = "tests/distributions/test_moments.py"
 LAYOUT = "tests/blocks/test_vector_layout.py"
+SELECT = "tests/samplers/test_select.py"
+CATEGORICAL = "tests/distributions/test_categorical.py"
+PRIVATE = "tests/samplers/test_poisson_private.py"
+CENTRES = "tests/samplers/test_dithered_centres.py"
+SHARDING = "tests/samplers/test_sharding.py"
 
 # name, file under recjax/, old text, new text, test file
 _ROWS = (
@@ -124,8 +130,8 @@ _ROWS = (
     (
         "distributions-categorical-off-by-one",
         "distributions/categorical.py",
-        "jnp.sum(place[..., None] >= ends, -1, dtype=jnp.int32)",
-        "jnp.sum(place[..., None] > ends, -1, dtype=jnp.int32)",
+        "jnp.sum(place[:, None] >= ends[None], -1, dtype=jnp.int32)",
+        "jnp.sum(place[:, None] > ends[None], -1, dtype=jnp.int32)",
         "tests/distributions/test_categorical.py",
     ),
     (
@@ -512,6 +518,20 @@ _ROWS = (
         CONTRACT,
     ),
     (
+        "devices-results-everywhere",
+        "parallel/batches.py",
+        "home = NamedSharding(sharding.mesh, PartitionSpec(first))",
+        "home = NamedSharding(sharding.mesh, PartitionSpec())",
+        SHARDING,
+    ),
+    (
+        "devices-gather-explicit-axes",
+        "parallel/explicit.py",
+        "names.setdefault(k, name)",
+        "names.setdefault(k, None)",
+        SHARDING,
+    ),
+    (
         "samplers-cap-off-by-one",
         "samplers/_search/candidate_search.py",
         "verdict.stopped & (steps <= rule.cap)",
@@ -556,9 +576,23 @@ _ROWS = (
     (
         "samplers-lanes-left-out",
         "samplers/_search/lanes.py",
-        "share.following + count - 1, share.example)",
-        "share.following + count, share.example)",
+        "load(share.following + rank - 1)",
+        "load(share.following + rank)",
         CONTRACT,
+    ),
+    (
+        "samplers-full-lanes-not-searched-again",
+        "samplers/_search/lanes.py",
+        "jnp.nonzero(codes.status == Status.QUEUE_FULL,",
+        "jnp.nonzero(codes.status == Status.MAX_DEPTH,",
+        RECORDED,
+    ),
+    (
+        "samplers-node-lost-from-the-queue",
+        "samplers/_search/queue.py",
+        "full = right.kept & (lowest > -jnp.inf)",
+        "full = right.kept & (lowest == jnp.inf)",
+        RECORDED,
     ),
     (
         "samplers-dither-unshared",
@@ -941,6 +975,66 @@ _ROWS = (
         "return after[decided - 1], after & ((1 << bits.block) - 1)",
         "return register, after & ((1 << bits.block) - 1)",
         VECTORS,
+    ),
+    # many categories
+    (
+        "categorical-rare-ones-lifted",
+        "distributions/categorical.py",
+        "_MANY = 256 ",
+        "_MANY = 1 << 30 ",
+        CATEGORICAL,
+    ),
+    (
+        "categorical-search-one-early",
+        "distributions/categorical.py",
+        'place, side="right"',
+        'place, side="left"',
+        CATEGORICAL,
+    ),
+    # priors of centres
+    (
+        "centres-offset-shifted",
+        "samplers/_streams/centres.py",
+        "(middle - nearest + 0.5) * _OFFSETS",
+        "(middle - nearest + 0.3) * _OFFSETS",
+        CENTRES,
+    ),
+    (
+        "centres-nothing-beyond",
+        "samplers/_streams/centres.py",
+        "ends[far] * EliasDelta()",
+        "0 * ends[far] * EliasDelta()",
+        CENTRES,
+    ),
+    # private chunks
+    (
+        "chunks-share-their-randomness",
+        "samplers/private_chunks.py",
+        "numbers = jnp.arange(chunks, dtype=jnp.uint32)",
+        "numbers = 0 * jnp.arange(chunks, dtype=jnp.uint32)",
+        PRIVATE,
+    ),
+    (
+        "chunks-epsilon-without-the-root",
+        "limits/privacy.py",
+        "math.sqrt(2 * chunks * math.log(2 * chunks / delta))",
+        "math.sqrt(2 * math.log(2 * chunks / delta))",
+        PRIVATE,
+    ),
+    # selection
+    (
+        "select-bound-too-small",
+        "samplers/select.py",
+        "return self.target.log_bound\n",
+        "return self.target.log_bound - 0.5\n",
+        SELECT,
+    ),
+    (
+        "select-weight-of-the-next",
+        "samplers/select.py",
+        "log_weights.at[x].get",
+        "log_weights.at[x + 1].get",
+        SELECT,
     ),
     # accelerators
     (

@@ -186,6 +186,7 @@ def test_options(setting):
         "max_steps": [0, True, 1.5],
         "step": [0, -1.0, np.nan, np.inf, True, "1"],
         "cell_bits": [-1, 17, 2.0],
+        "proposal_of": ["centre", None, ["samples"]],
     }
     for field in dataclasses.fields(cls):
         for value in bad[field.name]:

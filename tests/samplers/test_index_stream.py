@@ -20,6 +20,7 @@ import recjax
 from recjax import FormatError, HybridIndex, Normal, VectorCoder, read_indices, write_indices
 from recjax.bits import zipf
 from recjax.samplers import BudgetCoder
+from recjax.samplers._search.vectors import plan_for
 from recjax.samplers._streams import index_stream
 from recjax.samplers._streams.coder_numbers import CoderNumber, number_of
 
@@ -266,6 +267,28 @@ def test_golden_strings_of_vectors(method):
     assert sent == [blocks.tolist() for blocks in index]
 
 
+def test_strings_of_other_layouts_are_refused():
+    profile = np.linspace(0, 0.4, 300)
+    sent = {"kl_bits": [profile], "proposal": WIDE}
+    plan = plan_for(VECTORS, profile, (300,))
+    data = write_indices(VECTORS, None, [np.zeros(plan.indices, int)], **sent)
+    read_indices(VECTORS, data, None, **sent)
+    for coder, change in [
+        (VECTORS, {"kl_bits": [profile[::-1]]}),
+        (VECTORS, {"kl_bits": [np.roll(profile, 9)]}),
+        (VECTORS, {"kl_bits": [float(profile.sum())]}),
+        (VECTORS, {"proposal": Normal(np.zeros(299), 1.0), "kl_bits": [profile[1:]]}),
+        (dataclasses.replace(VECTORS, block_bits=11, extra_bits=5), {}),
+    ]:
+        with pytest.raises(FormatError, match="its checksum is wrong"):
+            read_indices(coder, data, None, **{**sent, **change})
+    trellis = dataclasses.replace(VECTORS, method="trellis")
+    data = write_indices(trellis, None, [np.zeros(5, int)], kl_bits=[29.0], proposal=WIDE)
+    wider = dataclasses.replace(trellis, block_bits=11, extra_bits=5)
+    with pytest.raises(FormatError, match="its checksum is wrong"):
+        read_indices(wider, data, None, kl_bits=[29.0], proposal=WIDE)
+
+
 @rated
 def test_a_receiver_with_numpy_alone_reads_strings(rate):
     def model(known):
@@ -477,8 +500,10 @@ def test_no_samples():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"index": [[1, 2]]}, "index must have as many entries as kl_bits, 2"),
-        ({"index": [np.zeros(5, int), np.zeros(9, int)]}, "index must hold whole numbers"),
+        ({"index": [[1, 2]]}, "index must be a list of as many entries as kl_bits, 2"),
+        ({"index": [np.zeros(5, int), np.zeros(9, int)]}, "with this kl_bits a call has 7 indices"),
+        ({"index": np.zeros(7, int)}, "index must be a list"),
+        ({"proposal": Normal(0.0, 1.0)}, "proposal must have the shape of the vectors"),
         ({"index": [np.zeros(7), np.zeros(1, int)]}, "index must hold whole numbers"),
         ({"index": [np.full(7, 1 << 10), np.zeros(1, int)]}, "index must be from 0 to 1023"),
         ({"kl_bits": 40.0}, "kl_bits must be a sequence"),

@@ -270,3 +270,124 @@ def test_epsilon_of_index_and_shared_randomness():
     assert recjax.poisson_private_log_index_bound_bits(
         1.0, 9.0
     ) == recjax.poisson_private_log_index_bound_bits(1.0, 3.0)
+
+
+# Vectors in chunks.
+
+CHUNKED = recjax.PoissonPrivate(alpha=ALPHA)
+
+
+def normal_vectors(n, d, sigma=0.8):
+    x = np.random.default_rng(9).normal(size=(n, d)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x, recjax.Normal(x, np.full_like(x, sigma)), recjax.Normal(np.zeros(d), np.full(d, 0.9))
+
+
+def test_chunks_are_samples_that_the_decoder_finds():
+    n, d, sigma = 300, 60, 0.8
+    x, targets, p = normal_vectors(n, d)
+    code = CHUNKED.encode_chunks(keys(n, 310), targets, p, chunk=20, private_keys=keys(n, 311))
+    assert code.index.shape == code.status.shape == code.steps.shape == (n, 3)
+    assert (code.status == Status.DONE).mean() > 0.99
+    z = (np.asarray(code.sample) - x) / sigma
+    assert z.shape == (n, d) and stats.kstest(z.ravel(), "norm").pvalue > 1e-4
+    # no two chunks of a vector, nor the same one of two vectors, share their noise
+    parts = z.reshape(n, 3, 20)
+    for a, b in [(parts[:, 0], parts[:, 1]), (parts[:-1, 2], parts[1:, 2])]:
+        assert abs((a * b).mean()) < 5 / np.sqrt(a.size)
+    np.testing.assert_array_equal(CHUNKED.decode_chunks(keys(n, 310), code.index, p), code.sample)
+
+
+def test_one_chunk_is_a_vector():
+    _, targets, p = normal_vectors(4, 10)
+    code = CHUNKED.encode_chunks(keys(4, 310), targets, p, chunk=10, private_keys=keys(4, 311))
+    shared, private = (CHUNKED.chunk_keys(keys(4, word), 1) for word in (310, 311))
+    whole = CHUNKED.encode_batch(shared, targets, p, private_keys=private)
+    np.testing.assert_array_equal(code.index[:, 0], whole.index)
+    np.testing.assert_array_equal(code.sample, whole.sample)
+
+
+def test_chunks_may_differ_in_their_proposal():
+    """A proposal that is not the same for all components, cut in its order."""
+    d, n = 6, 2000
+    p = recjax.Laplace(np.arange(d) * 10.0, np.arange(1, d + 1) * 0.5)
+    q = recjax.Laplace(np.tile(p.loc + 0.2, (n, 1)), np.tile(p.scale * 0.9, (n, 1)))
+    code = CHUNKED.encode_chunks(keys(n, 312), q, p, chunk=2, private_keys=keys(n, 313))
+    z = (np.asarray(code.sample) - q.loc) / q.scale
+    assert all(stats.kstest(z[:, j], "laplace").pvalue > 1e-4 for j in range(d))
+    np.testing.assert_array_equal(CHUNKED.decode_chunks(keys(n, 312), code.index, p), code.sample)
+
+
+def test_strings_of_chunks():
+    n, d = 5, 40
+    _, targets, p = normal_vectors(n, d)
+    code = CHUNKED.encode_chunks(keys(n, 314), targets, p, chunk=10, private_keys=keys(n, 315))
+    each = CHUNKED.chunk_keys(keys(n, 314), 4)
+    data = write_indices(CHUNKED, each, code.index.reshape(-1), rate_bits=2.0)
+    index = read_indices(CHUNKED, data, each, rate_bits=2.0)
+    np.testing.assert_array_equal(index.reshape(n, 4), code.index)
+
+
+def test_the_loss_of_all_chunks_is_that_of_the_vector():
+    """Neighbours that differ in every component: the largest losses of three chunks, added up."""
+    shifts = np.array([1.0, 0.4, 0.1])  # the L1 distance is 1.5
+    alpha, scale, worst = 2.0, 1 / EPSILON, 0.0
+    rng = np.random.default_rng(10)
+    for _ in range(100):
+        total = 0.0
+        for shift in shifts:
+            z, times = rng.laplace(0, scale, 500), np.cumsum(rng.exponential(size=500))
+            a, b = (
+                special.log_softmax(-alpha * (np.abs(z - x) / scale + np.log(times)))
+                for x in (0, shift)
+            )
+            total += np.max(np.abs(a - b))
+        worst = max(worst, total)
+    promised = recjax.poisson_private_epsilon(shifts.sum() / scale, alpha)
+    assert 0.7 * promised < worst <= promised
+
+
+def test_bad_chunks():
+    _, targets, p = normal_vectors(3, 10)
+    shared, private = keys(3, 310), keys(3, 311)
+    for chunk in (3, 0, -5, 2.5, True, None, 20):
+        with pytest.raises(ValueError, match="chunk must divide"):
+            CHUNKED.encode_chunks(shared, targets, p, chunk=chunk, private_keys=private)
+    for secret in (None, private[:2], private[0]):
+        with pytest.raises(ValueError, match="private_keys are needed"):
+            CHUNKED.encode_chunks(shared, targets, p, chunk=5, private_keys=secret)
+    for bad in (
+        jax.tree.map(lambda x: x[0], targets),
+        jax.tree.map(lambda x: x[:, :5], targets),
+        3.0,
+    ):
+        with pytest.raises(ValueError, match="targets: a batch of shape"):
+            CHUNKED.encode_chunks(shared, bad, p, chunk=5, private_keys=private)
+    for index in (np.zeros(3, int), np.zeros((2, 5), int), np.zeros((3, 0), int)):
+        with pytest.raises(ValueError, match=r"index must be whole numbers \[vectors, chunks\]"):
+            CHUNKED.decode_chunks(shared, index, p)
+    with pytest.raises(ValueError, match="3 chunks do not divide 10"):
+        CHUNKED.decode_chunks(shared, np.zeros((3, 3), np.int32), p)
+
+
+def test_epsilon_of_normal_noise_in_chunks():
+    """Each chunk's bound is one of the normal mechanism, wherever the distance lies."""
+    distance, alpha, delta, chunks = 2.0, 1.5, 1e-5, 20
+    promised = recjax.poisson_private_normal_epsilon(distance, alpha, delta=delta, chunks=chunks)
+    rng, each = np.random.default_rng(11), delta / (2 * chunks)
+    for parts in (np.ones(chunks), np.eye(chunks)[0], *rng.exponential(size=(20, chunks))):
+        s = distance * parts / np.linalg.norm(parts)
+        epsilon = s**2 / 2 + s * np.sqrt(2 * np.log(1 / each))
+        assert 2 * alpha * epsilon.sum() <= promised * (1 + 1e-12)
+        shift = s[s > 0]
+        epsilon = epsilon[s > 0]
+        exact = special.ndtr(shift / 2 - epsilon / shift) - np.exp(
+            epsilon + special.log_ndtr(-shift / 2 - epsilon / shift)
+        )
+        assert (exact <= each).all()
+    one = recjax.poisson_private_normal_epsilon(distance, alpha, delta=delta)
+    assert one < promised
+    for bad in ({"distance": 0.0}, {"alpha": 1.0}, {"delta": 1.0}, {"delta": 0.0}, {"chunks": 0}):
+        given = {"distance": 1.0, "alpha": 2.0, "delta": 1e-5, "chunks": 2} | bad
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            recjax.poisson_private_normal_epsilon(**given)

@@ -121,11 +121,12 @@ def test_codes_are_short(name, pair):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CODERS)
 def test_lanes_take_one_example_after_the_other(name, monkeypatch):
-    for search in (path, frontier):
-        monkeypatch.setattr(search, "SEARCH", search.SEARCH._replace(lanes=64))
+    coder = CODERS[name]
+    loop = coder.rule.loop._replace(lanes=64)
+    monkeypatch.setattr(type(coder.rule), "loop", loop)
     monkeypatch.setattr(lanes.os, "cpu_count", lambda: 3)
     n = 3001  # three shares, the last of which is short
-    loc, coder = np.linspace(-2, 2, n, dtype=np.float32), CODERS[name]
+    loc = np.linspace(-2, 2, n, dtype=np.float32)
     targets, p = recjax.Normal(loc, np.full(n, 0.1, np.float32)), recjax.Normal(0.0, 1.0)
     expected = jax.vmap(coder.encode, (0, 0, None))(keys(n, 5), targets, p)
     assert expected.steps.max() > 3 * path._ROUND

@@ -416,6 +416,31 @@ def test_bad_options_are_refused(options):
         VectorCoder(**options)
 
 
+def test_a_table_of_another_key_is_noticed():
+    coder, wide = VectorCoder(block_bits=8), Normal(np.full(70, 0.1), 1.0)
+    code = coder.encode(KEY, wide, STANDARD, kl_bits=1, table=coder.table(jax.random.key(9), 64))
+    assert code.status == Status.INVALID and np.isnan(code.sample).all()
+
+
+@pytest.mark.parametrize("method", ["ordered", *slow("trellis")])
+def test_more_divergence_than_candidates_has_a_status(method):
+    coder = VectorCoder(block_bits=8, method=method)
+    for target, status in [
+        (Normal(np.full(70, 0.14), 1.0), Status.DONE),  # 1 bit
+        (Normal(np.full(70, 1.0), 1.0), Status.TOO_FEW_CANDIDATES),  # 50 bits
+        (Normal(np.zeros(70), 1e-30), Status.TOO_FEW_CANDIDATES),
+    ]:
+        code = coder.encode(KEY, target, STANDARD, kl_bits=1)
+        assert code.status == status and np.isfinite(code.sample).all()
+        assert (code.effective_samples >= 1).all()
+
+
+def test_scalars_are_no_vectors():
+    for method in (VectorCoder().decode, VectorCoder().codelength):
+        with pytest.raises(ValueError, match="proposal must have the shape of the vectors"):
+            method(KEY, np.zeros(1, np.uint32), STANDARD, kl_bits=3)
+
+
 def test_no_divergence_needs_no_bits():
     coder, wide = VectorCoder(), Normal(np.zeros(100), 1.0)
     code = coder.encode(KEY, wide, STANDARD, kl_bits=0)

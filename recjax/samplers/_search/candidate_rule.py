@@ -114,7 +114,7 @@ class CandidateRule(abc.ABC):
 
     def pair(self, target: Any, proposal: Any) -> Pair:
         """The density ratio that the search follows."""
-        return pair_of(target, proposal)
+        return pair_of(target, proposal).prepared()
 
     def draw(
         self, words: UInt32[Array, "2"], index: UInt32[Array, "*shape"], proposal: Any

@@ -2,12 +2,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
 from recjax import randomness
@@ -15,13 +13,16 @@ from recjax.distributions.base import any_violation
 from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import violations
 from recjax.randomness import Stream
+from recjax.samplers._search import lanes
 from recjax.samplers._search.candidate_rule import CandidateRule, Chunk
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status, sent_sample
 
 _RUNNING = -1
 _CHUNK = 64  # candidates at a time in one search
-_SLAB = 1 << 14  # lanes at a time in a batch
+_LANE_CHUNK = 32  # of each search in a batch
+_CPU_NUMBERS = 1 << 13  # random numbers at a time in a batch, on a core
+_DEVICE_NUMBERS = 1 << 22  # and on an accelerator
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -70,8 +71,12 @@ def encode(
         private_key: key of the streams that the decoder does not need; None for the shared key.
     """
     progress = _begin(rule, key, key if private_key is None else private_key, target, proposal)
-    progress = _advance(rule, _CHUNK, target, proposal, progress, None)
-    return _finish(rule, key, target, proposal, progress)
+    progress = jax.lax.while_loop(
+        lambda progress: progress.status == _RUNNING,
+        functools.partial(_advance, rule, _CHUNK, target, proposal),
+        progress,
+    )
+    return _finish(rule, target, proposal, progress)
 
 
 def _begin(
@@ -89,56 +94,33 @@ def _begin(
     return varying(progress, words[0, 0], status)
 
 
-class _Run(NamedTuple):
-    """State of the loop over chunks."""
-
-    progress: Progress
-    chunks: Int[Array, ""] | None  # chunks left before the loop pauses; None: it runs to the end
-
-
 def _advance(
-    rule: CandidateRule,
-    size: int,
-    target: Any,
-    proposal: Any,
-    progress: Progress,
-    chunks: Any,
+    rule: CandidateRule, size: int, target: Any, proposal: Any, progress: Progress
 ) -> Progress:
-    """Runs a search until it ends, or for a number of chunks."""
+    """Takes a running search through the next chunk."""
     pair = rule.pair(target, proposal)
     words = progress.words
-
-    def step(run):
-        progress = run.progress
-        index = rule.candidates(progress.state, progress.steps, size)
-        ratios = rule.log_ratios(pair, progress.state, words, index)
-        ratios = jnp.minimum(ratios, pair.log_ratio_max())  # against rounding
-        # The last chunk may reach beyond the list: no rule chooses a candidate of ratio 0. The
-        # barrier computes ratios once, and with the same bits whatever the rule does with them.
-        ratios = jax.lax.optimization_barrier(jnp.where(index < rule.limit, ratios, -jnp.inf))
-        verdict = rule.examine(pair, progress.state, Chunk(index, ratios, words))
-        steps = progress.steps + verdict.used.astype(jnp.uint32)
-        status = jnp.where(steps < rule.cap, _RUNNING, rule.exhausted(verdict.state))
-        # A search that ends within a chunk beyond the cap has not ended within the cap.
-        done = verdict.stopped & (steps <= rule.cap)
-        status = jnp.where(done, Status.DONE, status).astype(jnp.int32)
-        # The same chunk may have gone beyond the cap and the last index.
-        steps = jnp.minimum(steps, rule.cap)
-        index = jnp.minimum(verdict.index, rule.last_index)
-        progress = Progress(words, verdict.state, steps, index, status)
-        return _Run(progress, None if run.chunks is None else run.chunks - 1)
-
-    def unfinished(run):
-        running = run.progress.status == _RUNNING
-        return running if run.chunks is None else running & (run.chunks > 0)
-
-    return jax.lax.while_loop(unfinished, step, _Run(progress, chunks)).progress
+    index = rule.candidates(progress.state, progress.steps, size)
+    ratios = rule.log_ratios(pair, progress.state, words, index)
+    ratios = jnp.minimum(ratios, pair.log_ratio_max())  # against rounding
+    # The last chunk may reach beyond the list: no rule chooses a candidate of ratio 0. The
+    # barrier computes ratios once, and with the same bits whatever the rule does with them.
+    ratios = jax.lax.optimization_barrier(jnp.where(index < rule.limit, ratios, -jnp.inf))
+    verdict = rule.examine(pair, progress.state, Chunk(index, ratios, words))
+    steps = progress.steps + verdict.used.astype(jnp.uint32)
+    status = jnp.where(steps < rule.cap, _RUNNING, rule.exhausted(verdict.state))
+    # A search that ends within a chunk beyond the cap has not ended within the cap.
+    done = verdict.stopped & (steps <= rule.cap)
+    status = jnp.where(done, Status.DONE, status).astype(jnp.int32)
+    # The same chunk may have gone beyond the cap and the last index.
+    steps = jnp.minimum(steps, rule.cap)
+    return Progress(
+        words, verdict.state, steps, jnp.minimum(verdict.index, rule.last_index), status
+    )
 
 
-def _finish(
-    rule: CandidateRule, key: Array, target: Any, proposal: Any, progress: Progress
-) -> Code:
-    sample = decode(rule, key, progress.index, proposal)
+def _finish(rule: CandidateRule, target: Any, proposal: Any, progress: Progress) -> Code:
+    sample = rule.draw(progress.words[Stream.CANDIDATE], progress.index, proposal)
     # once a search, because a test of every candidate would cost an eighth of it
     pair = rule.pair(target, proposal)
     above = above_bound(pair, rule.log_ratio(pair, sample, progress.index))
@@ -148,16 +130,29 @@ def _finish(
     return Code(progress.index, sent_sample(sample, status), steps, status)
 
 
-_begin_lanes = jax.jit(jax.vmap(_begin, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
-_advance_lanes = jax.jit(
-    jax.vmap(_advance, in_axes=(None, None, 0, 0, 0, None)), static_argnums=(0, 1)
-)
-_finish_lanes = jax.jit(jax.vmap(_finish, in_axes=(None, 0, 0, 0, 0)), static_argnums=0)
-_take = jax.jit(lambda tree, lanes: jax.tree.map(lambda x: x[lanes], tree))
-_put = jax.jit(
-    lambda tree, lanes, part: jax.tree.map(lambda x, y: x.at[lanes].set(y), tree, part),
-    donate_argnums=0,
-)
+def _encode_lane(
+    rule: CandidateRule, keys: tuple[Array, Array], target: Any, proposal: Any
+) -> Code:
+    key, private_key = keys
+    return encode(rule, key, target, proposal, private_key)
+
+
+def _begin_lane(
+    rule: CandidateRule, keys: tuple[Array, Array], target: Any, proposal: Any
+) -> Progress:
+    return _begin(rule, *keys, target, proposal)
+
+
+def _advance_lanes(
+    rule: CandidateRule, targets: Any, proposals: Any, progress: Progress
+) -> Progress:
+    """Takes the lanes of a batch, the last axis of states, through the next chunk."""
+    advance = jax.vmap(functools.partial(_advance, rule, _LANE_CHUNK), (0, 0, -1), -1)
+    running = progress.status == _RUNNING
+    # lanes without an example stay ended
+    return jax.tree.map(
+        functools.partial(jnp.where, running), advance(targets, proposals, progress), progress
+    )
 
 
 def encode_lanes(
@@ -167,11 +162,7 @@ def encode_lanes(
     proposals: Any,
     private_keys: Array | None = None,
 ) -> Code:
-    """Searches for a batch of examples; a loop on the host, not for use under transformations.
-
-    All searches run for a few chunks, then those that have not ended for a few more, and so on; the
-    longer a search has run, the wider its chunks. Lanes are gathered into slabs of few different
-    sizes, so that few programs are compiled.
+    """Searches for a batch of examples.
 
     Args:
         rule: the coder's part of the search.
@@ -181,30 +172,15 @@ def encode_lanes(
         private_keys: as for `encode`, one per example.
     """
     private_keys = keys if private_keys is None else private_keys
-    progress = _begin_lanes(rule, keys, private_keys, targets, proposals)
-    event_size = max(proposals.event_size // len(keys), 1)
-    chunk, spent = 16, 0
-    while (lanes := np.flatnonzero(np.asarray(progress.status) == _RUNNING)).size:
-        # fewer lanes at a time where each has more numbers, so that a slab fits into the cache
-        for slab in _slabs(lanes, _SLAB * 16 // (rule.width(chunk) * event_size)):
-            part = _take((targets, proposals, progress), slab)
-            progress = _put(
-                progress, slab, _advance_lanes(rule, chunk, *part, max(_SLAB // slab.size, 1))
-            )
-        spent += chunk
-        chunk = 16 if spent < 32 else 64 if spent < 512 else 256
-    return _finish_lanes(rule, keys, targets, proposals, progress)
-
-
-def _slabs(lanes: Int[np.ndarray, "n"], largest: int) -> Iterator[Int[np.ndarray, "size"]]:
-    """Cuts lane numbers into slabs of 32, 256, 2048 or 16384 lanes.
-
-    The last slab is padded with its last lane: equal lanes give equal results, so that it does not
-    matter which of them is kept.
-    """
-    size = _SLAB
-    while lanes.size:
-        while size > 32 and (size > largest or size >= 2 * lanes.size):
-            size //= 8
-        slab, lanes = lanes[:size], lanes[size:]
-        yield np.pad(slab, (0, size - slab.size), mode="edge")
+    numbers = max(max(leaf.size for leaf in jax.tree.leaves(proposals)) // len(keys), 1)
+    # fewer lanes where each has more numbers, so that those of a step fit into the cache
+    width = rule.width(_LANE_CHUNK) * numbers
+    search = lanes.Search(
+        _encode_lane,
+        _begin_lane,
+        _advance_lanes,
+        _finish,
+        lanes=max(_CPU_NUMBERS // width, 32),
+        device_lanes=max(_DEVICE_NUMBERS // width, 32),
+    )
+    return lanes.encode_lanes(search, rule, (keys, private_keys), targets, proposals)

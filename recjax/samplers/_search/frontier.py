@@ -8,7 +8,7 @@ in times T = exp(-G) instead of Gumbel variables G).
 import abc
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
+from recjax.samplers._search.fence import computed_once
+from recjax.samplers._search.queue import Child, Entry, Queue, queue_of
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status, sent_sample
 from recjax.words import Word
@@ -28,23 +30,7 @@ CAPACITY = 64
 """Number of nodes that may be open at a time."""
 
 _RUNNING = -1
-_ROUND = 2  # steps that searches take before those that have ended make room
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """An open node.
-
-    Attributes:
-        node: the node.
-        time: the arrival time of its draw.
-        log_bound: an upper bound of ln r in its interval.
-    """
-
-    node: tree.Node
-    time: Float[Array, ""]
-    log_bound: Float[Array, ""]
+_ROUND = 3  # steps that searches take before those that have ended make room
 
 
 @jax.tree_util.register_dataclass
@@ -72,8 +58,7 @@ class _Search:
 
     Attributes:
         keys: keys of the candidates' and the arrivals' streams.
-        frontier: the open nodes, in slots.
-        priority: priority of each slot, -inf for a slot that is free.
+        queue: the open nodes.
         chosen: the node of the best draw so far.
         above: whether the best draw's ratio exceeds the bound of the pair.
         state: the coder's state.
@@ -83,8 +68,7 @@ class _Search:
     """
 
     keys: tuple[Word, Word]
-    frontier: Entry
-    priority: Float[Array, "capacity"]
+    queue: Queue
     chosen: tree.Node
     above: Bool[Array, ""]
     state: Any
@@ -99,11 +83,16 @@ class FrontierRule(abc.ABC):
     split: tree.Split
     max_steps: int
     max_depth: int
+    capacities: ClassVar[tuple[int, ...]] = (8, CAPACITY)
+    """Numbers of slots for open nodes. A search that fills the first begins again with the second.
+
+    Steps are the faster, the fewer slots they go through, but each number has a program.
+    """
 
     @property
     def loop(self) -> lanes.Search:
         """The loop that this rule is for."""
-        return SEARCH
+        return _loop(self.capacities)
 
     @abc.abstractmethod
     def start(self, pair: Pair) -> Any:
@@ -125,36 +114,49 @@ class FrontierRule(abc.ABC):
 @functools.partial(jax.jit, static_argnums=0)
 def encode(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> Code:
     """Searches for one example."""
-    search = _begin(rule, key, target, proposal)
-    body = functools.partial(_step, rule, pair_of(target, proposal))
-    search = jax.lax.while_loop(lambda search: search.status == _RUNNING, body, search)
-    return _finish(rule, proposal, search)
+    step = functools.partial(_step, rule, pair_of(target, proposal))
+    code, wanted = None, True
+    for capacity in rule.capacities:
+        search = _begin(rule, capacity, key, target, proposal)
+        # a search that is not wanted has ended before its first step
+        search = dataclasses.replace(search, status=jnp.where(wanted, search.status, Status.DONE))
+        search = jax.lax.while_loop(lambda search: search.status == _RUNNING, step, search)
+        new = _finish(rule, target, proposal, search)
+        choose = functools.partial(jnp.where, wanted)
+        code = new if code is None else jax.tree.map(choose, new, code)
+        wanted = code.status == Status.QUEUE_FULL
+    return code
 
 
-def _begin(rule: FrontierRule, key: Array, target: Any, proposal: Any) -> _Search:
+def _begin(rule: FrontierRule, capacity: int, key: Array, target: Any, proposal: Any) -> _Search:
     pair = pair_of(target, proposal)
     keys = tree.stream_words(key, Stream.CANDIDATE), tree.stream_words(key, Stream.ARRIVAL)
     invalid = any_violation(violations(pair, True))
     status = jnp.where(invalid, Status.INVALID, _RUNNING).astype(jnp.int32)
     root, zero = tree.root(), jnp.zeros((), proposal.dtype)
     first = _entry(pair, keys, root, zero)
-    # Every slot holds a copy of the root, but only the first one is open.
-    frontier = jax.tree.map(lambda x: jnp.broadcast_to(x, (CAPACITY,)), first)
-    free = jnp.full(CAPACITY, -jnp.inf, proposal.dtype)
-    priority = free.at[0].set(rule.priority(first.time, first.log_bound))
+    keys, first, status = computed_once((keys, first, status), status < _RUNNING)
+    queue = queue_of(first, rule.priority(first.time, first.log_bound), capacity)
     no = jnp.zeros((), bool)
-    search = _Search(keys, frontier, priority, root, no, rule.start(pair), jnp.int32(0), no, status)
+    search = _Search(keys, queue, root, no, rule.start(pair), jnp.int32(0), no, status)
     return varying(search, keys[0][0], status)
 
 
 def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     """Closes the open node of the highest priority and opens its children."""
-    slot = jnp.argmax(search.priority)
-    entry = jax.tree.map(lambda x: x[slot], search.frontier)
-    point = entry.node.point(search.keys[0])
+    slot, entry = search.queue.first(search.steps < 0)
+    return _open(slot, *_visit(rule, pair, entry, search))
+
+
+def _visit(
+    rule: FrontierRule, pair: Pair, entry: Entry, search: _Search
+) -> tuple[tuple[Child, Child], _Search]:
+    """Examines a node: its children, and the search with its open nodes as they were."""
+    never = search.steps < 0
+    point = computed_once(entry.node.point(search.keys[0]), never)
     ratio = pair.log_ratio(tree.sample_at(pair.proposal, point))
     log_ratio = jnp.minimum(ratio, pair.log_ratio_max())  # against rounding
-    ruling = rule.examine(pair, search.state, entry, log_ratio)
+    ruling = computed_once(rule.examine(pair, search.state, entry, log_ratio), never)
 
     # The cap counts examined nodes only: a node that proves the end may come after it. A node
     # beyond the cap is not chosen, so that the sample is the best one within the cap.
@@ -174,41 +176,34 @@ def _step(rule: FrontierRule, pair: Pair, search: _Search) -> _Search:
     def child(right):
         """A child, and whether it may hold the sample."""
         new = _entry(pair, search.keys, entry.node.child(jnp.asarray(right), cut), entry.time)
-        return new, grows & rule.keeps(ruling.state, new)
+        promising = grows & rule.keeps(ruling.state, new)
+        return Child(new, rule.priority(new.time, new.log_bound), promising & ~deepest), promising
 
-    (left, left_kept), (right, right_kept) = child(False), child(True)
+    (left, left_promising), (right, right_promising) = child(False), child(True)
     # The depth matters only where it cuts off a child that may hold the sample.
-    clipped = search.clipped | ((left_kept | right_kept) & deepest)
-
-    # The node is closed, and its slot is free. A left child that is kept takes that slot.
-    slots = jnp.arange(CAPACITY)
-    left_slot = (slots == slot) & left_kept & ~deepest
-    priority = jnp.where(slots == slot, -jnp.inf, search.priority)
-    priority = jnp.where(left_slot, rule.priority(left.time, left.log_bound), priority)
-    # A right child that is kept takes the slot of the lowest priority, which is -inf if any slot is
-    # free. If none is, the search ends below, because an open node would be lost.
-    place = jnp.argmin(priority)
-    right_slot = (slots == place) & right_kept & ~deepest
-    full = right_kept & ~deepest & (priority[place] > -jnp.inf)
-    priority = jnp.where(right_slot, rule.priority(right.time, right.log_bound), priority)
-    # Masks over all slots, because indexed updates become slow scatters under vmap.
-    frontier = jax.tree.map(
-        lambda old, left, right: jnp.where(right_slot, right, jnp.where(left_slot, left, old)),
-        search.frontier,
-        left,
-        right,
-    )
-
-    # A search that ends has lost no open node: QUEUE_FULL and the two final outcomes exclude each
-    # other. The cap comes last: a node beyond it has not ended the search.
-    ended = ruling.stopped | ~jnp.any(priority > -jnp.inf)
-    status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
-    done = jnp.where(above, Status.BOUND_TOO_SMALL, Status.DONE)
-    status = jnp.where(ended, jnp.where(clipped, Status.MAX_DEPTH, done), status)
+    clipped = search.clipped | ((left_promising | right_promising) & deepest)
+    status = jnp.where(ruling.stopped, _ended(clipped, above), _RUNNING)
+    # The cap comes last: a node beyond it has not ended the search.
     status = jnp.where(capped, Status.MAX_STEPS, status).astype(jnp.int32)
-    return _Search(
-        search.keys, frontier, priority, chosen, above, ruling.state, steps, clipped, status
-    )
+    state = ruling.state
+    after = _Search(search.keys, search.queue, chosen, above, state, steps, clipped, status)
+    return computed_once((left, right), never), after
+
+
+def _ended(clipped: Bool[Array, "*lanes"], above: Bool[Array, "*lanes"]) -> Int[Array, "*lanes"]:
+    """The status of a search that has looked at all nodes that may hold the sample."""
+    done = jnp.where(above, Status.BOUND_TOO_SMALL, Status.DONE)
+    return jnp.where(clipped, Status.MAX_DEPTH, done).astype(jnp.int32)
+
+
+def _open(slot: Int[Array, "*lanes"], children: tuple[Child, Child], search: _Search) -> _Search:
+    """Puts the children of the node in a slot in its place."""
+    queue, full = search.queue.replaced(slot, *children, search.steps < 0)
+    # A search that ends has lost no open node: QUEUE_FULL and the final outcomes exclude each other
+    status = jnp.where(full, Status.QUEUE_FULL, _RUNNING)
+    status = jnp.where(queue.is_empty(), _ended(search.clipped, search.above), status)
+    status = jnp.where(search.status == _RUNNING, status, search.status).astype(jnp.int32)
+    return dataclasses.replace(search, queue=queue, status=status)
 
 
 def _entry(
@@ -224,22 +219,33 @@ def _entry(
 def _advance(rule: FrontierRule, targets: Any, proposals: Any, searches: _Search) -> _Search:
     """Takes a few steps of a batch."""
 
-    def step(target, proposal, search):
-        after = _step(rule, pair_of(target, proposal), search)
+    def visit(target, proposal, entry, search):
+        return _visit(rule, pair_of(target, proposal), entry, search)
+
+    def step(_, before):
+        slots, entries = before.queue.first(before.steps < 0)
+        visits = jax.vmap(visit, (0, 0, -1, -1), -1)(targets, proposals, entries, before)
+        after = _open(slots, *visits)
         # In a batch all lanes take every step: those that have ended stay as they are.
-        running = search.status == _RUNNING
-        return jax.tree.map(lambda new, old: jnp.where(running, new, old), after, search)
+        running = before.status == _RUNNING
+        return jax.tree.map(lambda new, old: jnp.where(running, new, old), after, before)
 
-    def steps(_, searches):
-        return jax.vmap(step)(targets, proposals, searches)
-
-    return jax.lax.fori_loop(0, _ROUND, steps, searches)
+    return jax.lax.fori_loop(0, _ROUND, step, searches)
 
 
-def _finish(rule: FrontierRule, proposal: Any, search: _Search) -> Code:
+def _finish(rule: FrontierRule, target: Any, proposal: Any, search: _Search) -> Code:
     sample = tree.sample_at(proposal, search.chosen.point(search.keys[0]))
     sample = sent_sample(sample, search.status)
     return Code(jnp.stack(search.chosen.heap), sample, search.steps, search.status)
 
 
-SEARCH = lanes.Search(encode, _begin, _advance, _finish, lanes=256)
+@functools.cache
+def _loop(capacities: tuple[int, ...]) -> lanes.Search:
+    """The loop of a batch with the first number of slots, and again with the next."""
+    capacity, *more = capacities
+
+    def begin(rule, key, target, proposal):
+        return _begin(rule, capacity, key, target, proposal)
+
+    again = _loop(tuple(more)) if more else None
+    return lanes.Search(encode, begin, _advance, _finish, lanes=256, again=again)

@@ -3,17 +3,17 @@
 import concurrent.futures
 import dataclasses
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
+from recjax import parallel
+from recjax.samplers._search.fence import computed_once
 from recjax.samplers.base import Code, Status
-
-_DEVICE_LANES = 1 << 16
 
 
 class Search(NamedTuple):
@@ -24,9 +24,12 @@ class Search(NamedTuple):
         begin: maps rule, key, target and proposal to a state, whose ``status`` is negative until
             the search has ended.
         advance: maps rule, targets, proposals and states, with batch axes, to the states after some
-            steps.
-        finish: maps rule, proposal and state to a code.
+            steps. The batch is the first axis of the distributions and the last one of the states.
+        finish: maps rule, target, proposal and state to a code.
         lanes: number of searches at a time on a CPU's core, whose states stay in the core's cache.
+        device_lanes: number of searches at a time on an accelerator.
+        again: the loop in which examples whose status is `Status.QUEUE_FULL` are searched for once
+            more, or None.
     """
 
     encode: Callable[..., Code]
@@ -34,43 +37,53 @@ class Search(NamedTuple):
     advance: Callable[..., Any]
     finish: Callable[..., Code]
     lanes: int
+    device_lanes: int = 1 << 16
+    again: "Search | None" = None
 
 
 def encode_lanes(search: Search, rule: Any, keys: Array, targets: Any, proposals: Any) -> Code:
-    """Searches for a batch of examples; not for use under transformations.
+    """Searches for a batch of examples.
 
-    On CPUs every core searches for an equal share of the examples: one program's kernels are too
-    small to be spread over cores.
+    If they are concrete, every core of the CPU searches for an equal share of the examples: one
+    program's kernels are too small to be spread over cores. If they are traced, it is one loop.
 
     In single precision an example takes 8 bytes for its key, 4 for every parameter of the two
     distributions, 28 for its code, and 28 again while the shares are joined; a lane of a search
     along one path takes 0.5 kB, one with a queue of open nodes 6 kB. There are ``search.lanes``
-    lanes on every core, and 65,536 on an accelerator.
+    lanes on every core, and ``search.device_lanes`` on an accelerator.
 
     Args:
         search: the loop.
         rule: the coder's part of the search.
-        keys: one key per example.
+        keys: one key per example, or a tree of keys as ``search.begin`` takes them.
         targets: targets with a leading batch axis.
         proposals: proposals with a leading batch axis.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    lanes = search.lanes if on_cpu else _DEVICE_LANES
-    threads = min(os.cpu_count() or 1, -(-len(keys) // lanes)) if on_cpu else 1
-    size = -(-len(keys) // threads)
+    examples = keys, targets, proposals
+    n = len(jax.tree.leaves(keys)[0])
+
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(examples)):
+
+        def loop(lanes):
+            return functools.partial(_search_share, search, rule, min(lanes, n), n, jnp.int32(0))
+
+        # the platform that the program is lowered for, which need not be that of this process
+        return jax.lax.platform_dependent(
+            *examples, cpu=loop(search.lanes), default=loop(search.device_lanes)
+        )
+    threads = min(parallel.cores(), -(-n // search.lanes))
+    size = -(-n // threads)
 
     def share(first):
-        lanes_here = min(lanes, size)
-        codes = _search_share(
-            search, rule, lanes_here, size, jnp.int32(first), keys, targets, proposals
-        )
+        lanes_here = min(search.lanes, size)
+        codes = _search_share(search, rule, lanes_here, size, jnp.int32(first), *examples)
         # without this wait one thread would start all shares, which then run one after the other
         return jax.block_until_ready(codes)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        codes = list(pool.map(share, range(0, len(keys), size)))
+        codes = list(pool.map(share, range(0, n, size)))
     # the last share may reach beyond the last example
-    return jax.tree.map(lambda *shares: jnp.concatenate(shares)[: len(keys)], *codes)
+    return jax.tree.map(lambda *shares: jnp.concatenate(shares)[:n], *codes)
 
 
 class _Share(NamedTuple):
@@ -95,41 +108,81 @@ def _search_share(
     proposals: Any,
 ) -> Code:
     """Codes of ``size`` examples from ``first`` on, meaningless beyond the last example."""
-    begin, finish = (
-        jax.vmap(functools.partial(part, rule)) for part in (search.begin, search.finish)
-    )
-    shapes = jax.eval_shape(
-        lambda *batch: finish(batch[2], begin(*batch)), keys, targets, proposals
-    )
+    batch = keys, targets, proposals
+    shapes = jax.eval_shape(jax.vmap(functools.partial(search.encode, rule)), *batch)
+    codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
+    order = jnp.arange(size, dtype=jnp.int32)
+    codes = _search_some(search, rule, lanes, order, first, batch, codes)
+    if search.again is not None:
+        (order,) = jnp.nonzero(codes.status == Status.QUEUE_FULL, size=size, fill_value=size)
+        # few examples are left, and each takes more memory
+        lanes = max(lanes // 8, 1)
+        codes = _search_some(search.again, rule, lanes, order, first, batch, codes)
+    return codes
 
-    def load(example):
+
+def _search_some(
+    search: Search,
+    rule: Any,
+    lanes: int,
+    order: Int[Array, "size"],
+    first: Int[Array, ""],
+    batch: tuple[Array, Any, Any],
+    codes: Code,
+) -> Code:
+    """Searches for the examples ``first + order``, and writes their codes at ``order``.
+
+    Args:
+        search: the loop.
+        rule: the coder's part of the search.
+        lanes: number of searches at a time.
+        order: numbers of examples; from the first that is as large as their count on, none counts.
+        first: the first example of the share.
+        batch: keys, targets and proposals of all examples.
+        codes: codes of the share.
+    """
+    size, count = len(order), jnp.sum(order < len(order), dtype=jnp.int32)
+    begin = jax.vmap(functools.partial(search.begin, rule), out_axes=-1)
+    finish = jax.vmap(functools.partial(search.finish, rule), (0, 0, -1))
+
+    def load(place):
         # A lane without an example loads the last one, and counts as ended.
-        keys_here, targets_here, proposals_here = jax.tree.map(
-            lambda x: x.at[first + example].get(mode="clip"), (keys, targets, proposals)
-        )
-        states = begin(keys_here, targets_here, proposals_here)
+        example = order.at[place].get(mode="fill", fill_value=size)
+        here = jax.tree.map(lambda x: x.at[first + example].get(mode="clip"), batch)
+        states = begin(*here)
         status = jnp.where(example < size, states.status, Status.DONE)
-        return (targets_here, proposals_here), dataclasses.replace(states, status=status)
+        return example, here[1:], dataclasses.replace(states, status=status)
 
     def body(share):
-        targets_here, proposals_here = share.pairs
-        states = search.advance(rule, targets_here, proposals_here, share.states)
+        never = share.following < 0
+        states = search.advance(rule, *share.pairs, share.states)
         ended = states.status >= 0
         # Codes of searches that go on are written to no place: beyond the end, and dropped.
         place = jnp.where(ended, share.example, size)
-        found = finish(proposals_here, states)
+        found = computed_once(finish(*share.pairs, states), never)
         codes = jax.tree.map(lambda x, new: x.at[place].set(new, mode="drop"), share.codes, found)
         # Lanes whose search has ended load the next examples, in order.
-        count = jnp.cumsum(ended, dtype=jnp.int32)
-        example = jnp.where(ended, share.following + count - 1, share.example)
-        pairs, fresh = load(example)
-        states = jax.tree.map(functools.partial(_choose, ended), fresh, states)
-        return _Share(example, share.following + count[-1], pairs, states, codes)
+        rank = jnp.cumsum(ended, dtype=jnp.int32)
+        example, pairs, fresh = computed_once(load(share.following + rank - 1), never)
+        # other lanes keep their example, and their pair with it
+        rows = functools.partial(_choose, ended)
+        return _Share(
+            jnp.where(ended, example, share.example),
+            share.following + rank[-1],
+            jax.tree.map(rows, pairs, share.pairs),
+            jax.tree.map(functools.partial(jnp.where, ended), fresh, states),
+            codes,
+        )
 
-    example = jnp.arange(lanes, dtype=jnp.int32)
-    codes = jax.tree.map(lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype), shapes)
-    start = _Share(example, jnp.int32(lanes), *load(example), codes)
-    return jax.lax.while_loop(lambda share: jnp.any(share.example < size), body, start).codes
+    def unfinished(share):
+        return (share.following < count) | jnp.any(share.example < size)
+
+    # All lanes begin as ones whose search has ended. Their first steps are for nothing, but loading
+    # examples before the loop, too, would make a larger program.
+    blank = functools.partial(jax.tree.map, lambda x: jnp.zeros(x.shape, x.dtype))
+    example, pairs, states = blank(jax.eval_shape(load, jnp.zeros(lanes, jnp.int32)))
+    start = _Share(example + size, jnp.int32(0), pairs, states, codes)
+    return jax.lax.while_loop(unfinished, body, start).codes
 
 
 def _choose(which: Array, new: Array, old: Array) -> Array:

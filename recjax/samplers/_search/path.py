@@ -15,6 +15,7 @@ from recjax.distributions.bound import above_bound
 from recjax.distributions.pair import Pair, pair_of, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes, tree
+from recjax.samplers._search.fence import computed_once
 from recjax.samplers._search.varying import varying
 from recjax.samplers.base import Code, Status, sent_sample
 from recjax.words import Word
@@ -123,7 +124,7 @@ def encode(rule: PathRule, key: Array, target: Any, proposal: Any) -> Code:
 
     walk = _begin(rule, key, target, proposal)
     walk = jax.lax.while_loop(lambda walk: walk.status == _RUNNING, body, walk)
-    return _finish(rule, proposal, walk)
+    return _finish(rule, target, proposal, walk)
 
 
 def _begin(rule: PathRule, key: Array, target: Any, proposal: Any) -> Walk:
@@ -156,12 +157,13 @@ def _step(
 ) -> Walk:
     """Visits a walk's node if the status of the walk is ``turn``."""
     pair, node = pair_of(target, proposal), walk.node
-    point = node.point(walk.keys[0])
+    never = walk.steps < 0
+    point, draws = computed_once((node.point(walk.keys[0]), node.draws(walk.keys[1])), never)
     x = tree.sample_at(proposal, point)
     ratio = pair.log_ratio(x)
     log_ratio = jnp.minimum(ratio, pair.log_ratio_max())  # against rounding
-    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, node.draws(walk.keys[1]))
-    decision = decide(pair, walk.state, visit)
+    visit = Visit(node, node.cut(point, rule.split), x, log_ratio, draws)
+    decision = computed_once(decide(pair, walk.state, visit), never)
     steps = walk.steps + 1
     status = jnp.where(steps >= min(rule.max_steps, tree.MAX_DEPTH), Status.MAX_STEPS, _RUNNING)
     done = jnp.where(above_bound(pair, ratio), Status.BOUND_TOO_SMALL, Status.DONE)
@@ -179,7 +181,7 @@ def _step(
     return jax.tree.map(lambda new, old: jnp.where(active, new, old), after, walk)
 
 
-def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
+def _finish(rule: PathRule, target: Any, proposal: Any, walk: Walk) -> Code:
     sample = tree.sample_at(proposal, walk.node.point(walk.keys[0]))
     sample = sent_sample(sample, walk.status)
     return Code(jnp.stack(walk.node.heap), sample, walk.steps, walk.status)
@@ -187,7 +189,7 @@ def _finish(rule: PathRule, proposal: Any, walk: Walk) -> Code:
 
 def _advance(rule: PathRule, targets: Any, proposals: Any, walks: Walk) -> Walk:
     """Takes a batch a few levels down."""
-    step = jax.vmap(functools.partial(_first_step, rule))
+    step = jax.vmap(functools.partial(_first_step, rule), (0, 0, -1), -1)
     walks = jax.lax.fori_loop(0, _ROUND, lambda _, walks: step(targets, proposals, walks), walks)
     return _decide_exactly(rule, (targets, proposals), walks) if rule.uses_bounds else walks
 

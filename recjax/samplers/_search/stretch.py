@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from recjax.distributions.pair import Pair
 from recjax.distributions.quadrature import gauss_legendre
+from recjax.samplers._search.fence import computed_once
 
 
 @jax.tree_util.register_dataclass
@@ -58,10 +59,11 @@ def stretch_bounds(
     which they are moved apart by a relative 1e-4. They are NaN where S underflows.
     """
     step = (jnp.exp(log_h) - jnp.exp(level.log_h)) / level.survival
-    # S and its slope at h relative to those at the level. Quotients also are faster: XLA on CPUs
-    # computes a sum or a product anew for each of its uses, with all that leads to it, but not a
-    # quotient.
-    fall, slope = pair.survival(log_h) / level.survival, pair.widths(log_h)[0] / level.width
+    survival, width = computed_once(
+        (pair.survival(log_h), pair.widths(log_h)[0]), level.survival < 0
+    )
+    # S and its slope at h relative to those at the level
+    fall, slope = survival / level.survival, width / level.width
     log_fall = -jnp.log(fall)
     curved = log_fall > 1e-3  # below that the quotient is 0 / 0 up to rounding, and step its limit
     below = jnp.where(curved, step * log_fall / (1 - fall), step)

@@ -22,11 +22,13 @@ from recjax.blocks.vector_layout import (
 )
 from recjax.blocks.vector_methods import METHODS, Method, Plan, search_of
 from recjax.blocks.vector_scores import Shape
-from recjax.distributions.base import any_violation
+from recjax.distributions.base import any_violation, concrete
 from recjax.distributions.normal import Normal
 from recjax.distributions.pair import pair_of, violations
+from recjax.errors import check_range
+from recjax.parallel import few_sizes
 from recjax.randomness import SharedKey
-from recjax.samplers.base import Status, batch_of, few_sizes
+from recjax.samplers.base import Status, batch_of
 
 _TABLE_ROWS = 1 << 12  # rows of the table drawn at once
 
@@ -42,7 +44,8 @@ class VectorCode:
             TOO_FEW_DIMENSIONS.
         status: a `Status` as int32.
         kl_bits: KL divergence of the target from the proposal.
-        effective_samples: Kish's effective number of candidates, per block: the bias of a block is
+        effective_samples: Kish's effective number of candidates, per block (of the method
+            *trellis* the product of those of its two steps): the bias of a block is
             large where it is near 1, and vanishes as it grows.
     """
 
@@ -62,6 +65,27 @@ def table(key: SharedKey, rows: int, columns: int, dtype: Any) -> Float[Array, "
     # in chunks: the random words of all rows would take as much memory again
     chunks = jax.lax.map(lambda start: table_rows(key, start + row, 0, columns, dtype), starts)
     return chunks.reshape(rows, columns)
+
+
+def checked_call(call: int | Int[Array, ""]) -> UInt32[Array, ""]:
+    """The number of a call; a concrete one is checked."""
+    value = concrete(call)
+    if value is None:
+        return jnp.asarray(call).astype(jnp.uint32)
+    check_range("call", value.item() if value.ndim == 0 else value, 0, (1 << 32) - 1)
+    return jnp.asarray(value.astype(np.uint32))
+
+
+def widened(target: Any, proposal: Any, narrow: list[tuple[int, ...]]) -> Normal:
+    """The proposal, with the shape of the target if it has one of these narrow shapes."""
+    if not (isinstance(target, Normal) and isinstance(proposal, Normal)):
+        raise ValueError(
+            f"target: VectorCoder codes a Normal over a Normal, "
+            f"got a {type(target).__name__} over a {type(proposal).__name__}"
+        )
+    if proposal.event_shape not in narrow:
+        return proposal  # of the target's shape, or refused together with it
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, target.event_shape), proposal)
 
 
 def plan_for(coder: Any, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Plan | None:
@@ -86,8 +110,10 @@ def plan_for(coder: Any, kl_bits: npt.ArrayLike, shape: tuple[int, ...]) -> Plan
         )
     if value.dtype.kind not in "iuf":
         raise ValueError(f"kl_bits must be numbers, got {kl_bits!r}")
-    if not np.all((value >= 0) & (value <= LARGEST_KL_BITS)) or value.sum() > LARGEST_KL_BITS:
-        raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum")
+    bad = value[~((value >= 0) & (value <= LARGEST_KL_BITS))]
+    if bad.size or value.sum() > LARGEST_KL_BITS:
+        found = f"{bad.flat[0]}" if bad.size else f"{value.sum()} in sum"
+        raise ValueError(f"kl_bits must be from 0 to {LARGEST_KL_BITS}, in sum too, got {found}")
     if not 1 <= d <= LARGEST_SIZE:
         raise ValueError(f"target: vectors have 1 to {LARGEST_SIZE} coordinates, got {d}")
     return METHODS[coder.method](d, parts_of_bits(value), coder.block_bits, coder.extra_bits)
@@ -133,6 +159,11 @@ def _encode(
     """Codes a vector in a layout; one program for all near ones."""
     d = target.event_size
     invalid = any_violation(violations(pair_of(target, proposal), False))
+    if table is not None:
+        # a table of another key gives samples of nothing, which no receiver could notice
+        last = jnp.full(1, len(table) - 1, jnp.uint32)
+        off = jnp.abs(table_rows(key, last, 0, 2, table.dtype)[0] - table[-1, :2])
+        invalid |= jnp.any(off > 1e-3)
     # invalid parameters code the proposal: no NaN enters the search
     mean = jnp.where(invalid, 0, (target.loc - proposal.loc) / proposal.scale).reshape(d)
     std = jnp.where(invalid, 1, target.scale / proposal.scale).reshape(d)
@@ -140,9 +171,12 @@ def _encode(
     mean, std, table = jax.lax.stop_gradient((mean, std, table))
     index, effective = search_of(method, key, call, layout, mean, std, table, shape)
     sample = _decode(method, key, call, layout, index, proposal)
-    status = jnp.where(invalid, Status.INVALID, Status.DONE).astype(jnp.int32)
+    kl = _kl_bits(target, proposal)
+    few = kl > 1.1 * method.capacity(layout) + 8
+    status = jnp.where(few, Status.TOO_FEW_CANDIDATES, Status.DONE)
+    status = jnp.where(invalid, Status.INVALID, status).astype(jnp.int32)
     sample = jnp.where(invalid, jnp.nan, sample)
-    return VectorCode(index, sample, status, _kl_bits(target, proposal), effective)
+    return VectorCode(index, sample, status, kl, effective)
 
 
 def encode_batch(
@@ -204,7 +238,12 @@ def decode(
     proposal: Normal,
 ) -> Float[Array, "*event"]:
     """`recjax.VectorCoder.decode` for a plan."""
-    return _decode(plan.method, key, call, plan.layout, index, proposal)
+    shape = plan.method.shape(plan.layout, proposal.event_size)
+    # padded as for the encoder, so that few programs are compiled
+    added = -(-shape.blocks * plan.indices // plan.layout.blocks) - plan.indices
+    index = jnp.pad(index, (0, max(added, 0)))
+    layout = _padded(plan.layout, shape.blocks)
+    return _decode(plan.method, key, call, layout, index, proposal)
 
 
 @functools.partial(jax.jit, static_argnums=0)

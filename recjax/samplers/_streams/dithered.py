@@ -5,7 +5,7 @@ the proposal at that point, divided by the sum over all points within the propos
 
 In a string every index has its own table of integer frequencies. They follow from the dither and
 the proposal by exactly rounded operations in double precision (sums, products, quotients) and from
-there on by integers, those of `Categorical`: every machine has the same table.
+there on by integers, those of `few_weights`: every machine has the same table.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from recjax import randomness
 from recjax.bits import stream
 from recjax.bits.frequencies import integer_shares
 from recjax.distributions.base import concrete
-from recjax.distributions.categorical import Categorical
+from recjax.distributions.integer_weights import few_weights
 from recjax.distributions.laplace import Laplace
 from recjax.distributions.normal import Normal
 from recjax.distributions.uniform import Uniform
@@ -169,7 +169,7 @@ class _Tables(NamedTuple):
 
 def _tables(step: float, keys: Any, proposal: Any) -> _Tables:
     reach(proposal)  # refuses other proposals
-    u = np.asarray(_dithers(keys, proposal), np.float64)
+    u = np.asarray(dithers(keys, proposal), np.float64)
     law = jax.tree.map(
         lambda x: np.broadcast_to(np.asarray(x, np.float64), u.shape).ravel(), proposal
     )
@@ -198,10 +198,17 @@ def _tables(step: float, keys: Any, proposal: Any) -> _Tables:
     return _Tables(first.astype(np.int64), count, parts())
 
 
-_dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
+dithers = jax.jit(jax.vmap(dither, in_axes=(0, None)))
+"""The dithers of a batch of keys."""
 
 
 def _frequencies(logits: Float[np.ndarray, "rows points"]) -> Int[np.ndarray, "rows points"]:
-    """Positive integers that sum to 2^24 in every row."""
-    weights = np.asarray(Categorical(logits.astype(np.float32)).weights(), np.int64)
+    """Positive integers that sum to 2^24 in every row.
+
+    Raises:
+        ValueError: a table has no point within the proposal's reach.
+    """
+    if np.any(logits.max(-1) == -np.inf):
+        raise ValueError("proposal: its scale is too small for the step")
+    weights = np.asarray(few_weights(logits.astype(np.float32)), np.int64)
     return integer_shares(weights)

@@ -20,11 +20,13 @@ class VectorsCode(IndexCode):
     Args:
         blocks: number of blocks of each call.
         models: model of the indices of each call.
+        layouts: numbers that tell the layout of each call from others, under the checksum.
         dtype: dtype of the lengths.
     """
 
     blocks: tuple[int, ...]
     models: tuple[NumberModel, ...]
+    layouts: tuple[tuple[int, ...], ...]
     dtype: Any
 
     def bits(self, key: Any, index: Any) -> Float[Array, ""]:
@@ -36,16 +38,23 @@ class VectorsCode(IndexCode):
 
     def settings(self, keys: Any) -> tuple[int, ...]:
         calls = [
-            (blocks, *model.settings)
-            for blocks, model in zip(self.blocks, self.models, strict=True)
+            (blocks, *model.settings, *layout)
+            for blocks, model, layout in zip(self.blocks, self.models, self.layouts, strict=True)
         ]
         return (len(calls), *itertools.chain(*calls))
 
     def put(self, encoder: Any, keys: Any, index: Any) -> None:
-        if len(index) != len(self.blocks):
+        if not isinstance(index, list | tuple) or len(index) != len(self.blocks):
             raise ValueError(
-                f"index must have as many entries as kl_bits, {len(self.blocks)}: one per call"
+                f"index must be a list of as many entries as kl_bits, {len(self.blocks)}: "
+                f"the index of each call, such as [code.index]"
             )
+        for numbers, blocks in zip(index, self.blocks, strict=True):
+            if np.shape(numbers) != (blocks,):
+                raise ValueError(
+                    f"index: with this kl_bits a call has {blocks} indices, "
+                    f"got shape {np.shape(numbers)}"
+                )
         for model, blocks, numbers in zip(self.models, self.blocks, index, strict=True):
             model.put(encoder, checked_batch(numbers, blocks, (1 << model.settings[0]) - 1))
 

@@ -1,8 +1,4 @@
-"""Data parallelism over the devices of this process. No other file builds a mesh.
-
-A batch is divided among the devices; shared arrays are replicated. Without accelerators there is
-one device, or the number in `XLA_FLAGS=--xla_force_host_platform_device_count`.
-"""
+"""Data parallelism of training, over the devices of this process."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +6,11 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+)
 
 Tree = TypeVar("Tree")
 
