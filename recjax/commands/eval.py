@@ -145,7 +145,7 @@ def _key(modality: Modality) -> str:
 
 
 def _nulls(row):
-    return {name: None if value == math.inf else value for name, value in row.items()}
+    return {name: None if value in (math.inf, -math.inf) else value for name, value in row.items()}
 
 
 def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:

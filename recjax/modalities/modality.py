@@ -86,7 +86,7 @@ class Modality:
         max_cells: cells of a signal, at most.
         max_bytes: bytes of a file that is read, at most.
         score: quality of decoded signals.
-        more_scores: other measures, for the tables of `recjax eval`.
+        more_scores: other measures, for the results files of `recjax eval`.
         qualities: embedded priors by the name of their quality, in order of rate.
         prices: Lagrange multipliers of qualities relative to the one of their prior's training; 1
             for those that are not named.

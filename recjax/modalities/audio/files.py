@@ -46,9 +46,8 @@ def read(data: bytes, name: str) -> Signal:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.channels > MOST_CHANNELS:
                 raise ValueError(f"{name} has {file.channels} channels: at most {MOST_CHANNELS}")
-            if file.frames > MAX_SAMPLES and file.format != "FLAC":
+            if file.frames > MAX_SAMPLES:
                 raise ValueError(f"{name} is longer than {MAX_SAMPLES} samples")
-            promised, lossless = file.frames, file.format == "FLAC"
             subtype = {"PCM_S8": "PCM_U8"}.get(file.subtype, file.subtype)
             meta = {
                 "sample_rate": file.samplerate,
@@ -56,13 +55,13 @@ def read(data: bytes, name: str) -> Signal:
                 "subtype": subtype if subtype in SUBTYPES else "PCM_16",
             }
             # by runs: nothing is allocated that only a header promises
-            values = np.concatenate(list(_runs(file)))
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{name} is damaged: {_reason(error)}") from None
+            values = np.concatenate(list(_runs(file, name)))
+    except soundfile.SoundFileError:
+        raise ValueError(f"{name} is damaged, or of a kind that libsndfile does not read") from None
     if not len(values):
         raise ValueError(f"{name} holds no samples")
-    if lossless and len(values) < promised < 1 << 36:  # FLAC has 36 bits for it; none is unknown
-        raise ValueError(f"{name} is cut off: {len(values)} of {promised} samples")
+    if meta["subtype"] in PCM_BITS:  # decoders of lossy formats overshoot
+        np.clip(values, -1, 1, out=values)
     signal = Signal(values, "audio", meta)
     try:
         check(signal)
@@ -92,27 +91,23 @@ def write(signal: Signal, suffix: str) -> bytes:
         with soundfile.SoundFile(buffer, "w", rate, values.shape[1], coded, format=form) as file:
             for start in range(0, len(values), _RUN):
                 run = values[start : start + _RUN]
-                # libsndfile scales floats by 2^(bits - 1) - 1 here, and by 2^(bits - 1) when it
-                # reads: whole numbers are what comes back
-                file.write(_whole(rounded(run, bits)) if bits else run)
+                # what is no level yet libsndfile would round down
+                file.write(rounded(run, bits) if bits else run)
     except soundfile.SoundFileError as error:
+        reason = str(error).split(": ", 1)[-1].rstrip(".")
         raise ValueError(
-            f"a {suffix} file cannot hold {values.shape[1]} channels at {rate} Hz: {_reason(error)}"
+            f"a {suffix} file cannot hold {values.shape[1]} channels at {rate} Hz: {reason}"
         ) from None
     return buffer.getvalue()
 
 
-def _whole(values: np.ndarray) -> np.ndarray:
-    return np.round(values.astype(np.float64) * 2**31).astype(np.int32)
-
-
-def _runs(file) -> Iterator[np.ndarray]:
+def _runs(file, name: str) -> Iterator[np.ndarray]:
     count = 0
     while True:
         run = file.read(_RUN, dtype="float32", always_2d=True)
         count += len(run)
         if count > MAX_SAMPLES:
-            raise ValueError(f"{file.name} is longer than {MAX_SAMPLES} samples")
+            raise ValueError(f"{name} is longer than {MAX_SAMPLES} samples")
         yield run
         if len(run) < _RUN:
             return
@@ -122,11 +117,15 @@ def _check_length(data: bytes, name: str) -> None:
     """Raises a ValueError if a WAV file promises more samples than there are, which libsndfile
     would not notice."""
     offset = 12
-    while data[:4] == b"RIFF" and offset + 8 <= len(data):
+    while data[:4] in (b"RIFF", b"RF64") and offset + 8 <= len(data):
         size = int.from_bytes(data[offset + 4 : offset + 8], "little")
         left = len(data) - offset - 8
         if data[offset : offset + 4] == b"data":
-            if left < size < _STREAMED:
+            if data[:4] == b"RF64":  # the size is in the first chunk
+                size = int.from_bytes(data[28:36], "little")
+            elif size >= _STREAMED:
+                return
+            if left < size:
                 raise ValueError(f"{name} is cut off: {left} of {size} bytes of samples")
             return
         offset += 8 + size + size % 2
@@ -140,8 +139,3 @@ def _soundfile() -> ModuleType:
             "sound files take the package soundfile: pip install 'recjax[audio]'"
         ) from None
     return soundfile
-
-
-def _reason(error: Exception) -> str:
-    """What libsndfile says, in one line."""
-    return " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
