@@ -43,7 +43,7 @@ def compress(
         signal: the signal, see `recjax.load`.
         prior: a prior, its name or its path, see `recjax.load_prior`.
         quality: name of a quality of the modality, or its number in order of rate from 1; of images
-            ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior.
+            and audio ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior.
         bpp: bits of the file per cell of the signal (per pixel), at most: the file is the largest
             found that is not larger, within 2 % unless a `recjax.errors.TargetWarning` says
             otherwise. With a prior whose rate is fixed, the choice is among the embedded priors of
