@@ -43,7 +43,8 @@ def compress(
         signal: the signal, see `recjax.load`.
         prior: a prior, its name or its path, see `recjax.load_prior`.
         quality: name of a quality of the modality, or its number in order of rate from 1; of images
-            and audio ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior.
+            and audio ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior
+            and a Lagrange multiplier.
         bpp: bits of the file per cell of the signal (per pixel), at most: the file is the largest
             found that is not larger, within 2 % unless a `recjax.errors.TargetWarning` says
             otherwise. With a prior whose rate is fixed, the choice is among the embedded priors of
@@ -62,8 +63,9 @@ def compress(
         ValueError: an argument is out of range, two targets are given, no such prior exists, or no
             file meets the target.
     """
-    targets = Options(quality=quality, bpp=bpp, kbps=kbps, psnr=psnr)
-    return encode(signal, prior, **targets, effort=effort, key=key).blob
+    return encode(
+        signal, prior, quality=quality, bpp=bpp, kbps=kbps, psnr=psnr, effort=effort, key=key
+    ).blob
 
 
 def compress_batch(
