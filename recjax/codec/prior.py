@@ -48,6 +48,8 @@ class Prior(abc.ABC):
     """Name of the kind in `recjax.codec.kinds.KINDS` and in prior files."""
     rate_is_free: ClassVar[bool]
     """Whether an encoder chooses the rate by its Lagrange multiplier; else the prior has one."""
+    price_range: ClassVar[tuple[float, float]] = (0.01, 100)
+    """Lagrange multipliers that an encoder may use, relative to the one of the training."""
 
     @property
     @abc.abstractmethod

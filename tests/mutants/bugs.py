@@ -38,6 +38,7 @@ ELIAS = "tests/bits/test_elias.py"
 INDEX_CODE = "tests/bits/test_index_code.py"
 HEAP_PATH = "tests/bits/test_heap_path.py"
 GRID = "tests/modalities/test_grid.py"
+AUDIO = "tests/modalities/test_audio.py"
 IMAGE = "tests/modalities/test_image.py"
 RESULTS = "tests/results/test_files.py"
 BLOCKS = "tests/blocks/test_ordered_random.py"
@@ -1065,6 +1066,21 @@ _ROWS = (
         "(inside + jnp.square(apart))",
         "(inside + 0 * jnp.square(apart))",
         MOMENTS,
+    ),
+    # sound
+    (
+        "audio-levels-rounded-down",
+        "modalities/audio/files.py",
+        "file.write(rounded(run, bits) if bits else run)",
+        "file.write(run)",
+        AUDIO,
+    ),
+    (
+        "audio-scale-of-loud-samples",
+        "modalities/audio/samples.py",
+        "np.ldexp(values, meta.scale)",
+        "np.ldexp(values, min(meta.scale, 1))",
+        AUDIO,
     ),
 )
 
