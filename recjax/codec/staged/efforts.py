@@ -10,18 +10,16 @@ class StagedEffort:
     Attributes:
         lagrangian: squared error per bit, in squared quantisation steps, that a smaller symbol may
             cost; 0 rounds.
-        cells: sizes of cells that are tried, in powers of two times the smallest.
+        all_cells: whether all sizes of cells are tried; else one is estimated to be the best.
         extra_bits: 0: there are no blocks.
     """
 
     lagrangian: float
-    cells: tuple[int, ...]
+    all_cells: bool
     extra_bits: int = 0
 
 
 EFFORTS = {
-    level: StagedEffort(
-        lagrangian=0.09 if level > 1 else 0.0, cells=(0, 1, 2, 3) if level > 6 else ()
-    )
+    level: StagedEffort(lagrangian=0.09 if level > 1 else 0.0, all_cells=level > 6)
     for level in range(1, 10)
 }

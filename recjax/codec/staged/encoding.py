@@ -14,9 +14,9 @@ from recjax.codec.payload import Payload
 from recjax.codec.staged import contexts, lapped, symbols
 from recjax.codec.staged.channels import separated
 from recjax.codec.staged.efforts import StagedEffort
-from recjax.codec.staged.lattice import Stage
+from recjax.codec.staged.lattice import SMALLEST, Stage
 from recjax.codec.staged.prior import StagedPrior
-from recjax.codec.staged.stream import LOUDNESS, STEPS, Head, write
+from recjax.codec.staged.stream import CELLS, LOUDNESS, STEPS, Head, write
 from recjax.modalities import Grid
 
 _SIGN_BITS = 1.0
@@ -34,11 +34,22 @@ def encode(
     for i, (grid, price) in enumerate(zip(grids, prices, strict=True)):
         # a step whose square is proportional to the price of a bit
         step = math.sqrt(12 * prior.beta * price)
-        tried = [_encoded(grid, prior, settings, step, cell) for cell in settings.cells or (0,)]
+        cells = range(CELLS) if settings.all_cells else [_cell(grid, step)]
+        tried = [_encoded(grid, prior, settings, step, cell) for cell in cells]
         out.append(min(tried, key=lambda payload: len(payload.stream)))
         if progress is not None:
             progress((i + 1) / len(grids))
     return out
+
+
+def _cell(grid: Grid, step: float) -> int:
+    """The size of cells whose coefficients would have the fewest binary digits."""
+    values = separated(grid.values)
+    digits = [
+        np.log2(1 + np.abs(lapped.coefficients(values, SMALLEST << cell)) / np.float32(step)).sum()
+        for cell in range(CELLS)
+    ]
+    return int(np.argmin(digits))
 
 
 def _encoded(grid, prior, settings, step, cell) -> Payload:

@@ -37,6 +37,7 @@ class StagedPrior(Prior):
 
     kind = "staged"
     rate_is_free = True
+    price_range = (1e-9, 1e4)
 
     hidden: int
     weights: tuple[dict[str, Int16[np.ndarray, "..."] | Int32[np.ndarray, "..."]], ...]

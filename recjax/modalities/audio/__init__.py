@@ -14,7 +14,7 @@ from recjax.modalities.audio.samples import (
 )
 from recjax.modalities.modality import Modality, Score
 
-PRICES = {"low": 1.0, "medium": 1.0, "high": 1.0, "best": 1.0}
+PRICES = {"low": 8.0, "medium": 2.0, "high": 0.5, "best": 0.06}
 """Lagrange multipliers of the qualities, relative to the one of the prior's training."""
 
 AUDIO = Modality(
