@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all mutants lint type bench figures matrix tpu docs
+.PHONY: help setup demo test test-all mutants lint type bench figures examples matrix tpu docs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(STAMP) ## measure the block coder against NumPy
 
 figures: $(STAMP) ## compute and draw the figures, a few minutes each; at full scale with FULL=1
 	$(BIN)/python -m experiments.figures $(if $(FULL),--full)
+
+examples: $(STAMP) ## run the examples in full, half an hour; pictures under docs/_static/examples
+	$(BIN)/python -m experiments.examples
 
 tpu: runs/tpu/.installed ## compile the hot programs for a TPU without one; fail where a loop step has grown
 	JAX_PLATFORMS=cpu runs/tpu/bin/python -m experiments.tpu

@@ -68,7 +68,8 @@ toc_object_entries = False
 
 # Examples are run again when their page changes, or anything that they were run with.
 _ground = hashlib.sha256()
-for path in sorted([*(ROOT / "recjax").rglob("*"), *(DOCS / "_ipython").rglob("*")]):
+_FOLDERS = ROOT / "recjax", ROOT / "experiments" / "examples", DOCS / "_ipython"
+for path in sorted(path for folder in _FOLDERS for path in folder.rglob("*")):
     if path.suffix in (".py", ".safetensors"):
         _ground.update(path.read_bytes())
 nb_execution_mode = "cache"

@@ -72,9 +72,10 @@ def photo_patches() -> tuple[np.ndarray, np.ndarray]:
     return np.delete(patches, np.s_[::8], axis=0), patches[::8]
 
 
-def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[str, float]:
-    """Trains, codes the held-out patches, prints and returns rates in bits a patch and the PSNR in dB."""
-    patches, held_out = photo_patches()
+def train(
+    patches: np.ndarray, steps: int, batch: int, latents: int, price: float, seed: int
+) -> Autoencoder:
+    """Learns from patches, and prints rates in bits a patch and the PSNR in dB."""
     model = nnx.state(module := Autoencoder(latents, nnx.Rngs(seed)), nnx.Param)
     graph = nnx.graphdef(module)
     optimiser = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
@@ -98,7 +99,13 @@ def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[
         psnr = 10 * jnp.log10(4 / error.mean())
         print(f"step {chunk[-1] + 1}: {bits.mean():.2f} bits a patch, {psnr:.2f} dB", flush=True)
 
-    module = nnx.merge(graph, carry[0])
+    return nnx.merge(graph, carry[0])
+
+
+def main(steps: int, batch: int, latents: int, price: float, seed: int) -> dict[str, float]:
+    """Trains, codes the held-out patches, prints and returns rates in bits a patch and the PSNR in dB."""
+    patches, held_out = photo_patches()
+    module = train(patches, steps, batch, latents, price, seed)
     posterior = jax.jit(lambda patches: module.encode(patches))(held_out)
     keys = jax.random.split(jax.random.key(seed + 1), posterior.loc.size)
     codes = send(keys, posterior)

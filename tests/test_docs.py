@@ -70,7 +70,7 @@ def test_the_architecture_names_every_module():
 def test_code_is_run_or_checked():
     """A block is a cell, which the build runs, commands, which are checked here, or plain text."""
     known = {"{code-cell}", "console", "text", "{toctree}", "{eval-rst}", "{include}"}
-    known |= {"{literalinclude}", "{grid}", "{grid-item-card}"}
+    known |= {"{literalinclude}", "{grid}", "{grid-item-card}", "{image}"}
     for page, text in PAGES.items():
         assert {kind for _, kind, _ in BLOCK.findall(text)} <= known, page
     assert len(blocks("{code-cell}")) > 50
