@@ -21,9 +21,8 @@ from recjax.modalities import Signal, registry
 HIDDEN = 5
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """A prior of random weights that know silence from sound."""
+def write_noise(path, modality):
+    """Writes a prior of random weights."""
     rng, weights = np.random.default_rng(0), []
     for stage, shapes in zip(lattice.STAGES, shapes_of(HIDDEN), strict=True):
         scale = {"first": 200, "bins": 3000, "second": 300, "offset": 20000}
@@ -41,7 +40,7 @@ def path(tmp_path_factory):
         digest=bytes(32),
         beta=5e-6,
         budget=16,
-        modality="sound",
+        modality=modality,
         metadata={"data": "none"},
         hidden=HIDDEN,
         weights=tuple(weights),
@@ -49,8 +48,13 @@ def path(tmp_path_factory):
         tails=distributions.frequencies(tail_family),
         shrinkage=rng.uniform(0, 0.2, (contexts.SCALES, 3)).astype(np.float32),
     )
-    path = tmp_path_factory.mktemp("prior") / "noise.safetensors"
     save(prior, path)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("prior") / "noise.safetensors"
+    write_noise(path, "sound")
     return path
 
 
