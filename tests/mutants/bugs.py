@@ -944,13 +944,13 @@ _ROWS = (
     (
         "vectors-invalid-is-done",
         "samplers/_search/vectors.py",
-        "jnp.where(invalid, Status.INVALID, Status.DONE)",
-        "jnp.where(~invalid, Status.DONE, Status.DONE)",
+        "jnp.where(invalid, Status.INVALID, status)",
+        "jnp.where(invalid, status, status)",
         VECTORS,
     ),
     (
         "vectors-calls-alike",
-        "samplers/vector_coder.py",
+        "samplers/_search/vectors.py",
         "return jnp.asarray(value.astype(np.uint32))",
         "return jnp.asarray(0 * value.astype(np.uint32))",
         VECTORS,
