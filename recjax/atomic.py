@@ -2,35 +2,43 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 MAX_BYTES = 1 << 28
-"""Size of the largest file that is read."""
+"""Size of the largest file that is read, unless a modality has larger ones."""
+_HEAD_BYTES = 64
 
 
-def read_bounded(path: str | os.PathLike[str], what: str) -> bytes:
-    """Reads a file of at most `MAX_BYTES`, which may also be a device or a pipe without end.
+def read_bounded(
+    path: str | os.PathLike[str],
+    what: str,
+    most_bytes: Callable[[bytes], int] = lambda head: MAX_BYTES,
+) -> bytes:
+    """Reads a file of bounded size, which may also be a device or a pipe without end.
 
     Args:
         path: the file.
         what: kind of the file, for the message about a folder, as in "a results file".
+        most_bytes: from the first bytes of the file to its size at most.
 
     Returns:
         All bytes of the file.
 
     Raises:
-        ValueError: the file cannot be read or is larger than `MAX_BYTES`.
+        ValueError: the file cannot be read or is larger than that.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # one byte more tells that the file is too large
+            most = most_bytes(file.peek(_HEAD_BYTES)[:_HEAD_BYTES])
+            data = file.read(most + 1)  # one byte more tells that the file is too large
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not {what}") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    if len(data) > most:
+        raise ValueError(f"{path} is larger than {most >> 20} MiB")
     return data
 
 

@@ -27,6 +27,7 @@ VERBS = {
     "priors": "the priors that come with recjax",
     "train siren": "learn a prior of implicit neural representations",
     "train transform": "learn transform priors for several rates",
+    "train staged": "learn a prior of sound for all rates",
     "eval": "rate and quality of a folder of files, beside other codecs",
     "bench": "speed of the coders beside NumPy",
     "plot": "pictures of results files over each other, and BD-rates",

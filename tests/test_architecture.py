@@ -55,6 +55,7 @@ CONFINED = {
     "safetensors": {"codec"},
     "constriction": {"bits"},
     "PIL": {"modalities", "commands"},
+    "soundfile": {"modalities"},
     "tyro": {"cli", "commands"},
     "rich": {"cli", "commands"},
     "matplotlib": {"results"},

@@ -42,12 +42,12 @@ class Args:
         images: held-out images that are sent.
     """
 
-    training_steps: int = 500
+    training_steps: int = 400
     width: int = 64
     layers: int = 3
-    coded_steps: int = 24
+    coded_steps: int = 20
     step_bits: int = 20
-    images: int = 8
+    images: int = 6
 
 
 FULL = Args(training_steps=6000, width=96, layers=4, coded_steps=32, images=30)

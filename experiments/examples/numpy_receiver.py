@@ -31,11 +31,20 @@ class Settings(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Blocks of a vector, log2 of their candidates and of the values of an index, and 256 times the divergence."""
+    """What the divergence decides.
+
+    Attributes:
+        blocks: number of indices.
+        candidate_bits: log2 of the number of candidates of a block.
+        index_bits: log2 of the number of values of an index.
+        columns: number of columns of the table of candidates.
+        parts: 256 times the divergence in bits.
+    """
 
     blocks: int
     candidate_bits: int
     index_bits: int
+    columns: int
     parts: int
 
 
@@ -50,7 +59,7 @@ def receive(
     layouts = [layout_of(d, kl, settings) for kl in kl_bits]
     return [
         normals(key, call, index, d, layout, settings)
-        for call, (index, layout) in enumerate(zip(read(data, layouts, settings), layouts))
+        for call, (index, layout) in enumerate(zip(read(data, d, layouts, settings), layouts))
     ]
 
 
@@ -63,14 +72,16 @@ def layout_of(d: int, kl_bits: float, settings: Settings) -> Layout:
         if max(64, math.ceil(d / blocks)) << bits <= 1 << 32:
             break
         blocks += 1
-    sent = max(bits - settings.extra_bits, 0) if settings.method == "trellis" else bits
-    return Layout(blocks, bits, sent, parts)
+    if settings.method == "ordered":
+        return Layout(blocks, bits, bits, max(64, math.ceil(d / blocks)), parts)
+    sent = max(bits - settings.extra_bits, 0)
+    return Layout(blocks, bits, sent, max(64, math.ceil(d / (2 * blocks))), parts)
 
 
 # Strings of indices
 
 
-def read(data: bytes, layouts: list[Layout], settings: Settings) -> Iterator[list[int]]:
+def read(data: bytes, d: int, layouts: list[Layout], settings: Settings) -> Iterator[list[int]]:
     """The indices of every call."""
     trellis = settings.method == "trellis"
     exponents = [
@@ -79,6 +90,7 @@ def read(data: bytes, layouts: list[Layout], settings: Settings) -> Iterator[lis
     known = [len(layouts)]
     for layout, a in zip(layouts, exponents):
         known += [layout.blocks, layout.index_bits, a]
+        known += [d, layout.candidate_bits, layout.columns, 0]
     check = binascii.crc_hqx(data[:-2] + np.array(known, ">u4").tobytes(), 0xFFFF)
     if data[:2] != bytes([16 + SCHEME, CODER]) or data[-2:] != check.to_bytes(2, "big"):
         raise ValueError("not a string of these vectors, or damaged")
@@ -178,10 +190,8 @@ def normals(
     else:  # two steps take the place of each block
         rows = registers(int(threefry(stream, 1, 0)[1]), index, layout)
         block, place = 2 * block + 1 - place % 2, place // 2
-    columns = max(64, math.ceil(d / len(rows)))
-
     first = threefry(stream, block + 1, 0)[0].astype(np.int64)
-    column = (first % columns + place) % columns
+    column = (first % layout.columns + place) % layout.columns
     words = np.where(
         column % 2, *threefry(threefry(key, SCHEME << 16, 0), rows[block], column // 2)[::-1]
     )

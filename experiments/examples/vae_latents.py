@@ -33,7 +33,7 @@ class Args:
 
     steps: int = 200
     latents: int = 16
-    prices: tuple[float, ...] = (0.3, 0.03, 0.005)
+    prices: tuple[float, ...] = (0.1, 0.005)
     block_bits: int = 12
 
 

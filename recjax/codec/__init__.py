@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "Encoding": "encoding",
     "Prior": "prior",
+    "StagedTraining": "staged.settings",
     "TrainConfig": "siren.settings",
     "TransformTraining": "transform.settings",
     "compress": "compression",
@@ -21,6 +22,7 @@ _HOME = {
     "load_training_images": "training.data",
     "load_whole_images": "training.data",
     "train_prior": "siren.training",
+    "train_staged": "staged.training",
     "train_transform": "transform.training",
 }
 
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from recjax.codec.prior_files import load_prior as load_prior
     from recjax.codec.siren.settings import TrainConfig as TrainConfig
     from recjax.codec.siren.training import train_prior as train_prior
+    from recjax.codec.staged.settings import StagedTraining as StagedTraining
+    from recjax.codec.staged.training import train_staged as train_staged
     from recjax.codec.training.data import load_training_images as load_training_images
     from recjax.codec.training.data import load_whole_images as load_whole_images
     from recjax.codec.transform.settings import TransformTraining as TransformTraining

@@ -16,6 +16,7 @@ class Options(TypedDict, total=False):
 
     quality: str | int | None
     bpp: float | None
+    kbps: float | None
     psnr: float | None
     effort: int
     key: jax.Array | None
@@ -27,25 +28,29 @@ def compress(
     *,
     quality: str | int | None = None,
     bpp: float | None = None,
+    kbps: float | None = None,
     psnr: float | None = None,
     effort: int = 5,
     key: jax.Array | None = None,
 ) -> bytes:
     """Compresses a signal to the bytes of a ``.rec`` file; same input, same bytes.
 
-    At most one of ``quality``, ``bpp`` and ``psnr`` may be given; by default the file has the
-    default quality of the modality, or that of ``prior``. Compiled programs are kept between runs,
-    see `recjax.cache`.
+    At most one of ``quality``, ``bpp``, ``kbps`` and ``psnr`` may be given; by default the file has
+    the default quality of the modality, or that of ``prior``. Compiled programs are kept between
+    runs, see `recjax.cache`.
 
     Args:
         signal: the signal, see `recjax.load`.
         prior: a prior, its name or its path, see `recjax.load_prior`.
         quality: name of a quality of the modality, or its number in order of rate from 1; of images
-            ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior.
+            and audio ``"low"``, ``"medium"``, ``"high"`` or ``"best"``. It stands for a prior
+            and a Lagrange multiplier.
         bpp: bits of the file per cell of the signal (per pixel), at most: the file is the largest
             found that is not larger, within 2 % unless a `recjax.errors.TargetWarning` says
             otherwise. With a prior whose rate is fixed, the choice is among the embedded priors of
             its kind.
+        kbps: thousands of bits of the file per second of a signal in time (audio), at most; as
+            ``bpp``.
         psnr: PSNR of the decoded signal in dB, at least: the file is the smallest found that
             reaches it.
         effort: 1 (fast) to 9 (slow, better).
@@ -58,7 +63,9 @@ def compress(
         ValueError: an argument is out of range, two targets are given, no such prior exists, or no
             file meets the target.
     """
-    return encode(signal, prior, quality=quality, bpp=bpp, psnr=psnr, effort=effort, key=key).blob
+    return encode(
+        signal, prior, quality=quality, bpp=bpp, kbps=kbps, psnr=psnr, effort=effort, key=key
+    ).blob
 
 
 def compress_batch(
@@ -85,7 +92,7 @@ def encode(
         signal: the signal.
         prior: a prior, its name or its path.
         progress: called with the fraction done.
-        options: ``quality``, ``bpp``, ``psnr``, ``effort`` and ``key`` as for `compress`.
+        options: ``quality``, ``bpp``, ``kbps``, ``psnr``, ``effort`` and ``key`` as for `compress`.
 
     Returns:
         The file with its latents, its KL divergence in bits by group of latents, and the decoded
@@ -104,13 +111,14 @@ def encode_all(
     *,
     quality: str | int | None = None,
     bpp: float | None = None,
+    kbps: float | None = None,
     psnr: float | None = None,
     effort: int = 5,
     key: jax.Array | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Encoding]:
     """`encode` for many signals at once; see `compress_batch`."""
-    wanted = {"quality": quality, "bpp": bpp, "psnr": psnr}
+    wanted = {"quality": quality, "bpp": bpp, "kbps": kbps, "psnr": psnr}
     given = {name: value for name, value in wanted.items() if value is not None}
     check_targets(given, prior)
     if not signals:
@@ -120,9 +128,11 @@ def encode_all(
         return encode_to_target(
             signals, TARGETS[name], value, prior, effort=effort, key=key, progress=progress
         )
-    if value is not None:
-        prior = check_signals(signals).prior_of_quality(value)
-    return encode_batch(signals, prior, effort=effort, key=key, progress=progress)
+    price = 1.0
+    if prior is None:
+        modality = check_signals(signals)
+        prior, price = modality.prior_of_quality(value), modality.price_of_quality(value)
+    return encode_batch(signals, prior, effort=effort, key=key, price=price, progress=progress)
 
 
 def check_targets(given: dict[str, object], prior: AnyPrior | None) -> None:

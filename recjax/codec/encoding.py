@@ -69,6 +69,14 @@ class Encoding:
         """Bits of the file per cell of the signal; of an image per pixel."""
         return 8 * len(self.blob) / math.prod(parse(self.blob)[0].sides(self.prior))
 
+    @property
+    def kbps(self) -> float:
+        """Thousands of bits of the file per second of the signal, whose first axis is time."""
+        header, _ = parse(self.blob)
+        seconds = header.seconds(self.prior)
+        assert seconds is not None, "`rate_control` refuses signals without time"
+        return 8 * len(self.blob) / seconds / 1000
+
 
 def encode_batch(
     signals: Sequence[Signal],
@@ -111,8 +119,9 @@ def encode_batch(
     if extra_bits is not None:
         settings = dataclasses.replace(settings, extra_bits=extra_bits)
     prices = list(price) if isinstance(price, Sequence) else [price] * len(signals)
-    if not all(0.01 <= each <= 100 for each in prices):
-        raise ValueError(f"price must be 0.01 to 100, got {price}")
+    least, most = prior.price_range
+    if not all(least <= each <= most for each in prices):
+        raise ValueError(f"price must be {least:g} to {most:g}, got {price}")
     if not prior.rate_is_free and set(prices) != {1}:
         raise ValueError(f"the rate of a {prior.kind} is that of its prior: price must be 1")
     enable_compilation_cache()
@@ -200,7 +209,7 @@ def check_signals(signals: Sequence[Signal]) -> Modality:
 
 def _check_grid(grid: Grid, modality: Modality, prior: Prior) -> None:
     sides, channels = grid.sides, grid.values.shape[-1]
-    if len(sides) != len(prior.patch) or channels != prior.channels:
+    if len(sides) != len(prior.patch) or prior.channels not in (None, channels):
         raise ValueError(
             f"the prior {prior.name} is one for {len(prior.patch)} axes and {prior.channels} "
             f"channels; the signal has {len(sides)} and {channels}"

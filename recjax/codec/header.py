@@ -86,6 +86,11 @@ class Header:
         """Cells of the signal along every axis."""
         return prior.patch if self.shape is None else self.shape
 
+    def seconds(self, prior: Prior) -> float | None:
+        """Duration of the signal; None if its first axis is not time."""
+        frequency = self.modality.cells_per_second
+        return None if frequency is None else self.sides(prior)[0] / frequency(self.meta)
+
     @property
     def segments(self) -> int:
         """Number of streams."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from recjax.codec import siren, transform
+from recjax.codec import siren, staged, transform
 from recjax.codec.header import Header
 from recjax.codec.payload import Payload
 from recjax.codec.prior import Prior
@@ -86,5 +86,5 @@ class Kind(Protocol):
         ...
 
 
-KINDS: dict[str, Kind] = {"siren": siren, "transform": transform}
+KINDS: dict[str, Kind] = {"siren": siren, "transform": transform, "staged": staged}
 """The kinds of priors by the name that their files have for them."""

@@ -8,8 +8,8 @@ from recjax.codec.targets import Target
 
 _NARROW = 0.01
 """Width of a bracket, in nats of the multiplier, within which only other noise changes a file."""
-_LARGEST = math.log(99.0)
-"""Largest logarithm of a Lagrange multiplier, and its smallest negated."""
+_INSIDE = 0.99
+"""Share of the range of Lagrange multipliers, at both ends, that is tried."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +122,16 @@ class MultiplierSearch:
         if before is not None and again:
             # a second step in one direction is at least as long again, whatever noise says
             step = last.log_price - before.log_price
-            longer = min(max(last.log_price + 2 * step, -_LARGEST), _LARGEST)
+            longer = self._in_range(last.log_price + 2 * step)
             return max(guess, longer) if step > 0 else min(guess, longer)
         return guess
 
     def _extrapolated(self, last: _Try) -> float:
-        return min(max(last.log_price + last.excess / self.slope, -_LARGEST), _LARGEST)
+        return self._in_range(last.log_price + last.excess / self.slope)
+
+    def _in_range(self, log_price: float) -> float:
+        least, most = self.nearest.prior.price_range
+        return min(max(log_price, -math.log(_INSIDE / least)), math.log(_INSIDE * most))
 
     def _excess(self, file: Encoding) -> float:
         error = self.target.error(self.target.measure(file), self.value)

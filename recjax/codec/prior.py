@@ -2,7 +2,7 @@
 
 A file is in the safetensors format: tensors, and one JSON text under the metadata key ``recjax``.
 Its name in ``.rec`` files is the SHA-256 of its bytes. What is in it depends on the kind, see
-`recjax.codec.siren.prior` and `recjax.codec.transform.prior`.
+`recjax.codec.siren.prior`, `recjax.codec.transform.prior` and `recjax.codec.staged.prior`.
 """
 
 import abc
@@ -18,8 +18,9 @@ from jaxtyping import UInt32
 
 # functions that need JAX import it: `recjax info` and `recjax priors` do without
 
-FORMAT = 3
-"""Format 1 has neither hierarchy nor positional encodings, format 2 no transforms."""
+FORMAT = 4
+"""Format 1 has neither hierarchy nor positional encodings, format 2 no transforms, format 3 no
+staged coefficients."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,6 +48,8 @@ class Prior(abc.ABC):
     """Name of the kind in `recjax.codec.kinds.KINDS` and in prior files."""
     rate_is_free: ClassVar[bool]
     """Whether an encoder chooses the rate by its Lagrange multiplier; else the prior has one."""
+    price_range: ClassVar[tuple[float, float]] = (0.01, 100)
+    """Lagrange multipliers that an encoder may use, relative to the one of the training."""
 
     @property
     @abc.abstractmethod
@@ -55,8 +58,8 @@ class Prior(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def channels(self) -> int:
-        """Values of a cell."""
+    def channels(self) -> int | None:
+        """Values of a cell; None if any number will do."""
 
     @property
     @abc.abstractmethod

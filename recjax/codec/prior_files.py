@@ -107,7 +107,7 @@ def _parse(blob: bytes, name: str) -> Prior:
         "metadata": header["metadata"],
     }
     prior = KINDS[kind].parse(header, safetensors.numpy.load(blob), len(blob), common)
-    if len(prior.patch) != modality.rank or prior.channels not in modality.channels:
+    if len(prior.patch) != modality.rank or prior.channels not in {None, *modality.channels}:
         raise ValueError(
             f"a network of {len(prior.patch)} axes and {prior.channels} channels is not one for "
             f"{modality.name}"

@@ -63,6 +63,7 @@ def encode_to_target(
     if not signals:
         return []
     modality = check_signals(signals)
+    target.check_modality(modality)
     candidates, is_free = _candidates(modality, prior)
     tick = _ticks(progress, (_TRIES if is_free else 0) + len(candidates))
     first = _first_files(signals, candidates, target, value, 1 if is_free else effort, key, tick)
@@ -91,7 +92,8 @@ def encode_to_target(
 def _candidates(modality: Modality, prior: AnyPrior | None) -> tuple[list[Prior], bool]:
     """The priors to choose from, in order of rate, and whether their rate is free."""
     if prior is None:
-        loaded = [as_prior(name) for name in modality.qualities.values()]
+        # several qualities may be one prior at several multipliers
+        loaded = [as_prior(name) for name in dict.fromkeys(modality.qualities.values())]
         free = [prior for prior in loaded if prior.rate_is_free]
         return free or loaded, bool(free)
     loaded = as_prior(prior)

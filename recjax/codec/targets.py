@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 from recjax.codec.encoding import Encoding
+from recjax.modalities import Modality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Target:
         bounds_rate: whether the best file is the largest that meets the target, rather than the
             smallest.
         needs_decoding: whether the measure is one of the decoded signal.
+        needs_time: whether the measure is one of signals whose first axis is time.
         scale: from the measure to a number which changes about linearly with the logarithm of the
             multiplier.
         slope: change of that number per nat of the multiplier, before it is known.
@@ -39,6 +41,7 @@ class Target:
     tolerance: float
     near: float
     margin: float
+    needs_time: bool = False
 
     def is_met(self, measure: float, value: float) -> bool:
         """Whether a file with this measure meets the target ``value``."""
@@ -53,26 +56,40 @@ class Target:
         if not 0 < value < math.inf:
             raise ValueError(f"{self.name} must be positive and finite, got {value}")
 
+    def check_modality(self, modality: Modality) -> None:
+        """Raises a ValueError unless signals of the modality have the measure."""
+        if self.needs_time and modality.cells_per_second is None:
+            raise ValueError(f"{self.name} is for signals in time, which {modality.name} is not")
+
 
 def _log(value: float) -> float:
     return math.log(max(value, 1e-300))
 
 
+_RATE = Target(
+    name="bpp",
+    measure=lambda encoding: encoding.rate,
+    text=lambda value: f"{value:.4g} bpp",
+    ceiling=True,
+    bounds_rate=True,
+    needs_decoding=False,
+    scale=_log,
+    slope=-0.55,
+    tolerance=0.02,
+    near=0.015,
+    margin=0.006,
+)
+
 TARGETS = {
     target.name: target
     for target in (
-        Target(
-            name="bpp",
-            measure=lambda encoding: encoding.rate,
-            text=lambda value: f"{value:.4g} bpp",
-            ceiling=True,
-            bounds_rate=True,
-            needs_decoding=False,
-            scale=_log,
-            slope=-0.55,
-            tolerance=0.02,
-            near=0.015,
-            margin=0.006,
+        _RATE,
+        dataclasses.replace(
+            _RATE,
+            name="kbps",
+            measure=lambda encoding: encoding.kbps,
+            text=lambda value: f"{value:.4g} kbit/s",
+            needs_time=True,
         ),
         Target(
             name="psnr",

@@ -31,6 +31,7 @@ def compress(
     prior: str | None = None,
     quality: str | None = None,
     bpp: float | None = None,
+    kbps: float | None = None,
     psnr: float | None = None,
     effort: int = 5,
     seed: int | None = None,
@@ -40,18 +41,19 @@ def compress(
 ) -> None:
     """Compress a file, or every file of a folder, to .rec files.
 
-    At most one of --quality, --bpp and --psnr; the last two search, which takes up to ten times as
-    long.
+    At most one of --quality, --bpp, --kbps and --psnr; the last three search, which takes up to ten
+    times as long.
 
     Args:
-        source: a PNG, JPEG or WebP image of at most 4096x4096, a folder of them, or - for standard
-            input.
+        source: a PNG, JPEG or WebP image of at most 4096x4096, or a WAV, FLAC, OGG or MP3 sound, a
+            folder of them, or - for standard input.
         out: one file in, one .rec file out; a folder in, a folder out; - for standard output.
         prior: name or path of a prior, instead of --quality.
         quality: low, medium, high or best, or its number, 1 to 4; by default high.
-        bpp: bits of the file per pixel, at most; the largest file found that is not larger, within
-            2 %.
-        psnr: PSNR of the decoded image in dB, at least; the smallest file found that reaches it.
+        bpp: bits of the file per pixel or sample, at most; the largest file found that is not
+            larger, within 2 %.
+        kbps: thousands of bits of the file per second of sound, at most; as --bpp.
+        psnr: PSNR of the decoded signal in dB, at least; the smallest file found that reaches it.
         effort: 1 (fast) to 9 (slow, better).
         seed: another seed of the encoder; the decoder does not need it.
         check: decode the file again and print its quality.
@@ -60,7 +62,7 @@ def compress(
     """
     check_skip_existing(source, skip_existing=skip_existing, force=force)
     check_effort(effort)
-    given = {"--quality": quality, "--bpp": bpp, "--psnr": psnr}
+    given = {"--quality": quality, "--bpp": bpp, "--kbps": kbps, "--psnr": psnr}
     targets = [name for name, value in given.items() if value is not None]
     if len(targets) > 1:
         raise ValueError(f"a file has one target: give {targets[0]} or {targets[1]}, not both")
@@ -69,7 +71,7 @@ def compress(
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be in 0..{2**32 - 1}, got {seed}")
     _check_quality(quality)
-    for name, value in (("--bpp", bpp), ("--psnr", psnr)):
+    for name, value in (("--bpp", bpp), ("--kbps", kbps), ("--psnr", psnr)):
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, got {value:g}")
     loaded = None
@@ -90,13 +92,14 @@ def compress(
         from recjax.codec import encode
 
         start = time.perf_counter()
-        is_steady = bpp is None and psnr is None  # a search may end after any try
+        is_steady = bpp is None and kbps is None and psnr is None  # a search may end after any try
         with naming(path), progress_bar("compress", is_steady=is_steady) as progress:
             encoding = encode(
                 signal,
                 loaded,
                 quality=quality,
                 bpp=bpp,
+                kbps=kbps,
                 psnr=psnr,
                 effort=effort,
                 key=None if seed is None else jax.random.key(seed),

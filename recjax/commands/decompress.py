@@ -31,8 +31,9 @@ def decompress(
 
     Args:
         rec: the .rec file, a folder of them, or - for standard input.
-        out: the file to write, an image as .png or .webp (without further loss) or .jpg; a folder
-            for those of a folder, which become .png; or - for standard output, as PNG.
+        out: the file to write, an image as .png or .webp (without further loss) or .jpg, a sound as
+            .wav or .flac; a folder for those of a folder, which become .png or .wav; or - for
+            standard output, as PNG or WAV.
         prior: name or path of the prior, if it is not an embedded one.
         force: replace OUT if it exists.
         skip_existing: leave out the files of a folder that have a result.

@@ -62,6 +62,7 @@ def eval(
     if len(names) > 1:
         raise ValueError(f"{folder} holds files of several modalities: {', '.join(names)}")
     modality = modality_of_name(names[0])
+    price = modality.price_of_quality(quality) if prior is None else 1.0
     prior = modality.prior_of_quality(quality) if prior is None else prior
 
     from recjax.codec import load_prior
@@ -70,7 +71,7 @@ def eval(
     print(_headings(modality), flush=True)
     rows = []
     for batch in _batches(signals):
-        for row in _measure(batch, modality, loaded, effort):
+        for row in _measure(batch, modality, loaded, effort, price):
             rows.append(row)
             print(_line(row, modality), flush=True)
     columns = [
@@ -144,7 +145,7 @@ def _key(modality: Modality) -> str:
 
 
 def _nulls(row):
-    return {name: None if value == math.inf else value for name, value in row.items()}
+    return {name: None if value in (math.inf, -math.inf) else value for name, value in row.items()}
 
 
 def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:
@@ -160,14 +161,16 @@ def _batches(signals: dict[str, Signal]) -> Iterator[dict[str, Signal]]:
 
 
 def _measure(
-    batch: dict[str, Signal], modality: Modality, prior, effort: int
+    batch: dict[str, Signal], modality: Modality, prior, effort: int, price: float
 ) -> Iterator[dict[str, Any]]:
     from recjax.codec import encode_batch
     from recjax.codec.encoding import decode_together
 
     start = time.perf_counter()
     with progress_bar("compress") as progress:
-        results = encode_batch(list(batch.values()), prior, effort=effort, progress=progress)
+        results = encode_batch(
+            list(batch.values()), prior, effort=effort, price=price, progress=progress
+        )
     seconds = (time.perf_counter() - start) / len(batch)
     decode_together(results)
     for (name, signal), result in zip(batch.items(), results):
@@ -176,6 +179,10 @@ def _measure(
             "bytes": len(result.blob),
             "bpp": result.rate,
             _key(modality): result.score,
+            **{
+                score.name.lower(): score.measure(signal, result.decoded)
+                for score in modality.more_scores
+            },
             "kl_bits": sum(result.kl_bits.values()),
             "index_bits": float(result.index_bits),
             "header_bits": int(result.header_bits),

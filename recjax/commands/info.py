@@ -9,6 +9,8 @@ from typing import Any
 from tyro.conf import Positional
 
 from recjax.codec.container import header_bits, parse, verify
+from recjax.codec.header import Header
+from recjax.codec.prior import Prior
 from recjax.codec.segments import segments
 from recjax.commands.shared import naming, read_rec, rec_files, report, table
 from recjax.modalities.grid import n_patches
@@ -95,7 +97,16 @@ def describe(blob: bytes, prior) -> dict[str, Any]:
         "rounding_bits": round(8 * len(payload) - stream_bits, 2),
         "nominal_kl_bits": round(float(blocks * prior.budget), 2),
         "bpp": round(8 * len(blob) / math.prod(shape), 4),
+        **_time(header, prior, len(blob)),
     }
+
+
+def _time(header: Header, prior: Prior, size: int) -> dict[str, float]:
+    """Duration of a signal in time, and the rate of a file of ``size`` bytes."""
+    seconds = header.seconds(prior)
+    if seconds is None:
+        return {}
+    return {"seconds": round(seconds, 4), "kbps": round(8 * size / seconds / 1000, 4)}
 
 
 def _find_prior(blob: bytes, prior: str | None):

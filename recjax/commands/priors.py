@@ -86,6 +86,8 @@ def _reached(training: dict[str, Any]) -> dict[str, float]:
     if "kl_bits" in last:  # of a signal of an implicit neural representation
         pixels = math.prod([*config.get("scene", ()), *config["network"]["grid"]])
         return {"kl_bpp": last["kl_bits"] / pixels, "psnr": last["psnr"]}
+    if "prices" not in config:  # one network for all rates
+        return {}
     which = config["prices"].index(training["price"])
     if last["bpp"][which] is None:  # fewer steps than prices since the last look
         return {}

@@ -1,9 +1,10 @@
 """Files of signals, of whatever modality."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from recjax.atomic import check_output, read_bounded, write_atomic
+from recjax.atomic import MAX_BYTES, check_output, read_bounded, write_atomic
 from recjax.modalities import registry
 from recjax.modalities.modality import Modality
 from recjax.modalities.signal import Signal
@@ -15,19 +16,20 @@ def load(path: str | os.PathLike[str]) -> Signal:
     """Reads a file; its first bytes tell the modality, its suffix does not matter.
 
     Args:
-        path: a PNG, JPEG or WebP image. It is turned upright as its EXIF orientation says, and its
-            colours become those of sRGB.
+        path: a PNG, JPEG or WebP image, which is turned upright as its EXIF orientation says, and
+            whose colours become those of sRGB; or a WAV, FLAC, OGG or MP3 sound.
 
     Returns:
-        The signal. Of an image, ``meta["gray"]`` says that the file is gray: it has one channel.
+        The signal. Of an image, ``meta["gray"]`` says that the file is gray: it has one channel. A
+        sound has ``meta["sample_rate"]`` in Hz and ``meta["subtype"]``, its sample format.
 
     Raises:
-        ValueError: if the file is missing, empty, damaged or of no known kind, larger than 256 MiB,
-            or holds what cannot be coded without loss of meaning: sides above 4096, more than 8
-            bits per channel, several frames, pixels that are not opaque, unknown colours.
+        ValueError: if the file is missing, empty, damaged or of no known kind, larger than 256 MiB
+            (a sound: 4 GiB), or holds what cannot be coded without loss of meaning: images with
+            sides above 4096, more than 8 bits per channel, several frames, pixels that are not
+            opaque, unknown colours; sounds with more than 8 channels or samples not finite.
     """
-    kinds = " or ".join(modality.formats for modality in registry.MODALITIES)
-    data = read_bounded(path, f"a {kinds}")
+    data = read_bounded(path, f"a {_formats()}", most_bytes)
     return signal_of(data, str(path))
 
 
@@ -35,11 +37,14 @@ def signal_of(data: bytes, name: str) -> Signal:
     """The signal in the bytes of a file, which is called ``name`` in errors; see `load`."""
     if not data:
         raise ValueError(f"{name} is empty")
-    for modality in registry.MODALITIES:
-        if modality.sniff(data[:_HEAD_BYTES]):
-            return modality.read(data, name)
-    kinds = " or ".join(modality.formats for modality in registry.MODALITIES)
-    raise ValueError(f"{name} is not a {kinds}")
+    for modality in _sniffed(data):
+        return modality.read(data, name)
+    raise ValueError(f"{name} is not a {_formats()}")
+
+
+def most_bytes(head: bytes) -> int:
+    """Size of the largest file that is read of those with these first bytes."""
+    return max((modality.max_bytes for modality in _sniffed(head)), default=MAX_BYTES)
 
 
 def save(signal: Signal, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -47,7 +52,7 @@ def save(signal: Signal, path: str | os.PathLike[str], *, force: bool = False) -
 
     Args:
         signal: the signal. Images become ``.png`` or ``.webp`` without loss, or ``.jpg`` of quality
-            95.
+            95; sounds ``.wav`` or ``.flac`` in their sample format, or the nearest one of FLAC.
         path: the file to be written, whole or not at all.
         force: whether an existing file may be replaced.
 
@@ -74,9 +79,21 @@ def list_signals(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         ValueError: if there is none.
     """
-    suffixes = {suffix for modality in registry.MODALITIES for suffix in modality.suffixes}
+    suffixes = {
+        suffix
+        for modality in registry.MODALITIES
+        for suffix in (*modality.suffixes, *modality.read_suffixes)
+    }
     paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in suffixes)
     if not paths:
-        kinds = " or ".join(modality.formats for modality in registry.MODALITIES)
-        raise ValueError(f"{folder} holds no {kinds}")
+        raise ValueError(f"{folder} holds no {_formats()}")
     return paths
+
+
+def _sniffed(data: bytes) -> Iterator[Modality]:
+    head = data[:_HEAD_BYTES]
+    return (modality for modality in registry.MODALITIES if modality.sniff(head))
+
+
+def _formats() -> str:
+    return " or ".join(modality.formats for modality in registry.MODALITIES)

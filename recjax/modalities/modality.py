@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from recjax.atomic import MAX_BYTES
 from recjax.modalities.grid import Grid
 from recjax.modalities.signal import Signal
 
@@ -83,8 +84,12 @@ class Modality:
         unit: cell that a rate refers to, such as ``"pixel"``.
         max_side: cells along an axis, at most; checked before anything is allocated.
         max_cells: cells of a signal, at most.
+        max_bytes: bytes of a file that is read, at most.
         score: quality of decoded signals.
+        more_scores: other measures, for the results files of `recjax eval`.
         qualities: embedded priors by the name of their quality, in order of rate.
+        prices: Lagrange multipliers of qualities relative to the one of their prior's training; 1
+            for those that are not named.
         default_quality: the quality of a file for which nothing else is asked.
         check: raises a ValueError unless a signal can be coded.
         to_grid: from a checked signal to what the codec sees.
@@ -94,6 +99,7 @@ class Modality:
         read: from the bytes and the name of a file to a signal; a ValueError names the file.
         write: from a signal and a suffix to the bytes of a file.
         suffixes: suffixes of the files that `write` writes, with their dots, in lower case.
+        read_suffixes: those of other files that `read` reads.
         describe: facts for people, from flag and side information.
         symmetry: a training signal changed, by a random generator, in a way that leaves the
             statistics of signals as they are, such as mirroring; arrays of the type of
@@ -103,6 +109,8 @@ class Modality:
         rivals: other codecs.
         segment: cells along the first axis of the segments that long signals are coded in, each as
             a signal of its own; 0 if signals are not divided.
+        cells_per_second: from side information to the cells per second along the first axis; None
+            unless that is time.
     """
 
     name: str
@@ -129,6 +137,11 @@ class Modality:
     rescale: Callable[[np.ndarray, float], np.ndarray] | None = None
     rivals: tuple[Rival, ...] = ()
     segment: int = 0
+    more_scores: tuple[Score, ...] = ()
+    prices: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    read_suffixes: tuple[str, ...] = ()
+    max_bytes: int = MAX_BYTES
+    cells_per_second: Callable[[bytes], float] | None = None
 
     @property
     def rank(self) -> int:
@@ -150,6 +163,20 @@ class Modality:
         Raises:
             ValueError: there is no such quality.
         """
+        return self.qualities[self._name_of_quality(quality)]
+
+    def price_of_quality(self, quality: str | int | None = None) -> float:
+        """The Lagrange multiplier of a quality, relative to the one of its prior's training.
+
+        Args:
+            quality: as for `prior_of_quality`.
+
+        Raises:
+            ValueError: there is no such quality.
+        """
+        return self.prices.get(self._name_of_quality(quality), 1.0)
+
+    def _name_of_quality(self, quality: str | int | None) -> str:
         names = list(self.qualities)
         if quality is None:
             quality = self.default_quality
@@ -158,4 +185,4 @@ class Modality:
         if name not in self.qualities:
             choices = f"{', '.join(names)}, or 1 to {len(names)}"
             raise ValueError(f"quality of {self.name} must be {choices}; got {quality}")
-        return self.qualities[name]
+        return name

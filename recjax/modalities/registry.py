@@ -1,9 +1,10 @@
 """The list of modalities."""
 
+from recjax.modalities.audio import AUDIO
 from recjax.modalities.image import IMAGE
 from recjax.modalities.modality import Modality
 
-MODALITIES: tuple[Modality, ...] = (IMAGE,)
+MODALITIES: tuple[Modality, ...] = (IMAGE, AUDIO)
 
 
 def modality_of_name(name: str) -> Modality:

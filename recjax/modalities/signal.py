@@ -11,9 +11,11 @@ class Signal:
     """Samples and what they mean.
 
     Attributes:
-        values: for an image ``uint8[H, W, 3]``; a gray one has three equal channels.
+        values: for an image ``uint8[H, W, 3]``; a gray one has three equal channels. For audio
+            ``float32[T, channels]`` in [-1, 1].
         modality: name of the kind of signal, such as ``"image"``.
-        meta: side information; for an image ``{"gray": bool}``.
+        meta: side information; for an image ``{"gray": bool}``, for audio ``{"sample_rate": int,
+            "subtype": str}`` with a sample format such as ``"PCM_16"``.
     """
 
     values: np.ndarray

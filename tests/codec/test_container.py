@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from recjax.bits import zipf
 from recjax.codec import container
+from recjax.codec.header import least_version
 from recjax.codec.segments import pack_segments, segments
 from recjax.errors import FormatError
 from recjax.modalities import MODALITIES
@@ -25,13 +26,14 @@ def files(draw):
     modality = draw(st.sampled_from(MODALITIES))
     most = min(modality.max_side, int(modality.max_cells ** (1 / modality.rank)))
     sides = st.tuples(*[st.integers(1, most)] * modality.rank)
-    version = draw(st.sampled_from([2, 3]))
+    shape = draw(st.none() | sides)
+    version = draw(st.sampled_from([max(2, least_version(shape, b"", 0)), 3]))
     header = container.Header(
         version=version,
         meta=draw(st.binary(max_size=9)) if version == 3 else b"",
         scheme=draw(st.integers(0, 15)),
         modality=modality,
-        shape=draw(st.none() | sides),
+        shape=shape,
         flag=draw(st.booleans()),
         extra_bits=draw(st.integers(0, 7)),
         exponent=draw(exponents),
@@ -225,7 +227,10 @@ def test_refusals_say_why():
         (blob[:2] + b"\x41" + blob[3:], "version 4"),
         (blob[:2] + b"\x01" + blob[3:], "version 0"),
         (blob[:3] + b"\x77" + blob[4:], "modality 7"),
-        (blob[:3] + b"\x71" + blob[4:], r"modality 1 is not known \(this release knows 0 image\)"),
+        (
+            blob[:3] + b"\x72" + blob[4:],
+            r"modality 2 is not known \(this release knows 0 image, 1 audio\)",
+        ),
         (blob[:8] + b"\x80\x00" + blob[9:], "shortest"),
         (blob[:8] + b"\x00" + blob[9:], "shape"),
         (blob[:8] + b"\xff\xff\xff\x7f" + blob[9:], "more than 3 bytes"),

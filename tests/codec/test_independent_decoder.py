@@ -115,7 +115,7 @@ def case(request, prior_paths):
 
 
 def test_all_golden_files_are_compared():
-    assert {*GOLDEN_FILES, "segments"} == {path.stem for path in GOLDEN.glob("*.rec")}
+    assert {*GOLDEN_FILES, "segments", "staged"} == {path.stem for path in GOLDEN.glob("*.rec")}
 
 
 def test_segments_agree(prior_paths):
@@ -134,6 +134,16 @@ def test_segments_agree(prior_paths):
         for own in file.segments
     ]
     assert_pixels_agree(np.concatenate(pixels), load(GOLDEN / "segments.png").values)
+
+
+def test_staged_coefficients_agree(prior_paths):
+    blob = (GOLDEN / "staged.rec").read_bytes()
+    header, payload = container.parse(blob)
+    own = independent.File(3, 1, True, 0, 0, header.shape, payload, header.meta, ())
+    values = independent.decode_staged(own, independent.read_prior(prior_paths["staged"]))
+    expected = load(GOLDEN / "staged.wav").values
+    # the file has 24 bits
+    np.testing.assert_allclose(2 * values, expected, atol=1e-6)
 
 
 def test_headers_agree(case):

@@ -208,7 +208,7 @@ def test_missing_tensors_are_refused(prior_bytes, refuses, key):
 @pytest.mark.parametrize(
     "header",
     [
-        lambda h: h | {"format": 4},
+        lambda h: h | {"format": 5},
         lambda h: h | {"format": None},
         lambda h: h | {"format": 1.5},
         lambda h: h | {"levels": 0},

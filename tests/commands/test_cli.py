@@ -238,7 +238,7 @@ def test_damaged_files_are_refused(toys, folder, capsys):
         "longer": good + b"\0",
     }
     for place in range(len(good)):
-        wrong[f"flip{place}"] = good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :]
+        wrong[f"flip{place}"] = good[:place] + bytes([good[place] ^ 0x42]) + good[place + 1 :]
         wrong[f"cut{place}"] = good[:place] + good[place + 1 :]
     # these have the number of another prior: info shows the header and says that the prior is unknown
     others = {*(f"flip{place}" for place in (5, 6, 7)), *(f"cut{place}" for place in range(3, 8))}

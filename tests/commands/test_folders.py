@@ -143,7 +143,7 @@ def test_priors_that_do_not_fit_are_one_line(toys, folder, capsys):
     for name, reason in [
         ("long", "a network of 1 axes and 3 channels is not one for image"),
         ("gray", "a network of 2 axes and 1 channels is not one for image"),
-        ("sound", "modality sound is not known (this release knows image)"),
+        ("sound", "modality sound is not known (this release knows image, audio)"),
         ("other", "kind other is not known (this release knows siren, transform"),
     ]:
         path = f"{name}.safetensors"

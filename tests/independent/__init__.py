@@ -6,6 +6,7 @@ checksum it refuses nothing.
 
 from independent.container import File, Prior, parse, read_prior
 from independent.inr import decode_inr, inr_pixels
+from independent.staged import decode_staged
 from independent.transform import decode_transform, transform_pixels
 from independent.vector import decode_vector
 
@@ -13,6 +14,7 @@ __all__ = [
     "File",
     "Prior",
     "decode_inr",
+    "decode_staged",
     "decode_transform",
     "decode_vector",
     "inr_pixels",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_DTYPES = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "U16": "<u2"}
+_DTYPES = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "I16": "<i2", "U16": "<u2"}
 
 
 class Prior(NamedTuple):

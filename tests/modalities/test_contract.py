@@ -12,6 +12,7 @@ from toy_volume import VOLUME
 
 import recjax
 from recjax.codec import container
+from recjax.codec.header import least_version
 from recjax.modalities import MODALITIES, Grid, Signal, registry
 from recjax.modalities.files import signal_of
 from recjax.modalities.grid import cut, filled_up, join, n_patches, weights_of
@@ -103,9 +104,14 @@ def test_headers(modality, flag):
             extra_bits=0,
             exponent=64,
             digest_prefix=digest[:3],
+            version=max(2, least_version(shape, b"", 0)),
         )
         assert container.parse(container.pack(header, b"abc", digest)) == (header, b"abc")
-    for shape in ((0,) * modality.rank, (1,) * (modality.rank + 1), (1 << 20,) * modality.rank):
+    for shape in (
+        (0,) * modality.rank,
+        (1,) * (modality.rank + 1),
+        (modality.max_side + 1,) * modality.rank,
+    ):
         with pytest.raises(ValueError, match=r"shape|sides"):
             dataclasses.replace(header, shape=shape)
 

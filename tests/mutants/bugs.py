@@ -38,11 +38,13 @@ ELIAS = "tests/bits/test_elias.py"
 INDEX_CODE = "tests/bits/test_index_code.py"
 HEAP_PATH = "tests/bits/test_heap_path.py"
 GRID = "tests/modalities/test_grid.py"
+AUDIO = "tests/modalities/test_audio.py"
 IMAGE = "tests/modalities/test_image.py"
 RESULTS = "tests/results/test_files.py"
 BLOCKS = "tests/blocks/test_ordered_random.py"
 TRELLIS = "tests/blocks/test_trellis.py"
 CONTAINER = "tests/codec/test_container.py"
+STAGED = "tests/codec/staged/test_staged.py"
 VECTORS = "tests/samplers/test_vector_coder.py"
 LOWERING = "tests/samplers/test_lowering.py"
 TRAPS = "tests/samplers/test_traps.py"
@@ -695,6 +697,20 @@ _ROWS = (
         CONTAINER,
     ),
     (
+        "staged-sees-the-next-stage",
+        "codec/staged/lattice.py",
+        "3: (-1, 1, -2, 2, -3, 3, -5, 5),",
+        "3: (-1, 1, -2, 2, -3, 3, -4, 5),",
+        STAGED,
+    ),
+    (
+        "staged-one-frame-late",
+        "codec/staged/lapped.py",
+        "return halves.reshape(channels, -1)[:, cell : cell + length]",
+        "return halves.reshape(channels, -1)[:, :length]",
+        STAGED,
+    ),
+    (
         "container-segments-change-places",
         "codec/segments.py",
         'zlib.crc32(number.to_bytes(4, "big") + part + digest)',
@@ -944,8 +960,8 @@ _ROWS = (
     (
         "vectors-invalid-is-done",
         "samplers/_search/vectors.py",
-        "jnp.where(invalid, Status.INVALID, status)",
-        "jnp.where(invalid, status, status)",
+        "status = jnp.where(invalid, Status.INVALID, status).astype(jnp.int32)",
+        "status = jnp.where(invalid, status, status).astype(jnp.int32)",
         VECTORS,
     ),
     (
@@ -1065,6 +1081,21 @@ _ROWS = (
         "(inside + jnp.square(apart))",
         "(inside + 0 * jnp.square(apart))",
         MOMENTS,
+    ),
+    # sound
+    (
+        "audio-levels-rounded-down",
+        "modalities/audio/files.py",
+        "file.write(rounded(run, bits) if bits else run)",
+        "file.write(run)",
+        AUDIO,
+    ),
+    (
+        "audio-scale-of-loud-samples",
+        "modalities/audio/samples.py",
+        "np.ldexp(values, meta.scale)",
+        "np.ldexp(values, min(meta.scale, 1))",
+        AUDIO,
     ),
 )
 
