@@ -26,7 +26,6 @@ from recjax.codec.siren.encoding import make_job, prior_start
 from recjax.codec.siren.fit import advance, initial_fit
 from recjax.codec.transform import decoding as transform_decoding
 from recjax.modalities import Grid
-from recjax.samplers._search import candidate_search, lanes
 from recjax.samplers.global_coder import GlobalCoder
 from recjax.samplers.tree_coder import TreeCoder
 
@@ -124,18 +123,8 @@ def coder_programs(name: str) -> dict[str, Program]:
     targets, proposals = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (_BATCH, *x.shape)), (target, proposal)
     )
-    if isinstance(coder, TreeCoder):
-        share = functools.partial(
-            lanes._search_share, coder.rule.loop, coder.rule, _BATCH, _BATCH, jnp.int32(0)
-        )
-        programs["batch"] = Program(share, (keys, targets, proposals))
-    elif isinstance(coder, GlobalCoder) and not private:
-        begin = functools.partial(candidate_search._begin_lanes, coder)
-        progress = jax.eval_shape(begin, keys, keys, targets, proposals)
-        advance_lanes = functools.partial(candidate_search._advance_lanes, coder, 16)
-        finish = functools.partial(candidate_search._finish_lanes, coder)
-        programs["batch"] = Program(advance_lanes, (targets, proposals, progress, 4))
-        programs["batch-finish"] = Program(finish, (keys, targets, proposals, progress))
+    if isinstance(coder, TreeCoder | GlobalCoder) and not private:
+        programs["batch"] = Program(coder.search_lanes, (keys, targets, proposals))
     elif vector:
 
         def encode_batch(key, targets, proposal):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt32
 from recjax import randomness
 from recjax.distributions.base import any_violation
 from recjax.distributions.bound import above_bound
-from recjax.distributions.pair import violations
+from recjax.distributions.pair import Pair, violations
 from recjax.randomness import Stream
 from recjax.samplers._search import lanes
 from recjax.samplers._search.candidate_rule import CandidateRule, Chunk
@@ -73,7 +73,8 @@ def encode(
     progress = _begin(rule, key, key if private_key is None else private_key, target, proposal)
     progress = jax.lax.while_loop(
         lambda progress: progress.status == _RUNNING,
-        functools.partial(_advance, rule, _CHUNK, target, proposal),
+        # the pair is made once, not in the loop: some compute a table of their bins
+        functools.partial(_advance, rule, _CHUNK, rule.pair(target, proposal)),
         progress,
     )
     return _finish(rule, target, proposal, progress)
@@ -94,11 +95,8 @@ def _begin(
     return varying(progress, words[0, 0], status)
 
 
-def _advance(
-    rule: CandidateRule, size: int, target: Any, proposal: Any, progress: Progress
-) -> Progress:
+def _advance(rule: CandidateRule, size: int, pair: Pair, progress: Progress) -> Progress:
     """Takes a running search through the next chunk."""
-    pair = rule.pair(target, proposal)
     words = progress.words
     index = rule.candidates(progress.state, progress.steps, size)
     ratios = rule.log_ratios(pair, progress.state, words, index)
@@ -147,12 +145,13 @@ def _advance_lanes(
     rule: CandidateRule, targets: Any, proposals: Any, progress: Progress
 ) -> Progress:
     """Takes the lanes of a batch, the last axis of states, through the next chunk."""
-    advance = jax.vmap(functools.partial(_advance, rule, _LANE_CHUNK), (0, 0, -1), -1)
-    running = progress.status == _RUNNING
+
+    def advance(target, proposal, progress):
+        return _advance(rule, _LANE_CHUNK, rule.pair(target, proposal), progress)
+
+    after = jax.vmap(advance, (0, 0, -1), -1)(targets, proposals, progress)
     # lanes without an example stay ended
-    return jax.tree.map(
-        functools.partial(jnp.where, running), advance(targets, proposals, progress), progress
-    )
+    return jax.tree.map(functools.partial(jnp.where, progress.status == _RUNNING), after, progress)
 
 
 def encode_lanes(
