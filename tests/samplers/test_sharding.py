@@ -47,6 +47,25 @@ def program_of(coder, *examples):
     )
 
 
+def of_vectors(meshes):
+    """Facts of a batch of vectors, one key or a key each."""
+    coder, n, wide = recjax.VectorCoder(block_bits=6, extra_bits=2), 13, recjax.Normal(0.0, 1.0)
+    mean = jnp.linspace(-0.4, 0.4, n * 90, dtype=jnp.float32).reshape(n, 90)
+    targets, keys = recjax.Normal(mean, jnp.ones((n, 90))), jax.random.split(jax.random.key(5), n)
+    seen = {}
+    for kind, key in (("one key", keys[0]), ("keys", keys)):
+        home = jax.device_put((key, targets), jax.devices()[0])
+        alone = coder.encode_batch(*home, wide, kl_bits=7)
+        seen[kind] = same(coder.encode_batch(key, targets, wide, kl_bits=7), alone)
+        for name, mesh in meshes.items():
+            sharding = NamedSharding(mesh, PartitionSpec("example"))
+            here = jax.device_put(lane(targets, slice(8)), sharding)
+            its = jax.device_put(key[:8], sharding) if kind == "keys" else key
+            codes = coder.encode_batch(its, here, wide, kl_bits=7)
+            seen[f"{kind}, {name}"] = same(codes, lane(alone, slice(8)))
+    return seen
+
+
 def on_devices(path, *names):
     """Facts by coder, as JSON: each must be true."""
     meshes = {
@@ -54,7 +73,7 @@ def on_devices(path, *names):
         "explicit": jax.make_mesh((8,), ("example",)),
         "two axes": jax.make_mesh((4, 2), ("example", "other")),
     }
-    facts = {}
+    facts = {"VectorCoder": of_vectors(meshes)}
     for entry in (entry for entry in CODERS if str(entry) in names):
         proposal, coder, seen = NORMAL.proposal(entry), entry.coder, {}
         examples = NORMAL.keys()[:UNEVEN], lane(NORMAL.targets(entry), slice(UNEVEN))
@@ -163,7 +182,7 @@ def test_eight_devices(tmp_path, names):
     path = tmp_path / "facts.json"
     flags = "--xla_force_host_platform_device_count=8"
     facts = facts_of(start("devices", path, *names, XLA_FLAGS=flags), path)
-    assert facts.keys() == set(names)
+    assert facts.keys() == {"VectorCoder", *names}
     assert not {
         (name, key) for name, seen in facts.items() for key, good in seen.items() if not good
     }

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Array, Float, Int, UInt32
 
+from recjax import parallel
 from recjax.blocks.vector_layout import (
     LARGEST_KL_BITS,
     LARGEST_SIZE,
@@ -26,8 +27,7 @@ from recjax.distributions.base import any_violation, concrete
 from recjax.distributions.normal import Normal
 from recjax.distributions.pair import pair_of, violations
 from recjax.errors import check_range
-from recjax.parallel import few_sizes
-from recjax.randomness import SharedKey
+from recjax.randomness import SharedKey, key_words
 from recjax.samplers.base import Status, batch_of
 
 _TABLE_ROWS = 1 << 12  # rows of the table drawn at once
@@ -188,38 +188,53 @@ def encode_batch(
     table: Float[Array, "N columns"] | None,
 ) -> VectorCode:
     """`encode` for a batch of examples, with one key or as many."""
-    n, *shape = targets.event_shape
+    shape = targets.event_shape[1:]
     if plan is None:
         return jax.vmap(lambda q, p: encode(None, keys, calls[0], q, p, None))(targets, proposals)
     sizes = plan.method.shape(plan.layout, math.prod(shape))
+    config = _Batch(plan.method, sizes, bool(batch_of(keys)))
     layout = _padded(plan.layout, sizes.blocks)
-    # rounded up to few sizes, so that few programs are compiled; the loop ends after the last
-    places = np.minimum(np.arange(few_sizes(n, 4)), n - 1)
-    examples = jax.tree.map(lambda x: x[places], (calls, targets, proposals))
-    keys = keys[places] if batch_of(keys) else keys
-    codes = _encode_batch(plan.method, sizes, keys, np.int32(n), layout, *examples, table)
+    examples = (calls, targets, proposals, *([keys] if config.several_keys else []))
+    shared = (layout, table, *([] if config.several_keys else [keys]))
+    codes = parallel.over_devices(_encode_share, config, examples, shared, least=1)
     return dataclasses.replace(
-        jax.tree.map(lambda x: x[:n], codes),
-        index=codes.index[:n, : plan.indices],
-        effective_samples=codes.effective_samples[:n, : plan.indices],
+        codes,
+        index=codes.index[:, : plan.indices],
+        effective_samples=codes.effective_samples[:, : plan.indices],
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _encode_batch(method, sizes, keys, count, layout, calls, targets, proposals, table):
-    """The codes of the first ``count`` examples."""
+class _Batch(NamedTuple):
+    """The static part of a batch."""
 
-    def one(i):
-        call, target, proposal = jax.tree.map(lambda x: x[i], (calls, targets, proposals))
-        key = keys[i] if batch_of(keys) else keys
-        return _encode(method, sizes, key, call, layout, target, proposal, table)
+    method: Method
+    sizes: Shape
+    several_keys: bool
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_share(config, calls, targets, proposals, *others):
+    """The codes of the examples on a device."""
+    if config.several_keys:
+        keys, layout, table = others
+    else:
+        layout, table, key = others
+        keys = jnp.broadcast_to(key_words(key), (len(calls), 2))
+
+    def one(example):
+        key, call, target, proposal = example
+        return _encode(config.method, config.sizes, key, call, layout, target, proposal, table)
 
     # one after the other: a vector fills the device, and its products keep their shapes
     def step(i, codes):
-        return jax.tree.map(lambda x, new: x.at[i].set(new), codes, one(i))
+        code = one(jax.tree.map(lambda x: x[i], (keys, calls, targets, proposals)))
+        return jax.tree.map(lambda x, new: x.at[i].set(new), codes, code)
 
-    shapes = jax.eval_shape(one, 0)
+    examples = jax.tree.map(lambda x: x[0], (keys, calls, targets, proposals))
+    shapes = jax.eval_shape(one, examples)
     empty = jax.tree.map(lambda x: jnp.zeros((len(calls), *x.shape), x.dtype), shapes)
+    # shares are filled up with copies of their last example, which need no search
+    count = 1 + jnp.sum(calls[1:] != calls[:-1], dtype=jnp.int32)
     return jax.lax.fori_loop(0, count, step, empty)
 
 
