@@ -125,7 +125,7 @@ def least_version(shape: Sequence[int] | None, meta: bytes, segment: int) -> int
     """The first version that can say this.
 
     >>> least_version((512, 768), b"", 0), least_version((1 << 21,), b"", 0)
-    (2, 3)
+    (1, 3)
     """
     long = any(len(varint(side)) > SIDE_BYTES[2] for side in shape or ())
     return 3 if meta or segment or long else 1

@@ -140,12 +140,12 @@ def test_unknown_priors_are_named(blob, prior):
 def test_other_schemes_and_versions_are_refused(blob, prior):
     with pytest.raises(FormatError, match="scheme 2"):
         decompress(packed(prior, scheme=2), priors=[prior])
-    body = blob[:2] + bytes([0x31]) + blob[3:-2]
-    with pytest.raises(FormatError, match="version 3"):
+    body = blob[:2] + bytes([0x41]) + blob[3:-2]
+    with pytest.raises(FormatError, match="version 4"):
         decompress(sealed(body, prior), priors=[prior])
 
 
-@pytest.mark.parametrize("code", range(1, 8))
+@pytest.mark.parametrize("code", range(2, 8))
 def test_other_modalities_are_refused(blob, prior, code):
     body = blob[:3] + bytes([blob[3] | code]) + blob[4:-2]
     with pytest.raises(FormatError, match=rf"modality {code} is not known \(this release knows 0"):

@@ -91,7 +91,9 @@ def test_the_best_path_is_chosen(scale):
         z = np.asarray(paths(index, call), float)
         log_ratio = (0.5 * z**2 - 0.5 * ((z - mean) / scale) ** 2).sum(1)
         np.testing.assert_array_equal(code.index, index[log_ratio.argmax()])
-        assert code.status == Status.DONE and (code.effective_samples >= 1).all()
+        # the sharpest target is far beyond what these paths can say
+        expected = Status.DONE if scale > 0.1 else Status.TOO_FEW_CANDIDATES
+        assert code.status == expected and (code.effective_samples >= 1).all()
 
 
 def test_windows_of_a_long_path_find_as_good_a_one(monkeypatch):
