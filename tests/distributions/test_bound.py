@@ -46,7 +46,13 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("name", PAIRS)
+QUICK = "normals", "mixture", "categorical", "uniform-in-normal"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PAIRS],
+)
 def test_no_draw_is_above_it(name):
     target, proposal = PAIRS[name]
 

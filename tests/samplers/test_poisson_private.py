@@ -298,6 +298,7 @@ def test_chunks_are_samples_that_the_decoder_finds():
     np.testing.assert_array_equal(CHUNKED.decode_chunks(keys(n, 310), code.index, p), code.sample)
 
 
+@pytest.mark.slow
 def test_one_chunk_is_a_vector():
     _, targets, p = normal_vectors(4, 10)
     code = CHUNKED.encode_chunks(keys(4, 310), targets, p, chunk=10, private_keys=keys(4, 311))
@@ -307,6 +308,7 @@ def test_one_chunk_is_a_vector():
     np.testing.assert_array_equal(code.sample, whole.sample)
 
 
+@pytest.mark.slow
 def test_chunks_may_differ_in_their_proposal():
     """A proposal that is not the same for all components, cut in its order."""
     d, n = 6, 2000

@@ -116,6 +116,7 @@ def test_too_few_candidates_have_a_status():
     assert (one.index, one.status, one.steps) == (0, recjax.Status.DONE, 1)
 
 
+@pytest.mark.slow
 def test_long_lists_and_double_precision():
     rng = np.random.default_rng(6)
     weights = rng.normal(size=5000)
