@@ -92,10 +92,19 @@ def over_devices(
     n = jax.tree.leaves(batch)[0].shape[0]
     layout, home = _layout_of(batch, -(-n // least))
     if layout.mesh.size == 1:
-        on_cpu = layout.mesh.devices.flat[0].platform == "cpu"
-        run = function if on_cpu else _run
-        config = config if on_cpu else _Bound(function, config)
-        return _resized(run(config, *_resized(batch, few_sizes(n, least)), *shared), n)
+        (device,) = layout.mesh.devices.flat
+        run = function if device.platform == "cpu" else _run
+        config = config if device.platform == "cpu" else _Bound(function, config)
+        meshes = [
+            leaf.sharding
+            for leaf in jax.tree.leaves(batch)
+            if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
+        ]
+        if meshes:  # those of an Explicit mesh do not mix with other arrays, even on one device
+            home = NamedSharding(meshes[0].mesh, PartitionSpec(*meshes[0].spec[:1]))
+            batch, shared = jax.device_put((batch, shared), SingleDeviceSharding(device))
+        results = _resized(run(config, *_resized(batch, few_sizes(n, least)), *shared), n)
+        return jax.device_put(results, home) if meshes else results
     share = -(-n // layout.count)
     divided = NamedSharding(layout.mesh, layout.spec)
     batch = _put(_resized(batch, share * layout.count), divided)

@@ -200,6 +200,16 @@ def test_two_processes_with_two_devices_each(tmp_path):
         assert facts and all(facts.values()), facts
 
 
+def test_a_mesh_of_one_device():
+    coder, proposal = recjax.RejectionSampler(), recjax.Normal(0.0, 1.0)
+    keys, targets = jax.random.split(jax.random.key(0), 8), recjax.Normal(jnp.zeros(8), 0.7)
+    expected = coder.encode_batch(keys, targets, proposal)
+    mesh = jax.make_mesh((1,), ("example",), devices=jax.devices()[:1])
+    sharding = NamedSharding(mesh, PartitionSpec("example"))
+    codes = coder.encode_batch(*jax.device_put((keys, targets), sharding), proposal)
+    assert same(codes, expected) and codes.index.sharding == sharding
+
+
 def test_shares_have_few_sizes():
     assert {parallel.few_sizes(n, 64) for n in range(1, 400)} == {64, 96, 128, 192, 256, 384, 512}
     assert all(n <= parallel.few_sizes(n, 1) < max(1.5 * n, 2) for n in range(1, 400))
